@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Graft our files onto the QEMU tree in build/qemu/src and build in
+# build/qemu/build what users and tests run. Does only what is out of date.
+set -euo pipefail
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+src=$top/build/qemu/src
+dir=$top/build/qemu/build
+debian=$top/build/debian
+configured=$dir/configured-with
+
+# A lean QEMU: what a machine with a TPM on a block device needs, and the block
+# layer that its tests use (raw, qcow2, luks, nbd, blkdebug, blklogwrites and
+# throttle have no switch and are always there).
+flags=(
+    --target-list=x86_64-softmmu
+    --without-default-features
+    --enable-system --enable-tools
+    --enable-tcg --enable-kvm
+    --enable-tpm --enable-gcrypt
+    --enable-linux-aio --enable-linux-io-uring
+    --disable-docs --disable-werror
+    --disable-download --disable-install-blobs
+    --python=/usr/bin/python3
+)
+
+# QEMU's build files call meson whenever they are out of date, so every ninja
+# run must find the fetched one.
+export PYTHONPATH=$debian/usr/lib/python3/dist-packages
+
+if command -v ccache >/dev/null; then
+    flags+=("--cc=ccache cc" "--host-cc=ccache cc")
+    # The same result in every checkout.
+    export CCACHE_BASEDIR=$top/build/qemu CCACHE_NOHASHDIR=1
+fi
+
+targets() {
+    printf '%s\n' qemu-system-x86_64 qemu-img qemu-io qemu-nbd \
+        storage-daemon/qemu-storage-daemon \
+        tests/qtest/tpm-{crb,tis}{,-swtpm}-test
+    cd "$top"
+    for test in tests/unit/test-blobstore-*.c tests/qtest/*blobstore*-test.c; do
+        [ ! -e "$test" ] || echo "${test%.c}"
+    done
+}
+
+configure() {
+    mkdir -p "$dir"
+    cd "$dir"
+    if [ "$(cat "$configured" 2>/dev/null)" = "${flags[*]}" ]; then
+        return
+    fi
+    echo "build-qemu: configuring QEMU (log: build/qemu/configure.log)"
+    rm -f "$configured"
+    if ! "$src/configure" "${flags[@]}" > "$top/build/qemu/configure.log" 2>&1; then
+        tail -n 40 "$top/build/qemu/configure.log" >&2
+        echo "build-qemu: QEMU's configure failed (see above)" >&2
+        exit 1
+    fi
+    echo "${flags[*]}" > "$configured"
+}
+
+# QEMU looks for firmware in this directory when it runs from its build tree.
+link_firmware() {
+    local place=$dir/qemu-bundle/usr/local/share/qemu-firmware file
+    mkdir -p "$place"
+    for file in "$debian"/usr/share/{qemu,seabios}/*.{bin,rom}; do
+        [ "$place/${file##*/}" -ef "$file" ] || ln -sfn "$file" "$place/"
+    done
+}
+
+# In a log one line in a hundred shows progress as well.
+run_ninja() {
+    if [ -t 1 ]; then
+        ninja -C "$dir" "$@"
+    else
+        ninja -C "$dir" "$@" |
+            awk '/^\[[0-9]+\// && !/^\[[0-9]*00\// { last = $0; next }
+                 { print; fflush(); last = "" }
+                 END { if (last) print last }'
+    fi
+}
+
+mkdir -p "$top/build/qemu"
+exec 9> "$top/build/qemu/lock"
+flock 9
+
+python3 "$top/scripts/graft.py" "$src"
+configure
+link_firmware
+mapfile -t wanted < <(targets)
+run_ninja -j "$(nproc)" "${wanted[@]}"

@@ -1,0 +1,198 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Put a pristine QEMU 10.0 source tree in build/qemu/src, and in build/debian what
+# goes with it: a meson new enough to configure it and the firmware that its
+# machines load (QEMU's source package has none).
+#
+# All of it comes from Debian 13, whatever Debian this machine runs, through an apt
+# configuration of our own under build/apt: it uses this machine's mirror, leaves
+# the machine's apt state alone and checks everything against Debian's archive
+# keys. QEMU_SRC=DIR copies the tree DIR instead of fetching QEMU.
+set -euo pipefail
+
+top=$(cd "$(dirname "$0")/.." && pwd)
+build=$top/build
+src=$build/qemu/src
+origin=$build/qemu/origin       # says what src was made from
+extras=$build/debian            # unpacked packages
+apt=$build/apt
+keyring=/usr/share/keyrings/debian-archive-keyring.gpg
+suite=trixie
+wanted=10.0
+# All architecture-independent, so they run on any Debian.
+extra_packages=(meson seabios ipxe-qemu qemu-system-data)
+
+say() {
+    printf 'fetch-qemu: %s\n' "$@"
+}
+
+fail() {
+    say "$@" >&2
+    exit 1
+}
+
+# Places this machine's apt fetches its own release from. Other vendors use
+# Debian's suite names too; apt tells them apart by their keys later.
+mirrors() {
+    local codename
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    apt-get update --print-uris |
+        sed -n "s#^'\([^']*\)/dists/$codename/InRelease'.*#\1#p" | sort -u
+}
+
+write_apt_configuration() {
+    mkdir -p "$apt/etc" "$apt/lists/partial" "$apt/cache/archives/partial"
+    : > "$apt/status"
+    cat > "$apt/etc/debian.sources" <<END
+Types: deb deb-src
+URIs: $1
+Suites: $suite
+Components: main
+Signed-By: $keyring
+END
+    cat > "$apt/apt.conf" <<END
+Dir::State "$apt";
+Dir::State::lists "$apt/lists";
+Dir::State::status "$apt/status";
+Dir::Cache "$apt/cache";
+Dir::Etc::sourcelist "/dev/null";
+Dir::Etc::sourceparts "$apt/etc";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+Acquire::Languages "none";
+Acquire::Retries "5";
+APT::Sandbox::User "root";
+APT::Get::List-Cleanup "false";
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear Acquire::IndexTargets::deb::Contents-deb;
+#clear Acquire::IndexTargets::deb::DEP-11;
+END
+}
+
+private_apt() {
+    apt-get -q -c "$apt/apt.conf" "$@"
+}
+
+try_thrice() {
+    local attempt
+    for attempt in 1 2 3; do
+        "$@" && return 0
+        say "attempt $attempt of 3 failed: ${*:2}" >&2
+        sleep $((attempt * 3))
+    done
+    return 1
+}
+
+# Leaves a private apt that knows $suite.
+set_up_apt() {
+    local mirror candidates
+    [ -r "$keyring" ] || fail "no $keyring: install debian-archive-keyring"
+    candidates=$(mirrors)
+    [ -n "$candidates" ] ||
+        fail "this machine's apt sources name no Debian mirror;" \
+             "add one, or give a QEMU $wanted tree: make QEMU_SRC=DIR"
+    for mirror in $candidates; do
+        write_apt_configuration "$mirror"
+        say "reading the package lists of $suite"
+        if try_thrice private_apt -o APT::Update::Error-Mode=any update; then
+            return 0
+        fi
+    done
+    fail "none of these mirrors serves Debian's suite $suite with sources:" \
+         $candidates \
+         "give a QEMU $wanted tree instead: make QEMU_SRC=DIR"
+}
+
+fetch_extras() (
+    say "fetching ${extra_packages[*]} from $suite"
+    rm -rf "$extras.new"
+    mkdir -p "$extras.new/deb"
+    cd "$extras.new/deb"
+    try_thrice private_apt download "${extra_packages[@]}" ||
+        fail "the mirror lacks one of these packages in $suite: ${extra_packages[*]}"
+    for deb in *.deb; do
+        dpkg-deb -x "$deb" "$extras.new"
+    done
+    rm -rf "$extras.new/deb" "$extras"
+    mv "$extras.new" "$extras"
+)
+
+fetch_qemu() (
+    work=$build/qemu/fetch
+    rm -rf "$work"
+    mkdir -p "$work"
+    cd "$work"
+    say "fetching the source package qemu from $suite"
+    try_thrice private_apt source --download-only --only-source qemu/$suite ||
+        fail "the mirror has no source package qemu in $suite;" \
+             "give a QEMU $wanted tree instead: make QEMU_SRC=DIR"
+    # apt has checked the .dsc through the signed index.
+    dpkg-source --no-check -x qemu_*.dsc src > unpack.log 2>&1 || {
+        cat unpack.log >&2
+        fail "cannot unpack the source package (see above)"
+    }
+    check_version src "the source package"
+    mv src "$src"
+    rm -rf "$work"
+)
+
+copy_qemu() (
+    from=$1
+    [ -f "$from/configure" ] && [ -f "$from/VERSION" ] ||
+        fail "QEMU_SRC=$from is not a QEMU source tree"
+    check_version "$from" "QEMU_SRC"
+    say "copying $from"
+    rm -rf "$src.new"
+    mkdir -p "$src.new"
+    # A .git would turn on developer defaults such as -Werror.
+    tar -C "$from" --exclude=./.git --exclude=./build -cf - . | tar -C "$src.new" -xf -
+    mv "$src.new" "$src"
+)
+
+check_version() {
+    local version
+    version=$(cat "$1/VERSION")
+    case $version in
+    $wanted.*) ;;
+    *) fail "$2 is QEMU $version; this needs $wanted" ;;
+    esac
+}
+
+main() {
+    local want
+    if [ -n "${QEMU_SRC:-}" ]; then
+        QEMU_SRC=$(cd "$QEMU_SRC" && pwd) || fail "QEMU_SRC is no directory"
+        want="copied from $QEMU_SRC"
+    else
+        want="Debian $suite"
+    fi
+
+    local need_extras=no need_qemu=no
+    [ -d "$extras" ] || need_extras=yes
+    [ -d "$src" ] && [ "$(cat "$origin" 2>/dev/null)" = "$want" ] || need_qemu=yes
+    [ $need_extras$need_qemu != nono ] || return 0
+
+    if [ $need_qemu = yes ]; then
+        rm -rf "$src" "$build/qemu/build" "$origin"
+        mkdir -p "$build/qemu"
+    fi
+    if [ $need_extras = yes ] || { [ $need_qemu = yes ] && [ -z "${QEMU_SRC:-}" ]; }; then
+        set_up_apt
+    fi
+    if [ $need_extras = yes ]; then
+        fetch_extras
+    fi
+    if [ $need_qemu = yes ]; then
+        if [ -n "${QEMU_SRC:-}" ]; then
+            copy_qemu "$QEMU_SRC"
+        else
+            fetch_qemu
+        fi
+        echo "$want" > "$origin"
+    fi
+    say "QEMU $(cat "$src/VERSION") ($want) is in build/qemu/src"
+}
+
+main "$@"

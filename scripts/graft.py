@@ -1,0 +1,298 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Graft this repository onto a QEMU 10.0 source tree, or undo that.
+
+Our files become symlinks at their places in the tree, and the hook lines of
+hooks.py go into QEMU's files. Everything is worked out before anything is
+changed: an anchor that does not match exactly once, or a file of QEMU's where
+one of ours belongs, stops the graft with the tree as it was.
+
+The directory .graft in the tree keeps the originals of the files that got
+hooks and a list of what was laid. Grafting again brings the tree up to date
+and touches nothing that is.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import hooks
+
+REPO = Path(__file__).resolve().parent.parent
+STATE = '.graft'
+
+
+class GraftError(Exception):
+    pass
+
+
+def our_files(repo):
+    """Our files that go into the tree, as paths relative to @repo."""
+    roots = sorted({pattern.split('/')[0] for pattern in hooks.GRAFTED})
+    paths = [path.relative_to(repo).as_posix()
+             for root in roots
+             for path in (repo / root).rglob('*')
+             if path.is_file() and not is_leftover(path.name)]
+    return hooks.grafted(paths)
+
+
+def is_leftover(name):
+    """Is @name that of a file some editor left behind?"""
+    return name.startswith(('.', '#')) or name.endswith(('~', '.orig', '.rej'))
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def insert(file, content, hook):
+    """@content of @file with the text of @hook at its anchor."""
+    anchor = hook.before or hook.after
+    count = content.count(anchor)
+    if count != 1:
+        raise GraftError(f'{file}: anchor {anchor!r} matches {count} times, '
+                         'must match exactly once')
+    at = content.index(anchor)
+    if hook.after:
+        at += len(anchor)
+    if hook.text.endswith('\n'):
+        if hook.before:
+            at = content.rfind('\n', 0, at) + 1
+        else:
+            end = content.find('\n', at)
+            if end < 0:
+                raise GraftError(f'{file}: no line end after anchor {anchor!r}')
+            at = end + 1
+    return content[:at] + hook.text + content[at:]
+
+
+def check_version(tree):
+    try:
+        version = (tree / 'VERSION').read_text().strip()
+    except FileNotFoundError:
+        raise GraftError(f'{tree} is not a QEMU source tree') from None
+    if not version.startswith('10.0.'):
+        raise GraftError(f'{tree} is QEMU {version}; this needs QEMU 10.0')
+
+
+class Graft:
+    def __init__(self, repo, tree):
+        self.repo = repo
+        self.tree = tree
+        self.state = tree / STATE
+        self.manifest_file = self.state / 'manifest.json'
+        try:
+            manifest = json.loads(self.manifest_file.read_text())
+        except FileNotFoundError:
+            manifest = {}
+        # QEMU's file -> digests of what we put there
+        self.hooked = manifest.get('hooked', {})
+        self.links = set(manifest.get('links', []))
+        self.directories = set(manifest.get('directories', []))
+
+    def original(self, file):
+        """The content of QEMU's @file without our hooks."""
+        path = self.state / 'original' / file if file in self.hooked \
+            else self.tree / file
+        try:
+            return path.read_bytes().decode()
+        except FileNotFoundError:
+            raise GraftError(f'{path}: no such file; '
+                             f'is {self.tree} a QEMU 10.0 tree?') from None
+
+    def plan(self):
+        """What the grafted tree has: links and hooked files with content."""
+        files = our_files(self.repo)
+        for file in files:
+            path = self.tree / file
+            ours = file in self.links and path.is_symlink()
+            if os.path.lexists(path) and not ours:
+                raise GraftError(f'{path}: in the way of our file; '
+                                 'it is not ours to replace')
+        content = {}
+        for hook in hooks.hooks(files):
+            if hook.file not in content:
+                content[hook.file] = self.original(hook.file)
+            content[hook.file] = insert(hook.file, content[hook.file], hook)
+        return files, {file: text.encode() for file, text in content.items()}
+
+    def refuse_edited_files(self):
+        """Work somebody did by hand in a file with hooks must not get lost."""
+        for file, digests in self.hooked.items():
+            path = self.tree / file
+            content = path.read_bytes()
+            if digest(content) not in digests and \
+               content != (self.state / 'original' / file).read_bytes():
+                raise GraftError(f'{path}: edited by hand since it was grafted; '
+                                 f'move the change to scripts/hooks.py and '
+                                 f'restore the file from {STATE}/original')
+
+    def link_target(self, file):
+        path = self.tree / file
+        return os.path.relpath(self.repo / file, path.parent)
+
+    def is_current_link(self, file):
+        path = self.tree / file
+        return path.is_symlink() and os.readlink(path) == self.link_target(file)
+
+    def is_current_file(self, file, content):
+        return (self.tree / file).read_bytes() == content
+
+    def differences(self):
+        """What a graft would change, as a list of lines."""
+        files, content = self.plan()
+        lines = [f'missing: {file}' for file in files
+                 if not self.is_current_link(file)]
+        lines += [f'stale: {file}' for file in sorted(self.links - set(files))]
+        lines += [f'hooks: {file}' for file in sorted(content)
+                  if not self.is_current_file(file, content[file])]
+        lines += [f'hooks: {file}'
+                  for file in sorted(self.hooked.keys() - content.keys())]
+        return lines
+
+    def apply(self):
+        """Graft; returns how many files were changed."""
+        files, content = self.plan()
+        self.refuse_edited_files()
+        changes = 0
+
+        # The record goes first: an interrupted graft can be repeated or undone.
+        gone = self.links - set(files)
+        self.links |= set(files)
+        for file in files:
+            self.directories |= self.missing_directories(file)
+        unhooked = self.hooked.keys() - content.keys()
+        for file, text in content.items():
+            self.keep_original(file)
+            if digest(text) not in self.hooked.setdefault(file, []):
+                self.hooked[file].append(digest(text))
+        self.write_manifest()
+
+        for file in gone:
+            self.remove_link(file)
+            changes += 1
+        for file in files:
+            if not self.is_current_link(file):
+                self.make_link(file)
+                changes += 1
+        for file in unhooked:
+            self.restore(file)
+            changes += 1
+        for file, text in content.items():
+            if not self.is_current_file(file, text):
+                (self.tree / file).write_bytes(text)
+                changes += 1
+
+        self.links -= gone
+        self.hooked = {file: [digest(text)] for file, text in content.items()}
+        self.remove_empty_directories()
+        self.write_manifest()
+        for file in unhooked:
+            (self.state / 'original' / file).unlink()
+        return changes
+
+    def undo(self):
+        """Take everything of ours out again."""
+        self.refuse_edited_files()
+        for file in sorted(self.links):
+            self.remove_link(file)
+        for file in sorted(self.hooked):
+            self.restore(file)
+        self.remove_empty_directories()
+        self.manifest_file.unlink(missing_ok=True)
+        shutil.rmtree(self.state, ignore_errors=True)
+
+    def keep_original(self, file):
+        if file in self.hooked:
+            return
+        copy = self.state / 'original' / file
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_bytes((self.tree / file).read_bytes())
+
+    def restore(self, file):
+        copy = self.state / 'original' / file
+        (self.tree / file).write_bytes(copy.read_bytes())
+
+    def missing_directories(self, file):
+        parents = [parent.as_posix() for parent in Path(file).parents]
+        return {parent for parent in parents
+                if not (self.tree / parent).exists()}
+
+    def make_link(self, file):
+        path = self.tree / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink():
+            path.unlink()
+        path.symlink_to(self.link_target(file))
+
+    def remove_link(self, file):
+        path = self.tree / file
+        if path.is_symlink():
+            path.unlink()
+
+    def remove_empty_directories(self):
+        for directory in sorted(self.directories, reverse=True):
+            path = self.tree / directory
+            try:
+                path.rmdir()
+            except FileNotFoundError:
+                pass
+            except OSError:     # still in use
+                continue
+            self.directories.remove(directory)
+
+    def write_manifest(self):
+        manifest = {
+            'hooked': self.hooked,
+            'links': sorted(self.links),
+            'directories': sorted(self.directories),
+        }
+        text = json.dumps(manifest, indent=1, sort_keys=True) + '\n'
+        if self.manifest_file.exists() and self.manifest_file.read_text() == text:
+            return
+        self.state.mkdir(exist_ok=True)
+        new = self.manifest_file.with_suffix('.new')
+        new.write_text(text)
+        new.replace(self.manifest_file)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n\n', 1)[0])
+    parser.add_argument('tree', type=Path, help='QEMU source tree')
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument('--check', action='store_true',
+                        help='change nothing; fail if the tree is not grafted '
+                             'or not up to date')
+    action.add_argument('--undo', action='store_true',
+                        help='give the tree back as it was')
+    arguments = parser.parse_args()
+
+    tree = arguments.tree.resolve()
+    try:
+        check_version(tree)
+        graft = Graft(REPO, tree)
+        if arguments.undo:
+            graft.undo()
+        elif arguments.check:
+            differences = graft.differences()
+            if differences:
+                print(*differences, sep='\n')
+                return 1
+        else:
+            changes = graft.apply()
+            if changes:
+                print(f'graft: {changes} files brought up to date '
+                      f'({len(graft.links)} of ours, '
+                      f'hooks in {len(graft.hooked)} of QEMU\'s)')
+    except GraftError as error:
+        print(f'graft: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What of ours goes into a QEMU 10.0 tree: our files, and the hook lines.
+
+Everything of ours lives in files of our own. QEMU only learns of them through
+the few lines in this table, each placed at an anchor: the shortest text that
+occurs exactly once in the file, always within one line.
+"""
+
+from dataclasses import dataclass
+from fnmatch import fnmatch
+
+# Our files with a place in QEMU's tree, by their path in both. '*' spans '/'.
+GRAFTED = (
+    'blobstore/*',
+    'include/blobstore/*',
+    'hw/tpm/libtpms/*',
+    'qapi/blobstore*.json',
+    'tests/unit/test-blobstore-*.c',
+    'tests/qtest/blobstore-*.[ch]',
+    'tests/qtest/*-blobstore-*.[ch]',
+)
+
+
+@dataclass(frozen=True)
+class Hook:
+    """Text to put into the QEMU file @file.
+
+    @before, @after: the anchor. Text ending in a newline becomes lines of its
+    own above or below the anchor's line; other text goes right beside the
+    anchor within its line.
+    @needs: our file that the text refers to. There is no hook without it, so
+    that a tree is whole at every commit.
+    """
+    file: str
+    text: str
+    needs: str
+    before: str = ''
+    after: str = ''
+
+
+def matching(paths, *patterns):
+    return sorted(path for path in paths
+                  if any(fnmatch(path, pattern) for pattern in patterns))
+
+
+def grafted(paths):
+    """Those of @paths (all files of ours) that go into QEMU's tree."""
+    return matching(paths, *GRAFTED)
+
+
+def hooks(paths):
+    """The hooks for a QEMU tree that gets the files @paths."""
+    table = BUILD + QAPI + TPM + MONITOR + test_hooks(paths)
+    return [hook for hook in table if hook.needs in paths]
+
+
+BUILD = [
+    Hook('meson.build', needs='blobstore/meson.build',
+         after="subdir('backends')",
+         text="subdir('blobstore')\n"),
+    Hook('meson.build', needs='blobstore/trace-events',
+         after="'backends/tpm',",
+         text="    'blobstore',\n"),
+    Hook('meson.build', needs='hw/tpm/libtpms/trace-events',
+         after="'hw/tpm',",
+         text="    'hw/tpm/libtpms',\n"),
+    Hook('hw/tpm/meson.build', needs='hw/tpm/libtpms/meson.build',
+         after="files('tpm_spapr.c'))",
+         text="subdir('libtpms')\n"),
+]
+
+QAPI = [
+    # Object properties: for every program that has -object, so free of
+    # commands. First included ahead of qom.json, or its types would be
+    # generated into that module.
+    Hook('qapi/meson.build', needs='qapi/blobstore-object.json',
+         after="'block-export',",
+         text="  'blobstore-object',\n"),
+    Hook('qapi/qapi-schema.json', needs='qapi/blobstore-object.json',
+         before="{ 'include': 'qom.json' }",
+         text="{ 'include': 'blobstore-object.json' }\n"),
+    Hook('qapi/qom.json', needs='qapi/blobstore-object.json',
+         before="{ 'include': 'block-core.json' }",
+         text="{ 'include': 'blobstore-object.json' }\n"),
+    Hook('qapi/qom.json', needs='qapi/blobstore-object.json',
+         before="'can-bus',",
+         text="    'blobstore',\n"),
+    Hook('qapi/qom.json', needs='qapi/blobstore-object.json',
+         before="'can-host-socketcan':  ",
+         text="      'blobstore':                  'BlobstoreProperties',\n"),
+    # Commands and events: for the system emulator alone.
+    Hook('qapi/meson.build', needs='qapi/blobstore.json',
+         after="'audio',",
+         text="    'blobstore',\n"),
+    Hook('qapi/qapi-schema.json', needs='qapi/blobstore.json',
+         after="{ 'include': 'tpm.json' }",
+         text="{ 'include': 'blobstore.json' }\n"),
+]
+
+TPM = [
+    # Every front end gets blobstore= beside tpmdev=, both setting its backend.
+    Hook('hw/tpm/tpm_prop.h', needs='hw/tpm/libtpms/meson.build',
+         after='PropertyInfo qdev_prop_tpm;',
+         text='extern const PropertyInfo qdev_prop_tpm_blobstore;\n'),
+    Hook('hw/tpm/tpm_prop.h', needs='hw/tpm/libtpms/meson.build',
+         before='qdev_prop_tpm, TPMBackend',
+         text='    DEFINE_PROP("blobstore", _s, _f, qdev_prop_tpm_blobstore, \\\n'
+              '                TPMBackend *),                            \\\n'),
+    # This front end looks for a -tpmdev whatever its property says.
+    Hook('hw/tpm/tpm_tis_i2c.c', needs='hw/tpm/libtpms/meson.build',
+         before='qemu_find_tpm_be("tpm0")',
+         text='s->be_driver ?: '),
+    # -tpmdev libtpms, query-tpm, query-tpm-types, info tpm
+    Hook('qapi/meson.build', needs='qapi/blobstore-tpm.json',
+         after="'rocker',",
+         text="    'blobstore-tpm',\n"),
+    Hook('qapi/tpm.json', needs='qapi/blobstore-tpm.json',
+         after='# vim: filetype=python',
+         text="\n{ 'include': 'blobstore-tpm.json' }\n"),
+    Hook('qapi/tpm.json', needs='qapi/blobstore-tpm.json',
+         after='(since 2.11)',
+         text='#\n# @libtpms: TPM inside QEMU, its state in a blob store (since 10.0)\n'),
+    Hook('qapi/tpm.json', needs='qapi/blobstore-tpm.json',
+         after="'passthrough', 'emulator'",
+         text=", 'libtpms'"),
+    Hook('qapi/tpm.json', needs='qapi/blobstore-tpm.json',
+         before="- 'emulator'",
+         text="#     - 'libtpms' The configuration options for the libtpms type\n"),
+    Hook('qapi/tpm.json', needs='qapi/blobstore-tpm.json',
+         before="'emulator':",
+         text="            'libtpms': 'TPMLibtpmsOptionsWrapper',\n"),
+    Hook('system/tpm-hmp-cmds.c', needs='qapi/blobstore-tpm.json',
+         before='case TPM_TYPE__MAX:',
+         text='        case TPM_TYPE_LIBTPMS:\n'
+              '            monitor_printf(mon, ",blobstore=%s",\n'
+              '                           ti->options->u.libtpms.data->blobstore);\n'
+              '            break;\n'),
+]
+
+MONITOR = [
+    # The glue gives it its function with monitor_register_hmp().
+    Hook('hmp-commands-info.hx', needs='qapi/blobstore.json',
+         after='Show the TPM device.',
+         text='ERST\n'
+              '\n'
+              '    {\n'
+              '        .name       = "blobstore",\n'
+              '        .args_type  = "",\n'
+              '        .params     = "",\n'
+              '        .help       = "show the blob stores",\n'
+              '    },\n'
+              '\n'
+              'SRST\n'
+              '  ``info blobstore``\n'
+              '    Show the blob stores and the blobs in them.\n'),
+]
+
+
+def test_hooks(paths):
+    table = []
+    for path in matching(paths, 'tests/unit/test-blobstore-*.c'):
+        name = path.split('/')[-1].removesuffix('.c')
+        table.append(Hook('tests/unit/meson.build', needs=path,
+                          before="'test-uuid': [],",
+                          text=f"    '{name}': [testblock, blobstore],\n"))
+    helpers = [path.removeprefix('tests/qtest/')
+               for path in matching(paths, 'tests/qtest/blobstore-*.c')
+               if not path.endswith('-test.c')]
+    sources = ''.join(f", '{helper}'" for helper in helpers)
+    for path in matching(paths, 'tests/qtest/*blobstore*-test.c'):
+        name = path.split('/')[-1].removesuffix('.c')
+        table.append(Hook('tests/qtest/meson.build', needs=path,
+                          before="'hd-geo-test',",
+                          text=f"   '{name}',\n"))
+        table.append(Hook('tests/qtest/meson.build', needs=path,
+                          before="'tpm-crb-swtpm-test': [",
+                          text=f"  '{name}': [io, tpmemu_files, "
+                               f"'tpm-tis-util.c'{sources}],\n"))
+    return table

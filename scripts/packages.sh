@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Install the Debian packages that building and testing need. Idempotent: does
+# nothing when all are there. Without root it names what is missing and fails.
+set -euo pipefail
+
+packages=(
+    # building: the core, QEMU and its tools
+    build-essential ninja-build pkg-config ccache flex bison
+    python3 python3-venv python3-pip python3-setuptools python3-wheel
+    libglib2.0-dev libgcrypt20-dev zlib1g-dev libtpms-dev
+    liburing-dev libaio-dev
+    # fetching QEMU's source
+    dpkg-dev debian-archive-keyring ca-certificates
+    # guest images: kernel and initramfs
+    cpio busybox-static tpm2-tools
+    # tests
+    gcovr git procps util-linux
+)
+
+missing=()
+for package in "${packages[@]}"; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
+    [ "$status" = installed ] || missing+=("$package")
+done
+
+if [ ${#missing[@]} -eq 0 ]; then
+    exit 0
+fi
+
+if [ "$(id -u)" -ne 0 ]; then
+    echo "packages: these Debian packages are missing and only root can install them:" >&2
+    printf '    %s\n' "${missing[@]}" >&2
+    echo "packages: run as root, then try again:" >&2
+    echo "    apt-get install ${missing[*]}" >&2
+    exit 1
+fi
+
+echo "packages: installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+for attempt in 1 2 3; do
+    if apt-get -q -o Acquire::Retries=3 update &&
+       apt-get -q -y -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 \
+           install --no-install-recommends "${missing[@]}"; then
+        exit 0
+    fi
+    echo "packages: attempt $attempt of 3 failed" >&2
+    sleep $((attempt * 5))
+done
+echo "packages: apt-get could not install: ${missing[*]}" >&2
+exit 1
