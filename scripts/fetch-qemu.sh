@@ -9,6 +9,8 @@
 # configuration of our own under build/apt: it uses this machine's mirror, leaves
 # the machine's apt state alone and checks everything against Debian's archive
 # keys. QEMU_SRC=DIR copies the tree DIR instead of fetching QEMU.
+#
+# usage: fetch-qemu.sh [tools]      (tools: build/debian alone)
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -171,7 +173,9 @@ main() {
 
     local need_extras=no need_qemu=no
     [ -d "$extras" ] || need_extras=yes
-    [ -d "$src" ] && [ "$(cat "$origin" 2>/dev/null)" = "$want" ] || need_qemu=yes
+    if [ "${1:-}" != tools ]; then
+        [ -d "$src" ] && [ "$(cat "$origin" 2>/dev/null)" = "$want" ] || need_qemu=yes
+    fi
     [ $need_extras$need_qemu != nono ] || return 0
 
     if [ $need_qemu = yes ]; then
@@ -191,8 +195,8 @@ main() {
             fetch_qemu
         fi
         echo "$want" > "$origin"
+        say "QEMU $(cat "$src/VERSION") ($want) is in build/qemu/src"
     fi
-    say "QEMU $(cat "$src/VERSION") ($want) is in build/qemu/src"
 }
 
 main "$@"

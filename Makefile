@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Everything is built under build/. The scripts do only what is out of date, so
+# the targets call them each time. QEMU_SRC=DIR builds on a QEMU 10.0 tree of
+# yours (copied) instead of fetching one.
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/bash
+
+build := $(CURDIR)/build
+qemu := $(build)/qemu/build
+meson := PYTHONPATH=$(build)/debian/usr/lib/python3/dist-packages \
+	/usr/bin/python3 -m mesonbuild.mesonmain
+ninja := PYTHONPATH=$(build)/debian/usr/lib/python3/dist-packages ninja
+
+export QEMU_SRC
+
+# What tests and the demo run.
+programs := QEMU=$(qemu)/qemu-system-x86_64 QEMU_IMG=$(qemu)/qemu-img \
+	QEMU_IO=$(qemu)/qemu-io
+
+.PHONY: help
+help:
+	@echo 'make demo      boot a Linux guest whose TPM lives on a block device, twice, and compare'
+	@echo 'make run       an interactive guest with such a TPM'
+	@echo 'make check     every test; SUITES="core device" runs some, EFFORT= and SEED= reach them'
+	@echo 'make core      the core and its tests alone, with sanitizers, in seconds'
+	@echo 'make qemu      fetch QEMU 10.0, graft this repository onto it and build it'
+	@echo 'make paths     print where the built programs are, as shell assignments'
+	@echo 'make coverage  how much of the core its tests run, by lines'
+	@echo 'make clean     remove build/, the fetched sources included'
+	@echo
+	@echo 'demo, run and check install the Debian packages that are missing; that needs root.'
+	@echo 'QEMU_SRC=DIR builds on a copy of that QEMU 10.0 tree.'
+
+.PHONY: packages
+packages:
+	@scripts/packages.sh
+
+.PHONY: qemu
+qemu: packages
+	@scripts/fetch-qemu.sh
+	@scripts/build-qemu.sh
+
+.PHONY: guest
+guest: packages
+	@scripts/guest.sh
+
+.PHONY: demo
+demo: qemu guest
+	@$(programs) python3 scripts/demo.py
+
+.PHONY: run
+run: qemu guest
+	@$(programs) python3 scripts/run.py
+
+.PHONY: core-build
+core-build: packages
+	@scripts/fetch-qemu.sh tools
+	@[ -f $(build)/core/build.ninja ] || \
+		$(meson) setup $(build)/core -Dbuildtype=debugoptimized \
+			-Db_sanitize=address,undefined -Db_lundef=false
+	@$(ninja) -C $(build)/core --quiet
+
+.PHONY: core
+core: core-build
+	@tests/run.py core
+
+.PHONY: check
+check: core-build qemu guest
+	@$(programs) tests/run.py $(SUITES)
+
+.PHONY: coverage
+coverage: packages
+	@scripts/fetch-qemu.sh tools
+	@[ -f $(build)/coverage/build.ninja ] || \
+		$(meson) setup $(build)/coverage -Dbuildtype=debug -Db_coverage=true
+	@$(ninja) -C $(build)/coverage --quiet
+	@find $(build)/coverage -name '*.gcda' -delete
+	@$(meson) test -C $(build)/coverage --quiet
+	@gcovr --root $(CURDIR) --filter blobstore/ $(build)/coverage
+
+.PHONY: paths
+paths:
+	@printf '%s\n' $(programs)
+
+.PHONY: clean
+clean:
+	rm -rf $(build)

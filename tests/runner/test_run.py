@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What tests/run.py makes of programs that pass, fail, crash, hang or stop early."""
+
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+TESTS = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(TESTS))
+
+import run      # noqa: E402
+
+UNITTEST_FILE = '''
+import unittest
+class Case(unittest.TestCase):
+    def test_1_passes(self): pass
+    def test_2_fails(self): self.fail('on purpose')
+    def test_3_raises(self): raise OSError('on purpose')
+    @unittest.skip('no reason')
+    def test_4_is_skipped(self): pass
+    def test_5_fails_in_two_subtests(self):
+        for i in range(3):
+            with self.subTest(i=i): self.assertEqual(i, 1)
+class Broken(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls): raise OSError('on purpose')
+    def test_never_runs(self): pass
+'''
+
+
+class RunTest(unittest.TestCase):
+    def check(self, script, passed=0, failed=0, skipped=0, complaint=None, **options):
+        program = run.Program(name='program', command=['sh', '-c', script],
+                              **{'timeout_seconds': 60, **options})
+        report = run.run(program)
+        self.assertEqual((report.passed, report.failed, report.skipped),
+                         (passed, failed, skipped), report)
+        self.assertIn(complaint or '', ' '.join(report.complaints))
+        self.assertEqual(bool(complaint), bool(report.complaints))
+
+    def test_tap_cases_are_counted_one_by_one(self):
+        self.check('echo 1..3; echo ok 1 /a; echo not ok 2 /b; echo "ok 3 /c # SKIP no d"; exit 1',
+                   passed=1, failed=1, skipped=1)
+
+    def test_nested_cases_do_not_count(self):
+        self.check('echo "    ok 1 - inner"; echo ok 1 /a; echo 1..1', passed=1)
+
+    def test_plan_of_nothing_is_a_skip(self):
+        self.check('echo "1..0 # SKIP no KVM"', skipped=1)
+
+    def test_plan_of_nothing_without_a_reason_fails(self):
+        self.check('echo 1..0', failed=1, complaint='no case ran')
+
+    def test_missing_cases_fail(self):
+        self.check('echo 1..3; echo ok 1 /a', passed=1, failed=1, complaint='after 1 of 3')
+
+    def test_missing_plan_fails(self):
+        self.check('echo ok 1 /a', passed=1, failed=1, complaint='without a TAP plan')
+
+    def test_silence_fails(self):
+        self.check('true', failed=1, complaint='without a TAP plan')
+
+    def test_bad_exit_after_good_cases_fails(self):
+        self.check('echo 1..1; echo ok 1 /a; exit 3', passed=1, failed=1, complaint='status 3')
+
+    def test_crash_fails_and_names_the_signal(self):
+        self.check('echo 1..2; echo ok 1 /a; kill -SEGV $$', passed=1, failed=1,
+                   complaint='SIGSEGV')
+
+    def test_hang_is_killed_with_its_children(self):
+        start = time.monotonic()
+        self.check('echo 1..1; sleep 300 & sleep 300', failed=1, complaint='no end after 1 s',
+                   timeout_seconds=1)
+        self.assertLess(time.monotonic() - start, 60)
+
+    def test_missing_program_fails(self):
+        report = run.run(run.Program(name='p', command=['/nonexistent/p'], timeout_seconds=60))
+        self.assertEqual(report.failed, 1)
+
+    def test_plain_program_counts_by_its_exit_status(self):
+        self.check('true', passed=1, tap=False)
+        self.check('exit 77', skipped=1, tap=False)
+        self.check('exit 1', failed=1, complaint='exit status 1', tap=False)
+
+    def test_python_cases_come_out_as_tap(self):
+        with tempfile.NamedTemporaryFile('w', prefix='test_', suffix='.py') as file:
+            file.write(UNITTEST_FILE)
+            file.flush()
+            self.check(f'exec {sys.executable} {TESTS}/tap.py {file.name}',
+                       passed=1, failed=4, skipped=1)
+
+    def test_python_file_that_does_not_load_fails(self):
+        with tempfile.NamedTemporaryFile('w', prefix='test_', suffix='.py') as file:
+            file.write('import nonexistent_module\n')
+            file.flush()
+            self.check(f'exec {sys.executable} {TESTS}/tap.py {file.name}',
+                       failed=1, complaint='exit status 1')
+
+    def test_last_line_has_the_totals_and_unknown_suites_are_refused(self):
+        command = [sys.executable, TESTS / 'run.py']
+        unknown = subprocess.run([*command, 'nonesuch'], capture_output=True, text=True)
+        self.assertEqual(unknown.returncode, 2)
+        self.assertIn('nonesuch', unknown.stderr)
+        code = ('import sys, run\n'
+                'statuses = sys.argv.pop().split(",")\n'
+                'programs = [run.Program(s, ["sh", "-c", "exit " + s], 60, tap=False)\n'
+                '            for s in statuses]\n'
+                'run.SUITES = {"suite": (lambda: programs, "description")}\n'
+                'sys.exit(run.main())\n')
+        for statuses, last, status in (('0', '1 passed, 0 failed, 0 skipped', 0),
+                                       ('0,1,77', '1 passed, 1 failed, 1 skipped', 1),
+                                       ('77', '0 passed, 0 failed, 1 skipped', 1)):
+            result = subprocess.run([sys.executable, '-c', code, statuses], cwd=TESTS,
+                                    capture_output=True, text=True)
+            self.assertEqual(result.stdout.splitlines()[-1], last)
+            self.assertEqual(result.returncode, status)
+
+
+if __name__ == '__main__':
+    unittest.main()
