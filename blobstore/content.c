@@ -1,0 +1,372 @@
+/*
+ * Blobstore core: the content of blobs, read and written
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "store-private.h"
+
+#include <string.h>
+#include "pack.h"
+
+static bool is_present(const Blob *blob)
+{
+    return blob->entry.sequence && !(blob->entry.flags & BLOB_FLAG_DELETED);
+}
+
+bool blob_fail_damaged(const Blob *blob, GError **error)
+{
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED,
+                "blob '%s/%s' is damaged: %s", blob->entry.owner,
+                blob->entry.name, blob->damage);
+    return false;
+}
+
+bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
+                       GBytes **payload, GError **error)
+{
+    BlobSlot slot = blob_slot_of(blob, blob->entry.slot);
+    BlobJudge judge = { .recorded = blob->entry.sequence };
+    BlobEvidence evidence;
+    g_autoptr(GError) local = NULL;
+
+    *payload = NULL;
+    if (!blob_slot_probe(&store->medium, store->digest, &slot, &judge,
+                         &evidence, &local)) {
+        goto failed;
+    }
+    if (evidence.complete && evidence.newest.flags == blob->entry.flags &&
+        evidence.newest.metadata_bytes == blob->entry.metadata_bytes &&
+        evidence.newest.raw_bytes == blob->entry.raw_bytes) {
+        *header = evidence.newest;
+        if (!blob_slot_read(&store->medium, &slot, header, payload, &local)) {
+            goto failed;
+        }
+    }
+    if (!*payload) {
+        blob->damage = g_strdup_printf(
+            "the slot at offset %" G_GUINT64_FORMAT " does not hold "
+            "version %" G_GUINT64_FORMAT " as it was acknowledged",
+            slot.offset, blob->entry.sequence);
+        return blob_fail_damaged(blob, error);
+    }
+    return true;
+
+failed:
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO,
+                "blob '%s/%s': %s", blob->entry.owner, blob->entry.name,
+                local->message);
+    return false;
+}
+
+static char **decode_metadata(const char *bytes, size_t length)
+{
+    GPtrArray *strings = g_ptr_array_new();
+
+    for (const char *at = bytes; at < bytes + length; ) {
+        size_t n = strnlen(at, bytes + length - at);
+
+        g_ptr_array_add(strings, g_strndup(at, n));
+        at += n + 1;
+    }
+    g_ptr_array_add(strings, NULL);
+    return (char **)g_ptr_array_free(strings, FALSE);
+}
+
+bool blob_store_read(BlobStore *store, Blob *blob, GBytes **content,
+                     char ***metadata, GError **error)
+{
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+    g_autoptr(GBytes) raw = NULL;
+
+    *content = NULL;
+    if (metadata) {
+        *metadata = NULL;
+    }
+    if (blob->damage) {
+        return blob_fail_damaged(blob, error);
+    }
+    if (!is_present(blob)) {
+        if (metadata) {
+            *metadata = g_new0(char *, 1);
+        }
+        return true;
+    }
+    if (!blob_content_load(store, blob, &header, &payload, error)) {
+        return false;
+    }
+    raw = header.flags & BLOB_FLAG_PACKED
+          ? blob_unpack(payload, header.raw_bytes) : g_bytes_ref(payload);
+    if (!raw) {
+        blob->damage = g_strdup_printf(
+            "the packed content in the slot at offset %" G_GUINT64_FORMAT
+            " cannot be inflated",
+            blob_slot_of(blob, blob->entry.slot).offset);
+        return blob_fail_damaged(blob, error);
+    }
+    if (metadata) {
+        *metadata = decode_metadata(g_bytes_get_data(raw, NULL),
+                                    header.metadata_bytes);
+    }
+    *content = g_bytes_new_from_bytes(raw, header.metadata_bytes,
+                                      header.raw_bytes -
+                                      header.metadata_bytes);
+    return true;
+}
+
+/* Returns false if @metadata breaks a documented limit. */
+static bool encode_metadata(const char *const *metadata, GByteArray *out)
+{
+    for (; metadata && *metadata; metadata++) {
+        const char *equals = strchr(*metadata, '=');
+        size_t bytes = strlen(*metadata) + 1;
+
+        if (!equals || equals == *metadata ||
+            bytes > BLOB_METADATA_MAX_BYTES - out->len) {
+            return false;
+        }
+        g_byte_array_append(out, (const uint8_t *)*metadata, bytes);
+    }
+    return true;
+}
+
+/* One blob's part of a commit */
+typedef struct Version {
+    Blob *blob;
+    BlobEntry before;
+    BlobHeader header;
+    GBytes *payload;
+} Version;
+
+static void version_clear(gpointer data)
+{
+    g_clear_pointer(&((Version *)data)->payload, g_bytes_unref);
+}
+
+static bool check_change(const BlobChange *change, GError **error)
+{
+    const Blob *blob = change->blob;
+
+    if (blob->damage) {
+        return blob_fail_damaged(blob, error);
+    }
+    if (!blob->registered || !blob->entry.slot_bytes) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    "blob '%s/%s' is not registered and started",
+                    blob->entry.owner, blob->entry.name);
+        return false;
+    }
+    if (change->content &&
+        g_bytes_get_size(change->content) > blob->max_size) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_LARGE,
+                    "blob '%s/%s': %zu bytes are more than its registered "
+                    "maximum of %" G_GUINT64_FORMAT, blob->entry.owner,
+                    blob->entry.name, g_bytes_get_size(change->content),
+                    blob->max_size);
+        return false;
+    }
+    return true;
+}
+
+static bool prepare_version(BlobStore *store, const BlobChange *change,
+                            Version *version, GError **error)
+{
+    g_autoptr(GByteArray) raw = g_byte_array_new();
+    gsize bytes;
+    const void *data;
+
+    version->blob = change->blob;
+    if (!check_change(change, error)) {
+        return false;
+    }
+    if (!change->content) {
+        version->header.flags = BLOB_FLAG_DELETED;
+        return true;
+    }
+    if (!encode_metadata(change->metadata, raw)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
+                    "blob '%s/%s': metadata is not a list of key=value of at "
+                    "most %d bytes", change->blob->entry.owner,
+                    change->blob->entry.name, BLOB_METADATA_MAX_BYTES);
+        return false;
+    }
+    version->header.metadata_bytes = raw->len;
+    data = g_bytes_get_data(change->content, &bytes);
+    if (bytes) {
+        g_byte_array_append(raw, data, bytes);
+    }
+    version->header.raw_bytes = raw->len;
+    version->payload = g_byte_array_free_to_bytes(g_steal_pointer(&raw));
+    if (store->options.pack) {
+        GBytes *packed = blob_pack(version->payload);
+
+        if (packed) {
+            g_bytes_unref(version->payload);
+            version->payload = packed;
+            version->header.flags = BLOB_FLAG_PACKED;
+        }
+    }
+    return true;
+}
+
+/* Checks @changes and makes the versions to be written of them. */
+static bool prepare_versions(BlobStore *store, const BlobChange *changes,
+                             size_t count, GArray *versions, GError **error)
+{
+    if (count < 1 || count > BLOB_MEMBERS_MAX) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
+                    "a write takes 1 to %d blobs, not %zu", BLOB_MEMBERS_MAX,
+                    count);
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        Version *version;
+
+        for (size_t j = 0; j < i; j++) {
+            if (changes[i].blob == changes[j].blob) {
+                g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
+                            "blob '%s/%s' is in the same write twice",
+                            changes[i].blob->entry.owner,
+                            changes[i].blob->entry.name);
+                return false;
+            }
+        }
+        g_array_set_size(versions, versions->len + 1);
+        version = &g_array_index(versions, Version, versions->len - 1);
+        if (!prepare_version(store, &changes[i], version, error)) {
+            return false;
+        }
+        if (!changes[i].content && !is_present(changes[i].blob)) {
+            g_array_set_size(versions, versions->len - 1);
+        }
+    }
+    return true;
+}
+
+/* Gives every version its sequence and what the headers share. */
+static void number_versions(BlobStore *store, GArray *versions)
+{
+    BlobMember members[BLOB_MEMBERS_MAX];
+
+    for (guint i = 0; i < versions->len; i++) {
+        Version *version = &g_array_index(versions, Version, i);
+
+        version->before = version->blob->entry;
+        version->header.sequence = blob_sequence(store->epoch,
+                                                 ++store->counter);
+        version->header.previous = version->before.sequence;
+        members[i].id = version->before.id;
+        members[i].sequence = version->header.sequence;
+    }
+    for (guint i = 0; i < versions->len; i++) {
+        BlobHeader *header = &g_array_index(versions, Version, i).header;
+
+        memcpy(header->epoch_id, store->epoch_id, sizeof(header->epoch_id));
+        memcpy(header->census, store->census, sizeof(header->census));
+        header->watermark = store->acknowledged;
+        if (versions->len > 1) {
+            header->member_count = versions->len;
+            memcpy(header->members, members,
+                   versions->len * sizeof(members[0]));
+        }
+    }
+}
+
+/* To the slot that does not hold the current version */
+static unsigned target_slot(const BlobEntry *entry)
+{
+    return entry->sequence ? !entry->slot : 0;
+}
+
+static bool write_versions(BlobStore *store, GArray *versions, GError **error)
+{
+    bool single = versions->len == 1;
+
+    for (guint i = 0; i < versions->len; i++) {
+        Version *version = &g_array_index(versions, Version, i);
+        BlobSlot slot = blob_slot_of(version->blob,
+                                     target_slot(&version->before));
+
+        if (!blob_slot_write(&store->medium, store->digest, &slot,
+                             &version->header, version->payload, single,
+                             error)) {
+            return false;
+        }
+    }
+    return single || blob_medium_flush(&store->medium, error);
+}
+
+/* Changes the store in memory between the versions and those before. */
+static void adopt_versions(BlobStore *store, GArray *versions, bool adopt)
+{
+    for (guint i = 0; i < versions->len; i++) {
+        Version *version = &g_array_index(versions, Version, i);
+        const BlobHeader *header = &version->header;
+        BlobEntry *entry = &version->blob->entry;
+
+        blob_digest_census(store->digest, entry->id, entry->sequence,
+                           store->census);
+        *entry = version->before;
+        if (adopt) {
+            entry->slot = target_slot(&version->before);
+            entry->sequence = header->sequence;
+            entry->raw_bytes = header->raw_bytes;
+            entry->stored_bytes = header->stored_bytes;
+            entry->metadata_bytes = header->metadata_bytes;
+            entry->flags = header->flags;
+        }
+        blob_digest_census(store->digest, entry->id, entry->sequence,
+                           store->census);
+    }
+}
+
+static bool has_first_version(const GArray *versions)
+{
+    for (guint i = 0; i < versions->len; i++) {
+        if (!g_array_index(versions, Version, i).before.sequence) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool blob_store_write(BlobStore *store, const BlobChange *changes,
+                      size_t count, GError **error)
+{
+    g_autoptr(GArray) versions = g_array_new(FALSE, TRUE, sizeof(Version));
+
+    if (!store->started) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    "store is not started for writing");
+        return false;
+    }
+    g_array_set_clear_func(versions, version_clear);
+    if (!prepare_versions(store, changes, count, versions, error)) {
+        return false;
+    }
+    if (!versions->len) {
+        return true;
+    }
+    /* R4, R14, R1: a failed commit, a clean close and a full counter all
+     * want a new epoch first. */
+    if ((!store->epoch_open || versions->len > UINT32_MAX - store->counter) &&
+        !blob_epoch_record(store, false, error)) {
+        return false;
+    }
+    number_versions(store, versions);
+    if (!write_versions(store, versions, error)) {
+        store->epoch_open = false;
+        return false;
+    }
+    adopt_versions(store, versions, true);
+    /* R11: a first version is acknowledged only when it is recorded. */
+    if (has_first_version(versions) &&
+        !blob_epoch_record(store, false, error)) {
+        adopt_versions(store, versions, false);
+        return false;
+    }
+    store->acknowledged = MAX(store->acknowledged,
+                              blob_sequence(store->epoch, store->counter));
+    store->commits++;
+    return true;
+}

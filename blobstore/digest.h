@@ -1,0 +1,56 @@
+/*
+ * Blobstore core: digests and check values
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_DIGEST_H
+#define BLOBSTORE_DIGEST_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum {
+    BLOB_DIGEST_BYTES = 32,
+    BLOB_SEED_BYTES = 32,
+    BLOB_CENSUS_BYTES = 16,
+};
+
+/*
+ * Check values are seeded with a secret of the store, so that content that
+ * a guest chooses cannot imitate a header.  One BlobDigest belongs to one
+ * store and is used by one thread at a time.
+ */
+typedef struct BlobDigest BlobDigest;
+
+/* Prepares libgcrypt if nobody has.  Idempotent. */
+void blob_digest_init(void);
+
+/*
+ * Check values under @seed, or under the all-zero seed if it is NULL (the
+ * superblock, which is read before any seed is known).
+ */
+BlobDigest *blob_digest_new(const uint8_t *seed);
+void blob_digest_free(BlobDigest *digest);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobDigest, blob_digest_free)
+
+/* HMAC-SHA256 (RFC 2104) of @data, keyed with the seed. */
+void blob_digest_check(BlobDigest *digest, const void *data, size_t bytes,
+                       uint8_t out[BLOB_DIGEST_BYTES]);
+
+/*
+ * Folds (@id, @sequence) into, or out of, a census: a set hash, the XOR of
+ * the first 16 bytes of SHA-256(seed || id || sequence).  A @sequence of 0,
+ * a blob never written, is no member and changes nothing.
+ */
+void blob_digest_census(BlobDigest *digest, uint64_t id, uint64_t sequence,
+                        uint8_t census[BLOB_CENSUS_BYTES]);
+
+/* SHA-256 (FIPS 180-4) */
+void blob_digest_sha256(const void *data, size_t bytes,
+                        uint8_t out[BLOB_DIGEST_BYTES]);
+
+/* Bytes that do not repeat: ids, seeds.  From gcry_randomize(). */
+void blob_digest_random(void *buf, size_t bytes);
+
+#endif /* BLOBSTORE_DIGEST_H */

@@ -1,0 +1,111 @@
+/*
+ * Blobstore core: epoch records, the commits of the directory
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "store-private.h"
+
+#include <string.h>
+
+/* A deleted or never written blob stays only as long as somebody uses it. */
+static bool is_listed(const Blob *blob)
+{
+    bool has_version = blob->entry.sequence &&
+                       !(blob->entry.flags & BLOB_FLAG_DELETED);
+
+    return blob->entry.slot_bytes &&
+           (blob->registered || has_version || blob->damage);
+}
+
+static bool make_directory(BlobStore *store, bool clean,
+                           BlobDirectory *directory, GError **error)
+{
+    uint32_t room =
+        blob_layout_directory_room(store->super.directory_slot_bytes);
+
+    *directory = (BlobDirectory) {
+        .epoch = store->epoch,
+        .clean = clean,
+        .superblock_generation = store->super.generation,
+        .capacity = store->capacity,
+        .next_id = store->next_id,
+        .entries = g_array_new(FALSE, FALSE, sizeof(BlobEntry)),
+    };
+    blob_digest_random(directory->epoch_id, sizeof(directory->epoch_id));
+    for (guint i = 0; i < store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        if (is_listed(blob)) {
+            g_array_append_val(directory->entries, blob->entry);
+        }
+    }
+    if (directory->entries->len > room) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_FULL,
+                    "store was made for at most %u blobs, %u are wanted: "
+                    "use another store for some of them",
+                    room, directory->entries->len);
+        return false;
+    }
+    return true;
+}
+
+/* R12: what no directory on the medium names any more is free. */
+static void release_unlisted(BlobStore *store)
+{
+    for (guint i = 0; i < store->blobs->len; ) {
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        if (!is_listed(blob) && blob->entry.slot_bytes) {
+            blob_digest_census(store->digest, blob->entry.id,
+                               blob->entry.sequence, store->census);
+            blob_space_release(store->space, blob->entry.offset,
+                               2 * blob->entry.slot_bytes);
+            blob_store_remove(store, blob);
+        } else {
+            i++;
+        }
+    }
+    for (guint i = 0; i < store->pending->len; i++) {
+        BlobPending *extent = &g_array_index(store->pending, BlobPending, i);
+
+        blob_space_release(store->space, extent->offset, extent->bytes);
+    }
+    g_array_set_size(store->pending, 0);
+}
+
+bool blob_epoch_record(BlobStore *store, bool clean, GError **error)
+{
+    g_auto(BlobDirectory) directory = { 0 };
+    g_autoptr(GBytes) payload = NULL;
+    BlobHeader header = { 0 };
+
+    if (store->epoch == UINT32_MAX) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
+                    "store has used up its last epoch and can only be read: "
+                    "copy its blobs to a new store");
+        return false;
+    }
+    /* A number is never used twice, even if this record fails. */
+    store->epoch++;
+    store->epoch_open = false;
+    if (!make_directory(store, clean, &directory, error)) {
+        store->epoch--;
+        return false;
+    }
+    payload = blob_layout_encode_directory(&directory);
+    header.sequence = blob_sequence(store->epoch, 0);
+    header.raw_bytes = g_bytes_get_size(payload);
+    memcpy(header.epoch_id, directory.epoch_id, sizeof(header.epoch_id));
+    if (!blob_pair_write(&store->medium, store->digest,
+                         &store->directory_pair, &header, payload, error)) {
+        return false;
+    }
+
+    memcpy(store->epoch_id, directory.epoch_id, sizeof(store->epoch_id));
+    store->counter = 0;
+    store->acknowledged = header.sequence;
+    store->clean = clean;
+    store->epoch_open = !clean;
+    release_unlisted(store);
+    return true;
+}

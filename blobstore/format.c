@@ -1,0 +1,111 @@
+/*
+ * Blobstore core: making an empty store on a blank medium
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "store-private.h"
+
+#include <string.h>
+#include "blank.h"
+
+enum { DEFAULT_ROOM_BLOBS = 128 };
+
+uint64_t blob_format_directory_slot_bytes(const BlobStore *store)
+{
+    uint32_t blobs = store->options.directory_blobs;
+
+    if (!blobs) {
+        blobs = MAX(DEFAULT_ROOM_BLOBS, 2 * store->blobs->len);
+    }
+    return MIN(blob_layout_directory_slot_bytes(blobs),
+               BLOB_DIRECTORY_SLOT_MAX_BYTES);
+}
+
+/* RFC 9562, version 4 */
+static void make_uuid(uint8_t uuid[BLOB_UUID_BYTES])
+{
+    blob_digest_random(uuid, BLOB_UUID_BYTES);
+    uuid[6] = (uuid[6] & 0x0f) | 0x40;
+    uuid[8] = (uuid[8] & 0x3f) | 0x80;
+}
+
+static void make_superblock(BlobStore *store, uint64_t generation)
+{
+    uint64_t slot_bytes = blob_format_directory_slot_bytes(store);
+
+    store->super = (BlobSuperblock) {
+        .version = BLOB_FORMAT_VERSION,
+        .state = BLOB_STATE_READY,
+        .generation = generation,
+        .directory_offset = BLOB_DIRECTORY_OFFSET,
+        .directory_slot_bytes = slot_bytes,
+        .data_offset = BLOB_DIRECTORY_OFFSET + 2 * slot_bytes,
+    };
+    make_uuid(store->super.uuid);
+    blob_digest_random(store->super.seed, sizeof(store->super.seed));
+}
+
+static bool write_superblock(BlobStore *store, GError **error)
+{
+    uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);
+    g_autoptr(GBytes) payload = g_bytes_new_take(bytes,
+                                                 BLOB_SUPERBLOCK_BYTES);
+    BlobHeader header = {
+        .sequence = store->super.generation,
+        .previous = store->super.generation - 1,
+        .raw_bytes = BLOB_SUPERBLOCK_BYTES,
+    };
+
+    blob_layout_encode_superblock(&store->super, bytes);
+    return blob_pair_write(&store->medium, store->zero_seed,
+                           &store->super_pair, &header, payload, error);
+}
+
+static void forget_attempt(BlobStore *store)
+{
+    g_clear_pointer(&store->digest, blob_digest_free);
+    g_clear_pointer(&store->space, blob_space_free);
+    memset(&store->super, 0, sizeof(store->super));
+    store->epoch = 0;
+    store->epoch_open = false;
+    store->capacity = 0;
+}
+
+bool blob_format(BlobStore *store, GError **error)
+{
+    uint64_t length;
+
+    if (!store->medium.storage->ops->length(store->medium.storage, &length,
+                                            error)) {
+        return false;
+    }
+    /* R13: only after the marker is durable is anything else written. */
+    if (!store->marked) {
+        if (!blob_blank_write_marker(&store->medium, store->zero_seed,
+                                     error)) {
+            return false;
+        }
+        store->marked = true;
+        store->super_pair.intact[0] = true;
+        store->super_pair.sequence[0] = 1;
+    }
+
+    make_superblock(store, 2);
+    store->digest = blob_digest_new(store->super.seed);
+    store->capacity = length / BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES;
+    store->space = blob_space_new(store->super.data_offset, store->capacity);
+    store->next_id = BLOB_ID_FIRST;
+    store->epoch = 0;
+    store->directory_pair = (BlobPair) {
+        .id = BLOB_ID_DIRECTORY,
+        .offset = store->super.directory_offset,
+        .slot_bytes = store->super.directory_slot_bytes,
+    };
+    if (!blob_epoch_record(store, false, error) ||
+        !write_superblock(store, error)) {
+        forget_attempt(store);
+        return false;
+    }
+    store->blank = false;
+    return true;
+}

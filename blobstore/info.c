@@ -1,0 +1,78 @@
+/*
+ * Blobstore core: what a store holds
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "store-private.h"
+
+#include <string.h>
+
+void blob_store_get_info(const BlobStore *store, BlobStoreInfo *info)
+{
+    *info = (BlobStoreInfo) {
+        .blank = store->blank,
+        .started = store->started,
+        .read_only = store->read_only,
+        .format_version = BLOB_FORMAT_VERSION,
+        .block_size = BLOB_BLOCK_BYTES,
+        .capacity = store->capacity,
+        .required = blob_store_required_bytes(store),
+        .free = store->space ? blob_space_free_bytes(store->space) : 0,
+        .sequence = store->acknowledged,
+        .commits = store->commits,
+        .bytes_written = store->medium.bytes_written,
+        .write_errors = store->medium.write_errors,
+    };
+    memcpy(info->uuid, store->super.uuid, sizeof(info->uuid));
+    memcpy(info->epoch_id, store->epoch_id, sizeof(info->epoch_id));
+}
+
+size_t blob_store_count(const BlobStore *store)
+{
+    return store->blobs->len;
+}
+
+Blob *blob_store_nth(const BlobStore *store, size_t n)
+{
+    return n < store->blobs->len ? g_ptr_array_index(store->blobs, n) : NULL;
+}
+
+Blob *blob_store_find(const BlobStore *store, const char *owner,
+                      const char *name)
+{
+    g_autofree char *full = g_strdup_printf("%s/%s", owner, name);
+
+    return g_hash_table_lookup(store->by_name, full);
+}
+
+void blob_get_info(const Blob *blob, BlobInfo *info)
+{
+    const BlobEntry *entry = &blob->entry;
+
+    *info = (BlobInfo) {
+        .owner = entry->owner,
+        .name = entry->name,
+        .kind = entry->kind,
+        .registered = blob->registered,
+        .present = entry->sequence && !(entry->flags & BLOB_FLAG_DELETED),
+        .packed = entry->flags & BLOB_FLAG_PACKED,
+        .size = entry->raw_bytes - entry->metadata_bytes,
+        .stored_size = entry->stored_bytes,
+        .max_size = MAX(entry->max_size, blob->max_size),
+        .sequence = entry->sequence,
+        .slots = entry->slot_bytes ? 2 : 0,
+        .damage = blob->damage,
+    };
+    for (unsigned n = 0; n < info->slots; n++) {
+        BlobSlot slot = blob_slot_of(blob, n);
+
+        info->slot[n].offset = slot.offset;
+        info->slot[n].length = slot.bytes;
+        info->slot[n].current = entry->sequence && entry->slot == n;
+    }
+}
+
+const char *const *blob_store_warnings(const BlobStore *store)
+{
+    return (const char *const *)store->warnings->pdata;
+}

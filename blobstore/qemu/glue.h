@@ -1,0 +1,201 @@
+/*
+ * Blobstore in QEMU: what the files of the glue share
+ *
+ * Everything here belongs to the main thread (or a vCPU thread with the BQL)
+ * and to coroutines in the main AioContext, unless it says otherwise.  Only
+ * blobstore_read_blob() and the call of blobstore_write_blobs() happen in
+ * worker threads; the work of a write is done in the main AioContext.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_QEMU_GLUE_H
+#define BLOBSTORE_QEMU_GLUE_H
+
+#include "blobstore/blobstore.h"
+#include "blobstore/store.h"
+#include "block/aio.h"
+#include "qapi/qapi-types-blobstore-object.h"
+#include "qapi/qapi-types-block-core.h"
+#include "qemu/coroutine.h"
+#include "qemu/queue.h"
+#include "qemu/thread.h"
+#include "hw/resettable.h"
+#include "system/block-backend.h"
+#include "system/runstate.h"
+
+OBJECT_DECLARE_SIMPLE_TYPE(BlobStoreObject, BLOBSTORE)
+
+/* One version of a blob in RAM */
+typedef struct BlobVersion {
+    GBytes *content;            /* NULL: absent */
+    char **metadata;            /* never NULL */
+} BlobVersion;
+
+struct BlobStoreBlob {
+    BlobStoreClient *client;
+    char *name;
+    BlobStoreKind kind;
+    uint64_t max_size;
+    Blob *core;                 /* NULL if volatile */
+
+    /* Under the store's versions_lock: */
+    BlobVersion acknowledged;   /* on the medium; or volatile */
+    BlobVersion staged;         /* accepted, not on the medium yet */
+    bool dirty;                 /* there is a staged version */
+
+    QTAILQ_ENTRY(BlobStoreBlob) next;
+};
+
+struct BlobStoreClient {
+    BlobStoreObject *store;     /* holds a reference */
+    char *owner;
+    bool started;
+    QTAILQ_HEAD(, BlobStoreBlob) blobs;
+    QTAILQ_ENTRY(BlobStoreClient) next;
+};
+
+/*
+ * What blobstore-info shows.  Taken after every use of the core, because the
+ * core cannot be asked while it waits for I/O.
+ */
+typedef struct BlobSnapshot {
+    BlobInfo info;              /* strings point into this struct */
+    char owner[BLOB_NAME_MAX_BYTES + 1];
+    char name[BLOB_NAME_MAX_BYTES + 1];
+    char *damage;
+} BlobSnapshot;
+
+typedef struct StoreSnapshot {
+    BlobStoreInfo info;
+    GArray *blobs;              /* of BlobSnapshot */
+} StoreSnapshot;
+
+/* The medium: a BlobStorage on a BlockBackend */
+typedef struct BlockStorage {
+    BlobStorage parent;
+    BlockBackend *blk;
+    int last_errno;             /* positive, of the last failure */
+    bool last_was_read;
+} BlockStorage;
+
+struct BlobStoreObject {
+    Object parent;
+    ResettableState reset_state;
+
+    /* Properties */
+    char *drive;
+    char *uuid;
+    BlobstoreFormat format;
+    bool pack;
+    BlockdevOnError rerror;
+    BlockdevOnError werror;
+
+    char *id;
+    bool implicit;              /* made for a drive that a device named */
+    bool complete;              /* properties are final */
+    QTAILQ_HEAD(, BlobStoreClient) clients;
+
+    /* All that follows is valid while there are clients. */
+    BlockStorage medium;
+    BlobStore *core;            /* NULL: must be opened again before use */
+    char *store_uuid;           /* of the store once it is formatted */
+    CoMutex core_lock;          /* R5: held while the core is used */
+    unsigned warnings_shown;
+    StoreSnapshot snapshot;
+    bool durable;               /* false with cache=unsafe */
+
+    bool drained;               /* between drained_begin and drained_end */
+    CoQueue undrained;          /* operations held back meanwhile */
+    QEMUBH *resume_bh;          /* after a drained section or a resize */
+    bool resized;
+    bool check_medium;          /* somebody else may have written to it */
+    bool shrunk;                /* below what is in use */
+    char *failure;              /* why the store failed, or NULL */
+
+    CoQueue unstopped;          /* workers' writes waiting for the VM to stop */
+    bool release_waiters;
+    VMChangeStateEntry *first_on_stop;
+    VMChangeStateEntry *last_on_stop;
+    Error *migration_blocker;
+
+    QemuMutex versions_lock;    /* also taken in worker threads */
+};
+
+/* object.c */
+BlobStoreObject *blobstore_object_find(const char *name, Error **errp);
+/* Opens the store for its first client.  Writes nothing. */
+bool blobstore_object_open(BlobStoreObject *store, Error **errp);
+/* Closes the store after its last client has gone. */
+void blobstore_object_close(BlobStoreObject *store);
+typedef void BlobStoreVisitor(BlobStoreObject *store, void *opaque);
+void blobstore_object_foreach(BlobStoreVisitor *visit, void *opaque);
+
+/* drive.c */
+/* The node of a drive id or node-name, or NULL: fit for a store. */
+BlockDriverState *blobstore_drive_find(const char *name, Error **errp);
+bool blobstore_drive_exists(const char *name);
+/* A BlockBackend of our own on the drive of @store; NULL on failure. */
+BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp);
+bool blobstore_drive_is_durable(BlockBackend *blk);
+/* Whether the node may be written, as opposed to during migration. */
+bool blobstore_drive_is_active(BlockBackend *blk);
+
+/* block-io.c */
+void blobstore_medium_init(BlockStorage *medium, BlockBackend *blk);
+
+/* call.c */
+typedef bool coroutine_fn BlobStoreCall(BlobStoreObject *store, void *opaque,
+                                        Error **errp);
+/* Runs @call in a coroutine of the main AioContext and waits for it.  For
+ * any thread. */
+bool blobstore_call(BlobStoreObject *store, BlobStoreCall *call, void *opaque,
+                    Error **errp);
+/* Around every use of the core: one at a time, not in drained sections. */
+void coroutine_fn blobstore_lock_core(BlobStoreObject *store);
+void coroutine_fn blobstore_unlock_core(BlobStoreObject *store);
+bool blobstore_in_worker_thread(void);
+
+/* report.c */
+/* Gives @error to the user as this store's; consumes it. */
+void blobstore_propagate(BlobStoreObject *store, GError *error, Error **errp);
+/* What the core found wrong and lives with; each is reported once. */
+void blobstore_show_warnings(BlobStoreObject *store);
+void blobstore_fail(BlobStoreObject *store, const char *reason);
+void blobstore_take_snapshot(BlobStoreObject *store);
+void blobstore_snapshot_clear(StoreSnapshot *snapshot);
+
+/* version.c */
+void blob_version_clear(BlobVersion *version);
+BlobVersion blob_version_new(GBytes *content, const char *const *metadata);
+/* What the device has written last: staged, or else acknowledged */
+const BlobVersion *blob_version_latest(const BlobStoreBlob *blob);
+void blob_version_acknowledge(BlobStoreBlob *blob, BlobVersion version);
+void blob_version_stage(BlobStoreBlob *blob, BlobVersion version,
+                        const char *reason);
+bool blobstore_is_dirty(BlobStoreObject *store);
+
+/* reconcile.c */
+/* With the core locked: */
+bool coroutine_fn blobstore_open_core(BlobStoreObject *store, GError **error);
+/* Makes sure that the medium is as the core last wrote it, whatever happened
+ * since; what differs from RAM is staged. */
+bool coroutine_fn blobstore_ensure_core(BlobStoreObject *store,
+                                        GError **error);
+bool coroutine_fn blobstore_start_client(BlobStoreClient *client,
+                                         GError **error);
+void coroutine_fn blobstore_check_size(BlobStoreObject *store);
+/* For any thread: records that the store is at rest, if it can be done. */
+void blobstore_close_clean(BlobStoreObject *store);
+
+/* commit.c */
+bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,
+                      size_t count, Error **errp);
+/* Writes what is staged; an error is treated as the policy says. */
+bool blobstore_write_staged(BlobStoreObject *store, Error **errp);
+
+/* vmstate.c */
+bool blobstore_vmstate_register(BlobStoreObject *store, Error **errp);
+void blobstore_vmstate_unregister(BlobStoreObject *store);
+void blobstore_reset_enter(BlobStoreObject *store);
+
+#endif /* BLOBSTORE_QEMU_GLUE_H */

@@ -1,0 +1,370 @@
+/*
+ * Blobstore core: what is current after an unclean close
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "store-private.h"
+
+#include <string.h>
+
+/* How many (blob, sequence) pairs are tried to name what a census misses */
+enum { SEARCH_LIMIT = 1 << 20 };
+
+/* What the two slots of one blob say */
+typedef struct Finding {
+    Blob *blob;
+    BlobEvidence evidence[2];
+    bool valid[2];              /* complete, and its digest is right */
+    int current;                /* slot, or -1 */
+    uint64_t lost;              /* sequence of damaged content, or 0 */
+} Finding;
+
+typedef struct Recovery {
+    BlobStore *store;
+    GArray *findings;           /* of Finding, as store->blobs */
+    GHashTable *by_id;          /* &entry.id -> Finding */
+    uint64_t watermark;         /* the highest of any header of the epoch */
+    const BlobHeader *newest;   /* header of the epoch, or NULL */
+} Recovery;
+
+static bool is_of_epoch(const BlobStore *store, const BlobHeader *header)
+{
+    return !memcmp(header->epoch_id, store->epoch_id,
+                   sizeof(header->epoch_id));
+}
+
+static bool check_not_stale(const BlobStore *store, const Finding *finding,
+                            unsigned n, GError **error)
+{
+    const Blob *blob = finding->blob;
+
+    /* R10 */
+    if (blob_sequence_epoch(finding->evidence[n].highest) > store->epoch) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
+                    "directory (epoch %u) is older than the slot of blob "
+                    "'%s/%s' at offset %" G_GUINT64_FORMAT " (epoch %u): "
+                    "restore the whole image from one backup", store->epoch,
+                    blob->entry.owner, blob->entry.name,
+                    blob_slot_of(blob, n).offset,
+                    blob_sequence_epoch(finding->evidence[n].highest));
+        return false;
+    }
+    return true;
+}
+
+static bool probe_slot(BlobStore *store, Finding *finding, unsigned n,
+                       GError **error)
+{
+    const BlobEntry *entry = &finding->blob->entry;
+    BlobSlot slot = blob_slot_of(finding->blob, n);
+    BlobEvidence *evidence = &finding->evidence[n];
+    BlobJudge judge = {
+        .epoch_id = store->epoch_id,
+        .recorded = n == entry->slot ? entry->sequence : 0,
+    };
+
+    if (!blob_slot_probe(&store->medium, store->digest, &slot, &judge,
+                         evidence, error)) {
+        g_prefix_error(error, "blob '%s/%s': ", entry->owner, entry->name);
+        return false;
+    }
+    finding->valid[n] = evidence->complete;
+    /* R9: every digest of the present epoch; others are verified when read */
+    if (evidence->complete && is_of_epoch(store, &evidence->newest)) {
+        g_autoptr(GBytes) payload = NULL;
+
+        if (!blob_slot_read(&store->medium, &slot, &evidence->newest,
+                            &payload, error)) {
+            g_prefix_error(error, "blob '%s/%s': ", entry->owner,
+                           entry->name);
+            return false;
+        }
+        finding->valid[n] = payload != NULL;
+    }
+    return check_not_stale(store, finding, n, error);
+}
+
+static bool probe_all(Recovery *recovery, GError **error)
+{
+    BlobStore *store = recovery->store;
+
+    for (guint i = 0; i < store->blobs->len; i++) {
+        Finding *finding = &g_array_index(recovery->findings, Finding, i);
+
+        finding->blob = g_ptr_array_index(store->blobs, i);
+        finding->current = -1;
+        g_hash_table_insert(recovery->by_id, &finding->blob->entry.id,
+                            finding);
+        if (!probe_slot(store, finding, 0, error) ||
+            !probe_slot(store, finding, 1, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void find_newest(Recovery *recovery)
+{
+    recovery->watermark = blob_sequence(recovery->store->epoch, 0);
+    for (guint i = 0; i < recovery->findings->len; i++) {
+        Finding *finding = &g_array_index(recovery->findings, Finding, i);
+
+        for (unsigned n = 0; n < 2; n++) {
+            const BlobHeader *header = &finding->evidence[n].newest;
+
+            if (!finding->evidence[n].found ||
+                !is_of_epoch(recovery->store, header)) {
+                continue;
+            }
+            recovery->watermark = MAX(recovery->watermark,
+                                      header->watermark);
+            if (!recovery->newest ||
+                header->sequence > recovery->newest->sequence) {
+                recovery->newest = header;
+            }
+        }
+    }
+}
+
+static bool member_is_valid(const Recovery *recovery,
+                            const BlobMember *member)
+{
+    const Finding *finding = g_hash_table_lookup(recovery->by_id,
+                                                 &member->id);
+
+    for (unsigned n = 0; finding && n < 2; n++) {
+        if (finding->valid[n] &&
+            finding->evidence[n].newest.sequence == member->sequence &&
+            is_of_epoch(recovery->store, &finding->evidence[n].newest)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* R3, R6: whether a valid slot counts */
+static bool slot_counts(const Recovery *recovery, const Finding *finding,
+                        unsigned n)
+{
+    const BlobHeader *header = &finding->evidence[n].newest;
+
+    if (header->sequence == finding->blob->entry.sequence ||
+        header->sequence <= recovery->watermark) {
+        return true;
+    }
+    for (uint32_t i = 0; i < header->member_count; i++) {
+        if (!member_is_valid(recovery, &header->members[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void mark_lost(Finding *finding, uint64_t sequence, uint64_t offset)
+{
+    finding->lost = sequence;
+    g_free(finding->blob->damage);
+    finding->blob->damage = g_strdup_printf(
+        "version %" G_GUINT64_FORMAT " was acknowledged, but the slot at "
+        "offset %" G_GUINT64_FORMAT " does not hold it intact", sequence,
+        offset);
+}
+
+/* R7, R8 */
+static void judge_blob(const Recovery *recovery, Finding *finding)
+{
+    const BlobEntry *entry = &finding->blob->entry;
+    uint64_t best = 0;
+
+    for (unsigned n = 0; n < 2; n++) {
+        if (finding->valid[n] && slot_counts(recovery, finding, n) &&
+            finding->evidence[n].newest.sequence > best) {
+            best = finding->evidence[n].newest.sequence;
+            finding->current = n;
+        }
+    }
+    for (unsigned n = 0; n < 2; n++) {
+        const BlobEvidence *evidence = &finding->evidence[n];
+        uint64_t sequence = evidence->newest.sequence;
+
+        if (evidence->found && !finding->valid[n] && sequence > best &&
+            sequence > finding->lost &&
+            (sequence == entry->sequence ||
+             sequence <= recovery->watermark)) {
+            mark_lost(finding, sequence, blob_slot_of(finding->blob,
+                                                      n).offset);
+        }
+    }
+    /* R11: recorded but absent */
+    if (entry->sequence > best && !finding->lost) {
+        mark_lost(finding, entry->sequence,
+                  blob_slot_of(finding->blob, entry->slot).offset);
+    }
+}
+
+static uint64_t decided_sequence(const Finding *finding)
+{
+    if (finding->lost) {
+        return finding->lost;
+    }
+    return finding->current < 0
+           ? 0 : finding->evidence[finding->current].newest.sequence;
+}
+
+/* Whether @finding is part of the newest commit, as @sequence */
+static bool is_in_newest(const Recovery *recovery, const Finding *finding,
+                         uint64_t *sequence)
+{
+    const BlobHeader *newest = recovery->newest;
+    uint64_t id = finding->blob->entry.id;
+
+    if (!newest->member_count) {
+        *sequence = newest->sequence;
+        return newest->id == id;
+    }
+    for (uint32_t i = 0; i < newest->member_count; i++) {
+        if (newest->members[i].id == id) {
+            *sequence = newest->members[i].sequence;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The sequence that @finding had before the newest commit */
+static uint64_t sequence_before(const Recovery *recovery,
+                                const Finding *finding)
+{
+    uint64_t decided = decided_sequence(finding);
+    uint64_t written;
+
+    if (decided && is_in_newest(recovery, finding, &written) &&
+        decided == written && !finding->lost) {
+        return finding->evidence[finding->current].newest.previous;
+    }
+    return decided;
+}
+
+/* Names the one blob whose newer version explains the missing census. */
+static bool name_missing(Recovery *recovery,
+                         const uint8_t missing[BLOB_CENSUS_BYTES])
+{
+    BlobStore *store = recovery->store;
+    uint64_t base = blob_sequence(store->epoch, 0);
+    uint64_t tries = 0;
+
+    for (guint i = 0; i < recovery->findings->len; i++) {
+        Finding *finding = &g_array_index(recovery->findings, Finding, i);
+        uint64_t before = decided_sequence(finding);
+
+        if (before != sequence_before(recovery, finding)) {
+            continue;           /* its version before is superseded */
+        }
+        for (uint64_t sequence = MAX(base, before) + 1;
+             sequence <= recovery->watermark; sequence++) {
+            uint8_t census[BLOB_CENSUS_BYTES] = { 0 };
+
+            if (++tries > SEARCH_LIMIT) {
+                return false;
+            }
+            blob_digest_census(store->digest, finding->blob->entry.id,
+                               before, census);
+            blob_digest_census(store->digest, finding->blob->entry.id,
+                               sequence, census);
+            if (!memcmp(census, missing, sizeof(census))) {
+                mark_lost(finding, sequence,
+                          blob_slot_of(finding->blob,
+                                       finding->current == 0).offset);
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+/* R9: what was decided must be what the newest header knew of. */
+static bool check_census(Recovery *recovery, GError **error)
+{
+    BlobStore *store = recovery->store;
+    uint8_t census[BLOB_CENSUS_BYTES] = { 0 };
+
+    if (!recovery->newest) {
+        return true;
+    }
+    for (guint i = 0; i < recovery->findings->len; i++) {
+        const Finding *finding = &g_array_index(recovery->findings, Finding,
+                                                i);
+
+        blob_digest_census(store->digest, finding->blob->entry.id,
+                           sequence_before(recovery, finding), census);
+    }
+    for (unsigned i = 0; i < sizeof(census); i++) {
+        census[i] ^= recovery->newest->census[i];
+    }
+    for (unsigned i = 0; i < sizeof(census); i++) {
+        if (census[i] && !name_missing(recovery, census)) {
+            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                        "more than one blob has lost acknowledged content "
+                        "since epoch %u began: restore the image from a "
+                        "backup", store->epoch);
+            return false;
+        } else if (census[i]) {
+            break;
+        }
+    }
+    return true;
+}
+
+static void adopt(BlobStore *store, Finding *finding)
+{
+    BlobEntry *entry = &finding->blob->entry;
+    uint64_t recorded = entry->sequence;
+
+    if (finding->lost) {
+        /* What is lost stays on record: the damage does not heal itself. */
+        entry->sequence = finding->lost;
+    } else if (finding->current >= 0) {
+        const BlobHeader *header =
+            &finding->evidence[finding->current].newest;
+
+        entry->sequence = header->sequence;
+        entry->raw_bytes = header->raw_bytes;
+        entry->stored_bytes = header->stored_bytes;
+        entry->metadata_bytes = header->metadata_bytes;
+        entry->flags = header->flags;
+        entry->slot = finding->current;
+    }
+    blob_digest_census(store->digest, entry->id, recorded, store->census);
+    blob_digest_census(store->digest, entry->id, entry->sequence,
+                       store->census);
+    store->acknowledged = MAX(store->acknowledged, entry->sequence);
+}
+
+bool blob_recover(BlobStore *store, GError **error)
+{
+    g_autoptr(GArray) findings =
+        g_array_sized_new(FALSE, TRUE, sizeof(Finding), store->blobs->len);
+    g_autoptr(GHashTable) by_id = g_hash_table_new(g_int64_hash,
+                                                   g_int64_equal);
+    Recovery recovery = {
+        .store = store,
+        .findings = findings,
+        .by_id = by_id,
+    };
+
+    g_array_set_size(findings, store->blobs->len);
+    if (!probe_all(&recovery, error)) {
+        return false;
+    }
+    find_newest(&recovery);
+    for (guint i = 0; i < findings->len; i++) {
+        judge_blob(&recovery, &g_array_index(findings, Finding, i));
+    }
+    if (!check_census(&recovery, error)) {
+        return false;
+    }
+    for (guint i = 0; i < findings->len; i++) {
+        adopt(store, &g_array_index(findings, Finding, i));
+    }
+    return true;
+}

@@ -1,0 +1,296 @@
+/*
+ * Blobstore core: slots and slot pairs, the one way to change the medium
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "slot.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SCAN_CHUNK_BYTES = 256 * BLOB_BLOCK_BYTES };
+
+void *blob_medium_alloc(size_t bytes)
+{
+    void *buf = NULL;
+
+    if (posix_memalign(&buf, BLOB_BLOCK_BYTES, bytes)) {
+        g_error("blobstore: out of memory (%zu bytes)", bytes);
+    }
+    return memset(buf, 0, bytes);
+}
+
+bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,
+                      size_t bytes, GError **error)
+{
+    return medium->storage->ops->read(medium->storage, offset, buf, bytes,
+                                      error);
+}
+
+bool blob_medium_flush(BlobMedium *medium, GError **error)
+{
+    if (!medium->storage->ops->flush(medium->storage, error)) {
+        medium->write_errors++;
+        return false;
+    }
+    return true;
+}
+
+bool blob_slot_write(BlobMedium *medium, BlobDigest *digest,
+                     const BlobSlot *slot, BlobHeader *header,
+                     GBytes *payload, bool durable, GError **error)
+{
+    g_autofree uint8_t *image = NULL;
+    gsize payload_bytes = 0;
+    const void *data = payload ? g_bytes_get_data(payload, &payload_bytes)
+                               : NULL;
+    uint64_t bytes = blob_layout_image_bytes(payload_bytes);
+
+    g_assert(bytes <= slot->bytes);
+    image = blob_medium_alloc(bytes);
+    if (payload_bytes) {
+        memcpy(image + BLOB_HEADER_BYTES, data, payload_bytes);
+    }
+    header->id = slot->id;
+    header->offset = slot->offset;
+    header->stored_bytes = payload_bytes;
+    blob_digest_sha256(image + BLOB_HEADER_BYTES, payload_bytes,
+                       header->digest);
+    blob_layout_encode_header(header, digest, image);
+    memcpy(image + bytes - BLOB_HEADER_BYTES, image, BLOB_HEADER_BYTES);
+
+    if (!medium->storage->ops->write(medium->storage, slot->offset, image,
+                                     bytes, durable, error)) {
+        medium->write_errors++;
+        return false;
+    }
+    medium->bytes_written += bytes;
+    return true;
+}
+
+static bool header_matters(const BlobJudge *judge, const BlobHeader *header)
+{
+    return (judge->recorded && header->sequence == judge->recorded) ||
+           (judge->epoch_id && !memcmp(header->epoch_id, judge->epoch_id,
+                                       sizeof(header->epoch_id)));
+}
+
+static void weigh(const BlobJudge *judge, const BlobHeader *header,
+                  BlobEvidence *evidence)
+{
+    evidence->highest = MAX(evidence->highest, header->sequence);
+    if (header_matters(judge, header) &&
+        (!evidence->found || header->sequence > evidence->newest.sequence)) {
+        evidence->found = true;
+        evidence->newest = *header;
+    }
+}
+
+/* A trailer counts only where its own length puts it (R7). */
+static bool scan_trailers(BlobMedium *medium, BlobDigest *digest,
+                          const BlobSlot *slot, const BlobJudge *judge,
+                          BlobEvidence *evidence, GError **error)
+{
+    g_autofree uint8_t *chunk =
+        blob_medium_alloc(MIN(slot->bytes, SCAN_CHUNK_BYTES));
+
+    for (uint64_t at = 0; at < slot->bytes; at += SCAN_CHUNK_BYTES) {
+        size_t bytes = MIN(slot->bytes - at, SCAN_CHUNK_BYTES);
+
+        if (!blob_medium_read(medium, slot->offset + at, chunk, bytes,
+                              error)) {
+            return false;
+        }
+        for (size_t end = BLOB_BLOCK_BYTES; end <= bytes;
+             end += BLOB_BLOCK_BYTES) {
+            BlobHeader header;
+
+            if (blob_layout_decode_header(chunk + end - BLOB_HEADER_BYTES,
+                                          digest, slot->id, slot->offset,
+                                          slot->bytes, &header) &&
+                blob_layout_image_bytes(header.stored_bytes) == at + end) {
+                weigh(judge, &header, evidence);
+            }
+        }
+    }
+    return true;
+}
+
+bool blob_slot_probe(BlobMedium *medium, BlobDigest *digest,
+                     const BlobSlot *slot, const BlobJudge *judge,
+                     BlobEvidence *evidence, GError **error)
+{
+    g_autofree uint8_t *first = blob_medium_alloc(BLOB_BLOCK_BYTES);
+    g_autofree uint8_t *last = blob_medium_alloc(BLOB_BLOCK_BYTES);
+    BlobHeader header;
+
+    *evidence = (BlobEvidence) { 0 };
+    if (!blob_medium_read(medium, slot->offset, first, BLOB_BLOCK_BYTES,
+                          error)) {
+        return false;
+    }
+    if (blob_layout_decode_header(first, digest, slot->id, slot->offset,
+                                  slot->bytes, &header)) {
+        uint64_t end = blob_layout_image_bytes(header.stored_bytes);
+
+        weigh(judge, &header, evidence);
+        if (!blob_medium_read(medium, slot->offset + end - BLOB_BLOCK_BYTES,
+                              last, BLOB_BLOCK_BYTES, error)) {
+            return false;
+        }
+        evidence->complete =
+            header_matters(judge, &header) &&
+            !memcmp(first, last + BLOB_BLOCK_BYTES - BLOB_HEADER_BYTES,
+                    BLOB_HEADER_BYTES);
+        if (evidence->complete) {
+            return true;
+        }
+    }
+    return scan_trailers(medium, digest, slot, judge, evidence, error);
+}
+
+bool blob_slot_read(BlobMedium *medium, const BlobSlot *slot,
+                    const BlobHeader *header, GBytes **payload,
+                    GError **error)
+{
+    uint64_t bytes = blob_layout_image_bytes(header->stored_bytes);
+    g_autofree uint8_t *image = blob_medium_alloc(bytes);
+    uint8_t digest[BLOB_DIGEST_BYTES];
+
+    *payload = NULL;
+    if (!blob_medium_read(medium, slot->offset, image, bytes, error)) {
+        return false;
+    }
+    blob_digest_sha256(image + BLOB_HEADER_BYTES, header->stored_bytes,
+                       digest);
+    if (!memcmp(digest, header->digest, sizeof(digest))) {
+        *payload = g_bytes_new(image + BLOB_HEADER_BYTES,
+                               header->stored_bytes);
+    }
+    return true;
+}
+
+BlobSlot blob_pair_slot(const BlobPair *pair, unsigned n)
+{
+    return (BlobSlot) {
+        .id = pair->id,
+        .offset = pair->offset + n * pair->slot_bytes,
+        .bytes = pair->slot_bytes,
+    };
+}
+
+int blob_pair_current(const BlobPair *pair)
+{
+    if (pair->intact[0] && pair->intact[1]) {
+        return pair->sequence[1] > pair->sequence[0];
+    }
+    return pair->intact[0] ? 0 : pair->intact[1] ? 1 : -1;
+}
+
+bool blob_pair_is_whole(const BlobPair *pair)
+{
+    return pair->intact[0] && pair->intact[1] &&
+           pair->sequence[0] == pair->sequence[1];
+}
+
+/* The version in slot @n, if header, trailer and payload are intact */
+static bool pair_read_slot(BlobMedium *medium, BlobDigest *digest,
+                           BlobPair *pair, unsigned n, BlobHeader *header,
+                           GBytes **payload, GError **error)
+{
+    g_autofree uint8_t *block = blob_medium_alloc(BLOB_BLOCK_BYTES);
+    BlobSlot slot = blob_pair_slot(pair, n);
+    BlobEvidence evidence;
+    BlobJudge judge = { 0 };
+
+    *payload = NULL;
+    pair->intact[n] = false;
+    if (!blob_medium_read(medium, slot.offset, block, BLOB_BLOCK_BYTES,
+                          error)) {
+        return false;
+    }
+    if (!blob_layout_decode_header(block, digest, slot.id, slot.offset,
+                                   slot.bytes, header)) {
+        return true;
+    }
+    judge.recorded = header->sequence;
+    if (!blob_slot_probe(medium, digest, &slot, &judge, &evidence, error)) {
+        return false;
+    }
+    if (!evidence.complete) {
+        return true;
+    }
+    if (!blob_slot_read(medium, &slot, header, payload, error)) {
+        return false;
+    }
+    pair->intact[n] = *payload != NULL;
+    pair->sequence[n] = header->sequence;
+    return true;
+}
+
+bool blob_pair_read(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
+                    BlobHeader *header, GBytes **payload, GError **error)
+{
+    BlobHeader headers[2];
+    g_autoptr(GBytes) payload0 = NULL;
+    g_autoptr(GBytes) payload1 = NULL;
+    int current;
+
+    *payload = NULL;
+    if (!pair_read_slot(medium, digest, pair, 0, &headers[0], &payload0,
+                        error) ||
+        !pair_read_slot(medium, digest, pair, 1, &headers[1], &payload1,
+                        error)) {
+        return false;
+    }
+    current = blob_pair_current(pair);
+    if (current >= 0) {
+        *header = headers[current];
+        *payload = g_bytes_ref(current ? payload1 : payload0);
+    }
+    return true;
+}
+
+static bool pair_write_slot(BlobMedium *medium, BlobDigest *digest,
+                            BlobPair *pair, unsigned n,
+                            const BlobHeader *header, GBytes *payload,
+                            GError **error)
+{
+    BlobSlot slot = blob_pair_slot(pair, n);
+    BlobHeader copy = *header;
+
+    pair->intact[n] = false;
+    if (!blob_slot_write(medium, digest, &slot, &copy, payload, true,
+                         error)) {
+        return false;
+    }
+    pair->intact[n] = true;
+    pair->sequence[n] = header->sequence;
+    return true;
+}
+
+bool blob_pair_write(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
+                     const BlobHeader *header, GBytes *payload,
+                     GError **error)
+{
+    unsigned first = blob_pair_current(pair) == 0 ? 1 : 0;
+
+    return pair_write_slot(medium, digest, pair, first, header, payload,
+                           error) &&
+           pair_write_slot(medium, digest, pair, !first, header, payload,
+                           error);
+}
+
+bool blob_pair_heal(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
+                    const BlobHeader *header, GBytes *payload,
+                    GError **error)
+{
+    for (unsigned n = 0; n < 2; n++) {
+        if ((!pair->intact[n] || pair->sequence[n] != header->sequence) &&
+            !pair_write_slot(medium, digest, pair, n, header, payload,
+                             error)) {
+            return false;
+        }
+    }
+    return true;
+}

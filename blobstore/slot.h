@@ -1,0 +1,113 @@
+/*
+ * Blobstore core: slots and slot pairs, the one way to change the medium
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_SLOT_H
+#define BLOBSTORE_SLOT_H
+
+#include "layout.h"
+
+/* A medium and what was done to it */
+typedef struct BlobMedium {
+    BlobStorage *storage;       /* borrowed */
+    uint64_t bytes_written;
+    uint64_t write_errors;
+} BlobMedium;
+
+bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,
+                      size_t bytes, GError **error);
+bool blob_medium_flush(BlobMedium *medium, GError **error);
+
+/* Zeroed bytes aligned for O_DIRECT; g_free() them. */
+void *blob_medium_alloc(size_t bytes);
+
+/* Where one slot lies and whose it is */
+typedef struct BlobSlot {
+    uint64_t id;
+    uint64_t offset;
+    uint64_t bytes;
+} BlobSlot;
+
+/*
+ * Writes @header, @payload (the stored bytes; NULL for none) and the trailer
+ * to @slot in one write.  Fills the header's id, offset, stored length and
+ * digest.
+ */
+bool blob_slot_write(BlobMedium *medium, BlobDigest *digest,
+                     const BlobSlot *slot, BlobHeader *header,
+                     GBytes *payload, bool durable, GError **error);
+
+/*
+ * Which of the headers in a slot matter: those of the present epoch and the
+ * one at the recorded sequence (R3, R8)
+ */
+typedef struct BlobJudge {
+    const uint8_t *epoch_id;    /* NULL: only @recorded matters */
+    uint64_t recorded;          /* 0: none */
+} BlobJudge;
+
+/* What a slot says about itself; header and trailer are both evidence (R7). */
+typedef struct BlobEvidence {
+    bool found;         /* some header or trailer that matters is intact */
+    bool complete;      /* header and trailer are intact, equal, and matter */
+    BlobHeader newest;  /* of those that matter; valid if @found */
+    uint64_t highest;   /* sequence of any intact header or trailer */
+} BlobEvidence;
+
+bool blob_slot_probe(BlobMedium *medium, BlobDigest *digest,
+                     const BlobSlot *slot, const BlobJudge *judge,
+                     BlobEvidence *evidence, GError **error);
+
+/*
+ * Reads the stored payload that @header describes and verifies its digest.
+ * *@payload becomes the bytes, or NULL if they are not what was written.
+ * Returns false only if the storage fails.
+ */
+bool blob_slot_read(BlobMedium *medium, const BlobSlot *slot,
+                    const BlobHeader *header, GBytes **payload,
+                    GError **error);
+
+/*
+ * A pair whose slots hold the same: superblock or directory.  It is written
+ * to both slots in turn, each durable before the next, first where the
+ * current version is not.
+ */
+typedef struct BlobPair {
+    uint64_t id;
+    uint64_t offset;            /* of slot 0; slot 1 follows it */
+    uint64_t slot_bytes;
+    bool intact[2];             /* the slot holds a complete version */
+    uint64_t sequence[2];       /* valid if intact */
+} BlobPair;
+
+/* The slot with the newest intact version, or -1 */
+int blob_pair_current(const BlobPair *pair);
+
+/* Whether both slots hold the same version */
+bool blob_pair_is_whole(const BlobPair *pair);
+
+BlobSlot blob_pair_slot(const BlobPair *pair, unsigned n);
+
+/*
+ * Reads both slots and returns the newest intact version: *@header and
+ * *@payload, which becomes NULL if there is none.  Returns false only if the
+ * storage fails.
+ */
+bool blob_pair_read(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
+                    BlobHeader *header, GBytes **payload, GError **error);
+
+/*
+ * Writes both slots.  On failure a version that was intact before, or the
+ * new one, is still there.
+ */
+bool blob_pair_write(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
+                     const BlobHeader *header, GBytes *payload,
+                     GError **error);
+
+/* Writes the slots that do not hold version @header->sequence. */
+bool blob_pair_heal(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
+                    const BlobHeader *header, GBytes *payload,
+                    GError **error);
+
+#endif /* BLOBSTORE_SLOT_H */

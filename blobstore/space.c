@@ -1,0 +1,146 @@
+/*
+ * Blobstore core: free space on the medium
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "space.h"
+
+typedef struct Extent {
+    uint64_t start;
+    uint64_t end;
+} Extent;
+
+struct BlobSpace {
+    uint64_t end;
+    GArray *extents;            /* free; ascending, never touching */
+};
+
+static Extent *extent_at(const BlobSpace *space, guint n)
+{
+    return &g_array_index(space->extents, Extent, n);
+}
+
+/* The first extent that ends after @offset, or the number of extents */
+static guint find(const BlobSpace *space, uint64_t offset)
+{
+    guint low = 0;
+    guint high = space->extents->len;
+
+    while (low < high) {
+        guint middle = low + (high - low) / 2;
+
+        if (extent_at(space, middle)->end > offset) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+BlobSpace *blob_space_new(uint64_t start, uint64_t end)
+{
+    BlobSpace *space = g_new0(BlobSpace, 1);
+    Extent all = { start, end };
+
+    g_assert(start <= end);
+    space->end = end;
+    space->extents = g_array_new(FALSE, FALSE, sizeof(Extent));
+    if (start < end) {
+        g_array_append_val(space->extents, all);
+    }
+    return space;
+}
+
+void blob_space_free(BlobSpace *space)
+{
+    if (space) {
+        g_array_unref(space->extents);
+        g_free(space);
+    }
+}
+
+BlobSpace *blob_space_copy(const BlobSpace *space)
+{
+    BlobSpace *copy = g_new0(BlobSpace, 1);
+
+    copy->end = space->end;
+    copy->extents = g_array_copy(space->extents);
+    return copy;
+}
+
+void blob_space_take(BlobSpace *space, uint64_t offset, uint64_t bytes)
+{
+    guint n = find(space, offset);
+    Extent *extent = extent_at(space, n);
+    Extent rest = { offset + bytes, extent->end };
+
+    g_assert(n < space->extents->len && extent->start <= offset &&
+             rest.start <= rest.end);
+    extent->end = offset;
+    if (rest.start < rest.end) {
+        g_array_insert_val(space->extents, n + 1, rest);
+    }
+    if (extent_at(space, n)->start == offset) {
+        g_array_remove_index(space->extents, n);
+    }
+}
+
+bool blob_space_allocate(BlobSpace *space, uint64_t bytes, uint64_t *offset)
+{
+    for (guint n = 0; n < space->extents->len; n++) {
+        Extent *extent = extent_at(space, n);
+
+        if (extent->end - extent->start >= bytes) {
+            *offset = extent->start;
+            blob_space_take(space, *offset, bytes);
+            return true;
+        }
+    }
+    return false;
+}
+
+void blob_space_release(BlobSpace *space, uint64_t offset, uint64_t bytes)
+{
+    guint n = find(space, offset);
+    Extent extent = { offset, offset + bytes };
+
+    if (n < space->extents->len && extent_at(space, n)->start == extent.end) {
+        extent.end = extent_at(space, n)->end;
+        g_array_remove_index(space->extents, n);
+    }
+    if (n > 0 && extent_at(space, n - 1)->end == offset) {
+        extent_at(space, n - 1)->end = extent.end;
+    } else {
+        g_array_insert_val(space->extents, n, extent);
+    }
+}
+
+void blob_space_extend(BlobSpace *space, uint64_t end)
+{
+    g_assert(end >= space->end);
+    if (end > space->end) {
+        blob_space_release(space, space->end, end - space->end);
+        space->end = end;
+    }
+}
+
+uint64_t blob_space_free_bytes(const BlobSpace *space)
+{
+    uint64_t bytes = 0;
+
+    for (guint n = 0; n < space->extents->len; n++) {
+        bytes += extent_at(space, n)->end - extent_at(space, n)->start;
+    }
+    return bytes;
+}
+
+uint64_t blob_space_used_end(const BlobSpace *space)
+{
+    guint count = space->extents->len;
+
+    if (count && extent_at(space, count - 1)->end == space->end) {
+        return extent_at(space, count - 1)->start;
+    }
+    return space->end;
+}

@@ -1,0 +1,41 @@
+/*
+ * Blobstore core: free space on the medium
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_SPACE_H
+#define BLOBSTORE_SPACE_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The free extents of a range of bytes, first fit */
+typedef struct BlobSpace BlobSpace;
+
+/* All of @start to @end is free. */
+BlobSpace *blob_space_new(uint64_t start, uint64_t end);
+void blob_space_free(BlobSpace *space);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobSpace, blob_space_free)
+BlobSpace *blob_space_copy(const BlobSpace *space);
+
+/* Takes an extent that is known to be free; extents in ascending order are
+ * taken fastest. */
+void blob_space_take(BlobSpace *space, uint64_t offset, uint64_t bytes);
+
+/* Returns false if no free extent is large enough. */
+bool blob_space_allocate(BlobSpace *space, uint64_t bytes, uint64_t *offset);
+
+/* Gives an extent back. */
+void blob_space_release(BlobSpace *space, uint64_t offset, uint64_t bytes);
+
+/* Makes the range end at @end, which is not lower than now. */
+void blob_space_extend(BlobSpace *space, uint64_t end);
+
+/* Sum of the free extents */
+uint64_t blob_space_free_bytes(const BlobSpace *space);
+
+/* Where the last taken extent ends */
+uint64_t blob_space_used_end(const BlobSpace *space);
+
+#endif /* BLOBSTORE_SPACE_H */

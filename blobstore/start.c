@@ -1,0 +1,265 @@
+/*
+ * Blobstore core: making registered blobs writable
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "store-private.h"
+
+#include <string.h>
+#include "blank.h"
+
+/* What a plan changes, to be taken back if it fails */
+typedef struct Change {
+    Blob *blob;
+    BlobEntry before;
+} Change;
+
+static bool wants_extent(const Blob *blob)
+{
+    return blob->registered &&
+           (!blob->entry.slot_bytes ||
+            blob_layout_slot_bytes(MAX(blob->max_size,
+                                       blob->entry.max_size)) !=
+            blob->entry.slot_bytes);
+}
+
+static uint64_t wanted_bytes(const Blob *blob)
+{
+    return 2 * blob_layout_slot_bytes(MAX(blob->max_size,
+                                          blob->entry.max_size));
+}
+
+uint64_t blob_store_required_bytes(const BlobStore *store)
+{
+    uint64_t data_offset = store->super.data_offset;
+    g_autoptr(BlobSpace) space = NULL;
+
+    if (store->space) {
+        space = blob_space_copy(store->space);
+        blob_space_extend(space, INT64_MAX);
+    } else {
+        data_offset = BLOB_DIRECTORY_OFFSET +
+                      2 * blob_format_directory_slot_bytes(store);
+        space = blob_space_new(data_offset, INT64_MAX);
+    }
+    for (guint i = 0; i < store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i);
+        uint64_t offset;
+
+        if (wants_extent(blob)) {
+            blob_space_allocate(space, wanted_bytes(blob), &offset);
+        }
+    }
+    return blob_space_used_end(space);
+}
+
+/* Makes sure that the medium has what blob_store_required_bytes() says. */
+static bool ensure_capacity(BlobStore *store, GError **error)
+{
+    uint64_t required = blob_store_required_bytes(store);
+    uint64_t length;
+    uint64_t data;
+
+    if (store->space && required <= store->capacity) {
+        return true;
+    }
+    if (!store->medium.storage->ops->length(store->medium.storage, &length,
+                                            error)) {
+        return false;
+    }
+    length = length / BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES;
+    if (length < required) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL,
+                    "medium is too small: %" G_GUINT64_FORMAT " bytes are "
+                    "needed, it has %" G_GUINT64_FORMAT, required, length);
+        return false;
+    }
+    if (!store->space) {
+        return true;
+    }
+    /* Space that the medium has gained must be blank to become ours. */
+    if (!blob_blank_find_data(&store->medium, store->capacity, length, &data,
+                              error)) {
+        return false;
+    }
+    if (data < length) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_FOREIGN,
+                    "medium has grown, but the new space is not blank: first "
+                    "non-zero byte at offset %" G_GUINT64_FORMAT, data);
+        return false;
+    }
+    store->capacity = length;
+    blob_space_extend(store->space, length);
+    return true;
+}
+
+/* The same version at a new place: no new sequence, nothing else changes. */
+static bool copy_version(BlobStore *store, Blob *blob, uint64_t offset,
+                         uint64_t slot_bytes, GError **error)
+{
+    BlobSlot slot = { blob->entry.id, offset, slot_bytes };
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+
+    return blob_content_load(store, blob, &header, &payload, error) &&
+           blob_slot_write(&store->medium, store->digest, &slot, &header,
+                           payload, false, error);
+}
+
+static bool place_blob(BlobStore *store, Blob *blob, GArray *changes,
+                       bool *copied, GError **error)
+{
+    Change change = { blob, blob->entry };
+    uint64_t bytes = wanted_bytes(blob);
+    uint64_t offset;
+    bool found = blob_space_allocate(store->space, bytes, &offset);
+
+    g_assert(found);            /* ensure_capacity() */
+    if (!blob->entry.slot_bytes) {
+        blob->entry.id = store->next_id++;
+    }
+    blob->entry.max_size = MAX(blob->max_size, blob->entry.max_size);
+    if (blob->entry.sequence) {
+        if (!copy_version(store, blob, offset, bytes / 2, error)) {
+            blob->entry = change.before;
+            blob_space_release(store->space, offset, bytes);
+            return false;
+        }
+        *copied = true;
+    }
+    blob->entry.offset = offset;
+    blob->entry.slot_bytes = bytes / 2;
+    blob->entry.slot = 0;
+    g_array_append_val(changes, change);
+    return true;
+}
+
+static bool place_all(BlobStore *store, GArray *changes, GError **error)
+{
+    bool copied = false;
+
+    for (guint i = 0; i < store->blobs->len; i++) {
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+        Change change = { blob, blob->entry };
+
+        if (wants_extent(blob)) {
+            if (!place_blob(store, blob, changes, &copied, error)) {
+                return false;
+            }
+        } else if (blob->registered &&
+                   blob->max_size > blob->entry.max_size) {
+            /* The slots have room for it already. */
+            blob->entry.max_size = blob->max_size;
+            g_array_append_val(changes, change);
+        }
+    }
+    return !copied || blob_medium_flush(&store->medium, error);
+}
+
+static void append_pending(BlobStore *store, const BlobEntry *entry)
+{
+    BlobPending extent = { entry->offset, 2 * entry->slot_bytes };
+
+    if (extent.bytes) {
+        g_array_append_val(store->pending, extent);
+    }
+}
+
+/* R12: extents left behind are free once no directory names them. */
+static void leave_extents(BlobStore *store, const GArray *changes)
+{
+    for (guint i = 0; i < changes->len; i++) {
+        const Change *change = &g_array_index(changes, Change, i);
+
+        if (change->before.offset != change->blob->entry.offset) {
+            append_pending(store, &change->before);
+        }
+    }
+}
+
+/* A directory that failed to be written may name the new extents: they stay
+ * taken until a later one is durable (R12). */
+static void take_back(BlobStore *store, const GArray *changes)
+{
+    for (guint i = 0; i < changes->len; i++) {
+        const Change *change = &g_array_index(changes, Change, i);
+
+        if (change->before.offset != change->blob->entry.offset) {
+            append_pending(store, &change->blob->entry);
+        }
+        change->blob->entry = change->before;
+    }
+}
+
+static bool place_and_record(BlobStore *store, GError **error)
+{
+    g_autoptr(GArray) changes = g_array_new(FALSE, FALSE, sizeof(Change));
+    guint pending = store->pending->len;
+
+    if (!ensure_capacity(store, error)) {
+        return false;
+    }
+    if (!place_all(store, changes, error)) {
+        take_back(store, changes);
+        return false;
+    }
+    if (!changes->len && store->epoch_open) {
+        return true;
+    }
+    leave_extents(store, changes);
+    if (!blob_epoch_record(store, false, error)) {
+        g_array_set_size(store->pending, pending);
+        take_back(store, changes);
+        return false;
+    }
+    return true;
+}
+
+/* Rewrites a damaged or older copy; both are durable before a commit. */
+static bool heal_superblock(BlobStore *store, GError **error)
+{
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+
+    if (blob_pair_is_whole(&store->super_pair)) {
+        return true;
+    }
+    return blob_pair_read(&store->medium, store->zero_seed,
+                          &store->super_pair, &header, &payload, error) &&
+           payload &&
+           blob_pair_heal(&store->medium, store->zero_seed,
+                          &store->super_pair, &header, payload, error);
+}
+
+static bool check_registered(const BlobStore *store, GError **error)
+{
+    for (guint i = 0; i < store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        if (blob->registered && blob->damage) {
+            return blob_fail_damaged(blob, error);
+        }
+    }
+    return true;
+}
+
+bool blob_store_start(BlobStore *store, GError **error)
+{
+    if (store->read_only) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    "store is open for reading only");
+        return false;
+    }
+    if (!check_registered(store, error)) {
+        return false;
+    }
+    if (store->blank &&
+        (!ensure_capacity(store, error) || !blob_format(store, error))) {
+        return false;
+    }
+    if (!heal_superblock(store, error) || !place_and_record(store, error)) {
+        return false;
+    }
+    store->started = true;
+    return true;
+}

@@ -1,0 +1,217 @@
+/*
+ * Blobstore core: the life of a store
+ *
+ * Everything that may call the core includes this header.  The core knows
+ * neither QEMU nor any device; it reaches its medium through BlobStorage.
+ * What must hold on the medium, and why, is in docs/design.md; the bytes are
+ * in docs/format.md.  "R1" to "R15" in comments are the rules given there.
+ *
+ * Threads: a BlobStore may be used by one thread (in QEMU: one coroutine) at
+ * a time; the caller serialises.  A call blocks only in the storage calls.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_STORE_H
+#define BLOBSTORE_STORE_H
+
+#include "blobstore/error.h"
+#include "blobstore/storage.h"
+
+typedef struct BlobStore BlobStore;
+typedef struct Blob Blob;
+
+enum {
+    BLOB_NAME_MAX_BYTES = 63,           /* owner and name, without the NUL */
+    BLOB_METADATA_MAX_BYTES = 1024,     /* all "key=value" with their NULs */
+    BLOB_MEMBERS_MAX = 64,              /* blobs in one write */
+    BLOB_UUID_BYTES = 16,
+    BLOB_EPOCH_ID_BYTES = 16,
+};
+
+/* The largest maximum size that can be registered: 64 MiB */
+#define BLOB_MAX_SIZE_BYTES (UINT64_C(64) << 20)
+
+/* Kinds that reach the medium.  Volatile blobs never do; see the glue. */
+typedef enum BlobKind {
+    BLOB_KIND_PERMANENT = 1,
+    BLOB_KIND_SAVESTATE = 2,
+} BlobKind;
+
+/* "permanent" or "savestate"; static. */
+const char *blob_kind_name(BlobKind kind);
+
+/* All-zero means: read-write, format a blank medium, any UUID, no packing. */
+typedef struct BlobStoreOptions {
+    bool read_only;         /* write nothing, not even an epoch record */
+    bool format_never;      /* refuse a blank medium */
+    const char *uuid;       /* refuse a store with another UUID; or NULL */
+    bool pack;              /* deflate payloads where that saves a block */
+    uint32_t directory_blobs; /* room in a new directory; 0: 128, or twice
+                                 what is registered, whichever is more */
+} BlobStoreOptions;
+
+/*
+ * Opens the store on @storage and decides what is current, writing nothing.
+ * A blank medium gives a store without blobs, to be formatted by
+ * blob_store_start().  The store borrows @storage, which must outlive it.
+ * Damage of single blobs does not fail the call: see BlobInfo.damage.
+ *
+ * Errors: IO, BLANK, FOREIGN, TOO_SMALL, UNSUPPORTED, UUID, CORRUPT, STALE.
+ */
+BlobStore *blob_store_open(BlobStorage *storage,
+                           const BlobStoreOptions *options, GError **error);
+
+/*
+ * Frees the store.  Writes nothing: what is on the medium opens as after a
+ * crash, losing nothing.  NULL is allowed.
+ */
+void blob_store_free(BlobStore *store);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobStore, blob_store_free)
+
+/*
+ * Announces that the caller uses the blob @owner/@name, of at most @max_size
+ * bytes of content (1 to BLOB_MAX_SIZE_BYTES).  Names are 1 to
+ * BLOB_NAME_MAX_BYTES bytes of printable ASCII without '/'.  Writes nothing.
+ * The blob belongs to the store and is valid until blob_store_unregister()
+ * or blob_store_free().  It can be read at once and written after
+ * blob_store_start().
+ *
+ * Errors: INVALID, EXISTS, KIND, TOO_LARGE (the medium holds more content
+ * than @max_size).
+ */
+Blob *blob_store_register(BlobStore *store, const char *owner,
+                          const char *name, BlobKind kind, uint64_t max_size,
+                          GError **error);
+
+/*
+ * Takes back a registration.  What is on the medium stays; a blob that is
+ * absent there leaves the directory with the next epoch record.
+ */
+void blob_store_unregister(BlobStore *store, Blob *blob);
+
+/*
+ * Makes every registered blob writable: formats a blank medium, finds space
+ * for what is new or registered larger, heals damaged copies, and starts a
+ * new epoch (R2).  May be called again after more blobs were registered.
+ * Durable on return.
+ *
+ * Errors: IO, TOO_SMALL (the message gives the exact size needed; see also
+ * blob_store_required_bytes()), DAMAGED (a registered blob), FULL,
+ * EXHAUSTED, READ_ONLY.  On failure nothing that was acknowledged is lost;
+ * the call may be repeated.
+ */
+bool blob_store_start(BlobStore *store, GError **error);
+
+/*
+ * The size in bytes that the medium must have for everything on it plus
+ * everything registered.  A multiple of 4096.
+ */
+uint64_t blob_store_required_bytes(const BlobStore *store);
+
+/*
+ * Reads the current version.  *@content becomes the content, owned by the
+ * caller, or NULL if the blob is absent: never written, or deleted.
+ * *@metadata (@metadata may be NULL) becomes a NULL-terminated array of
+ * "key=value", owned by the caller, never NULL on success.
+ * The digest is verified before anything is returned.
+ *
+ * Errors: IO, DAMAGED.
+ */
+bool blob_store_read(BlobStore *store, Blob *blob, GBytes **content,
+                     char ***metadata, GError **error);
+
+/* One blob's part of a write. */
+typedef struct BlobChange {
+    Blob *blob;
+    GBytes *content;             /* borrowed; NULL deletes the blob */
+    const char *const *metadata; /* NULL-terminated "key=value", or NULL */
+} BlobChange;
+
+/*
+ * Writes and deletes 1 to BLOB_MEMBERS_MAX different blobs, all or nothing.
+ * Durable on return.  On failure every blob keeps its last acknowledged
+ * content and the call may be repeated.  Deleting an absent blob does
+ * nothing.
+ *
+ * Errors: IO, INVALID, TOO_LARGE, DAMAGED, READ_ONLY (opened so, or not
+ * started), EXHAUSTED.
+ */
+bool blob_store_write(BlobStore *store, const BlobChange *changes,
+                      size_t count, GError **error);
+
+/*
+ * Records that the store is at rest (R14), so that the next open reads the
+ * directory only.  The store stays usable; a later write starts a new epoch.
+ * Does nothing if nothing was written since the last clean close.
+ *
+ * Errors: IO, EXHAUSTED.
+ */
+bool blob_store_close_clean(BlobStore *store, GError **error);
+
+/*
+ * Whether the medium is still as this store last wrote it: *@unchanged is
+ * false if another user has opened it for writing, or an older state has
+ * been restored.  Reads the directory header only.
+ *
+ * Errors: IO.
+ */
+bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
+                                GError **error);
+
+typedef struct BlobStoreInfo {
+    uint8_t uuid[BLOB_UUID_BYTES];        /* zero while blank */
+    uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
+    bool blank;             /* not formatted yet */
+    bool started;
+    bool read_only;         /* by option or by a feature of the medium */
+    uint32_t format_version;
+    uint32_t block_size;    /* bytes */
+    uint64_t capacity;      /* bytes of the medium that the store uses */
+    uint64_t required;      /* bytes; see blob_store_required_bytes() */
+    uint64_t free;          /* bytes not taken by any extent */
+    uint64_t sequence;      /* last acknowledged: epoch << 32 | counter */
+    uint64_t commits;       /* successful writes since open */
+    uint64_t bytes_written; /* to the medium since open */
+    uint64_t write_errors;  /* failed writes and flushes since open */
+} BlobStoreInfo;
+
+void blob_store_get_info(const BlobStore *store, BlobStoreInfo *info);
+
+typedef struct BlobSlotInfo {
+    uint64_t offset;        /* bytes */
+    uint64_t length;        /* bytes */
+    bool current;
+} BlobSlotInfo;
+
+/* Strings belong to the store and live as long as the blob. */
+typedef struct BlobInfo {
+    const char *owner;
+    const char *name;
+    BlobKind kind;
+    bool registered;
+    bool present;           /* has content: neither never written nor deleted */
+    bool packed;
+    uint64_t size;          /* bytes of content */
+    uint64_t stored_size;   /* bytes of payload on the medium */
+    uint64_t max_size;      /* bytes */
+    uint64_t sequence;      /* of the current version; 0: never written */
+    unsigned slots;         /* 0 before start, else 2 */
+    BlobSlotInfo slot[2];
+    const char *damage;     /* what is wrong with it, or NULL */
+} BlobInfo;
+
+/* Blobs on the medium and registered ones, in order of creation. */
+size_t blob_store_count(const BlobStore *store);
+Blob *blob_store_nth(const BlobStore *store, size_t n);
+Blob *blob_store_find(const BlobStore *store, const char *owner,
+                      const char *name);
+void blob_get_info(const Blob *blob, BlobInfo *info);
+
+/*
+ * What was found wrong and could be lived with (a damaged copy that
+ * blob_store_start() heals, say): NULL-terminated, may be empty, belongs to
+ * the store.
+ */
+const char *const *blob_store_warnings(const BlobStore *store);
+
+#endif /* BLOBSTORE_STORE_H */

@@ -1,0 +1,176 @@
+/*
+ * Blobstore: what a device needs
+ *
+ * A device keeps state that must not be lost as a few named blobs:
+ *
+ *     client = blobstore_attach("nvram", "tpm", errp);
+ *     blob = blobstore_register_blob(client, "permanent",
+ *                                    BLOBSTORE_PERMANENT, 512 * KiB, errp);
+ *     blobstore_start(client, errp);
+ *     blobstore_read_blob(blob, &content, NULL, errp);
+ *     blobstore_write_blob(blob, data, size, NULL, errp);
+ *     blobstore_detach(client);
+ *
+ * Threads: attach, register, start and detach belong to the main thread and
+ * hold the BQL.  Read, write and delete may be called from the main thread
+ * with the BQL, from a worker thread without it, and from a coroutine in the
+ * main thread.  Calls of one client are not made concurrently.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_BLOBSTORE_H
+#define BLOBSTORE_BLOBSTORE_H
+
+#include "qom/object.h"
+
+#define TYPE_BLOBSTORE "blobstore"
+
+typedef struct BlobStoreClient BlobStoreClient;
+typedef struct BlobStoreBlob BlobStoreBlob;
+
+typedef enum BlobStoreKind {
+    /* On the medium, durable when a write returns. */
+    BLOBSTORE_PERMANENT,
+    /* The same; the device deletes it when it has consumed it. */
+    BLOBSTORE_SAVESTATE,
+    /* Never on the medium: in RAM, and in the migration stream. */
+    BLOBSTORE_VOLATILE,
+} BlobStoreKind;
+
+/* Limits of one store */
+#define BLOBSTORE_NAME_MAX_BYTES     63
+#define BLOBSTORE_METADATA_MAX_BYTES 1024
+#define BLOBSTORE_MAX_BLOB_BYTES     (64 * 1024 * 1024)
+#define BLOBSTORE_MAX_BLOBS_PER_WRITE 64
+
+/**
+ * blobstore_attach:
+ * @store: the id of an -object blobstore, or a drive id or node-name, for
+ *         which a store with default options is made and shared by all
+ *         devices that name it
+ * @owner: under which name the device's blobs are filed; 1 to 63 bytes of
+ *         printable ASCII without '/'.  It must be the same at every start
+ *         of the VM, so it never depends on the order of creation.
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Opens the store if it is not open yet.  Writes nothing.
+ *
+ * Returns: the device's handle, owned by the caller; NULL on failure (no
+ * such store, medium unusable or in use, @owner attached already).
+ */
+BlobStoreClient *blobstore_attach(const char *store, const char *owner,
+                                  Error **errp);
+
+/**
+ * blobstore_register_blob:
+ * @client: the device's handle
+ * @name: 1 to 63 bytes of printable ASCII without '/'
+ * @kind: where the blob lives
+ * @max_size: bytes of content that it can grow to, 1 to
+ *            BLOBSTORE_MAX_BLOB_BYTES; may be larger than at the last start
+ *            of the VM
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Announces a blob.  To be called before blobstore_start().  Writes nothing.
+ *
+ * Returns: the blob, owned by @client; NULL on failure (bad name or size,
+ * registered already, on the medium as another kind or larger than
+ * @max_size).
+ */
+BlobStoreBlob *blobstore_register_blob(BlobStoreClient *client,
+                                       const char *name, BlobStoreKind kind,
+                                       uint64_t max_size, Error **errp);
+
+/**
+ * blobstore_start:
+ * @client: the device's handle
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Reconciles what is registered with what is on the medium: loads and
+ * verifies every registered blob, then finds space for what is new or has
+ * grown, formatting a blank medium first.  Nothing is written if a blob
+ * cannot be read.  To be called when the device is realized, so that a
+ * failure keeps the VM from starting.
+ *
+ * Returns: true on success; false on failure (medium too small, damaged
+ * blob, I/O error).
+ */
+bool blobstore_start(BlobStoreClient *client, Error **errp);
+
+/**
+ * blobstore_read_blob:
+ * @blob: the blob
+ * @content: becomes its content, to be released with g_bytes_unref(), or
+ *           NULL if it is absent: never written, or deleted
+ * @metadata: NULL, or becomes a NULL-terminated array of "key=value", to be
+ *            freed with g_strfreev(); never NULL on success
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Returns the content last written.  Served from RAM: never waits, and works
+ * in a drained section too.
+ *
+ * Returns: true on success; false on failure (the store has failed).  A
+ * failure never means that the blob is absent.
+ */
+bool blobstore_read_blob(BlobStoreBlob *blob, GBytes **content,
+                         char ***metadata, Error **errp);
+
+/* One blob's part of blobstore_write_blobs() */
+typedef struct BlobStoreChange {
+    BlobStoreBlob *blob;
+    GBytes *content;             /* borrowed; NULL deletes the blob */
+    const char *const *metadata; /* NULL-terminated "key=value", or NULL */
+} BlobStoreChange;
+
+/**
+ * blobstore_write_blobs:
+ * @client: the device's handle
+ * @changes: what to write or delete; different blobs of @client
+ * @count: 1 to BLOBSTORE_MAX_BLOBS_PER_WRITE
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Writes several blobs, all or nothing.  Permanent and savestate blobs are
+ * durable on return.  While the medium cannot be written for reasons that
+ * are not errors (incoming migration, a drained section), the content is
+ * kept in RAM, the store counts as dirty, and it is written as soon as that
+ * is possible.
+ *
+ * Returns: true on success; false on failure, which leaves every blob with
+ * its former content: the call may be repeated.
+ */
+bool blobstore_write_blobs(BlobStoreClient *client,
+                           const BlobStoreChange *changes, size_t count,
+                           Error **errp);
+
+/**
+ * blobstore_write_blob: writes one blob; see blobstore_write_blobs()
+ * @blob: the blob
+ * @data: its new content, copied
+ * @size: bytes, 0 to the registered maximum
+ * @metadata: NULL-terminated "key=value", or NULL
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Returns: true on success; false on failure, with nothing changed.
+ */
+bool blobstore_write_blob(BlobStoreBlob *blob, const void *data, size_t size,
+                          const char *const *metadata, Error **errp);
+
+/**
+ * blobstore_delete_blob: deletes one blob; see blobstore_write_blobs()
+ * @blob: the blob; deleting an absent one does nothing
+ * @errp: pointer to a NULL-initialized error object
+ *
+ * Returns: true on success; false on failure, with nothing changed.
+ */
+bool blobstore_delete_blob(BlobStoreBlob *blob, Error **errp);
+
+/**
+ * blobstore_detach:
+ * @client: the device's handle, or NULL
+ *
+ * Gives the handle and its blobs back.  What was written stays.  An implicit
+ * store goes with its last client.
+ */
+void blobstore_detach(BlobStoreClient *client);
+
+#endif /* BLOBSTORE_BLOBSTORE_H */

@@ -1,0 +1,41 @@
+/*
+ * Blobstore: the error domain of the core
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_ERROR_H
+#define BLOBSTORE_ERROR_H
+
+#include <glib.h>
+
+/*
+ * A failing call leaves the store in memory as it was, unless the code says
+ * otherwise.
+ */
+typedef enum BlobStoreError {
+    /*
+     * The storage failed to read, write or flush.  After a failed write the
+     * last acknowledged content is current and the call may be repeated.
+     */
+    BLOBSTORE_ERROR_IO,
+    BLOBSTORE_ERROR_INVALID,     /* an argument breaks a documented limit */
+    BLOBSTORE_ERROR_BLANK,       /* medium is blank and must not be formatted */
+    BLOBSTORE_ERROR_FOREIGN,     /* medium holds something else */
+    BLOBSTORE_ERROR_TOO_SMALL,   /* medium is too small; see the message */
+    BLOBSTORE_ERROR_UNSUPPORTED, /* newer format version or unknown feature */
+    BLOBSTORE_ERROR_UUID,        /* not the store that was asked for */
+    BLOBSTORE_ERROR_DAMAGED,     /* a blob's acknowledged content is lost */
+    BLOBSTORE_ERROR_CORRUPT,     /* superblock or directory is unusable */
+    BLOBSTORE_ERROR_STALE,       /* directory is older than the slots (R10) */
+    BLOBSTORE_ERROR_READ_ONLY,   /* opened, or only usable, for reading */
+    BLOBSTORE_ERROR_KIND,        /* on the medium with another kind */
+    BLOBSTORE_ERROR_TOO_LARGE,   /* content above the registered maximum */
+    BLOBSTORE_ERROR_EXISTS,      /* owner and name are registered already */
+    BLOBSTORE_ERROR_FULL,        /* no room for another blob's entry */
+    BLOBSTORE_ERROR_EXHAUSTED,   /* the last epoch is used up (R1) */
+} BlobStoreError;
+
+#define BLOBSTORE_ERROR (blobstore_error_quark())
+GQuark blobstore_error_quark(void);
+
+#endif /* BLOBSTORE_ERROR_H */
