@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Run one QEMU process: start it, speak QMP with it, wait for it, keep its logs."""
+
+import asyncio
+import os
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+sys.path.insert(0, str(BUILD / "qemu/src/python"))
+
+from qemu.qmp import ConnectError, QMPClient, QMPError  # noqa: E402
+
+QMP_TIMEOUT_SECONDS = 30
+
+
+class VMError(Exception):
+    """Something went wrong with a VM; the message names the log to read."""
+
+
+def program(variable):
+    """The program that make put into an environment variable, such as QEMU."""
+    path = os.environ.get(variable, "")
+    if not os.access(path, os.X_OK):
+        raise VMError(f"{variable}={path!r} names no program;"
+                      " run this as: env $(make -s paths) COMMAND")
+    return path
+
+
+def create_image(directory, image_format, size="4M"):
+    """A blank image called nvram.FORMAT in directory; returns its name."""
+    name = f"nvram.{image_format}"
+    subprocess.run([program("QEMU_IMG"), "create", "-q", "-f", image_format, name, size],
+                   cwd=directory, check=True)
+    return name
+
+
+def machine_args():
+    """The program and the arguments that every machine here has in common."""
+    return [program("QEMU"), "-accel", os.environ.get("ACCEL", "tcg"), "-m", "256M",
+            "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
+
+
+class VM:
+    """A QEMU process, killed on leaving the context if it still runs then.
+
+    It runs in the folder `directory`; LOG.qemu gets its command line and what
+    it says, LOG.serial what the guest prints.
+    """
+
+    def __init__(self, args, directory, log):
+        log = Path(log)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.qemu_log = log.with_suffix(".qemu")
+        self.serial_log = log.with_suffix(".serial")
+        self.serial_log.write_bytes(b"")
+        self._args = args
+        self._directory = directory
+        self._process = None
+        self._loop = None
+        self._client = QMPClient(log.name)
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_exc):
+        self.stop()
+
+    def start(self):
+        ours, theirs = socket.socketpair()
+        ours.setblocking(False)
+        command = [
+            *machine_args(),
+            "-chardev", f"file,id=serial,path={self.serial_log}", "-serial", "chardev:serial",
+            "-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control",
+            *self._args]
+        with theirs, open(self.qemu_log, "w", encoding="utf-8") as log:
+            print(shlex.join(command), file=log, flush=True)
+            self._process = subprocess.Popen(
+                command, cwd=self._directory, stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, pass_fds=[theirs.fileno()])
+        self._loop = asyncio.new_event_loop()
+        try:
+            self._sync(self._client.connect(ours))
+        except (ConnectError, asyncio.TimeoutError) as error:
+            ours.close()
+            raise self.error("QEMU did not start") from error
+
+    def qmp(self, command, **arguments):
+        """Run a QMP command; underscores in argument names stand for hyphens."""
+        arguments = {name.replace("_", "-"): value for name, value in arguments.items()}
+        try:
+            return self._sync(self._client.execute(command, arguments))
+        except (QMPError, asyncio.TimeoutError) as error:
+            raise self.error(f"QMP {command}: {error or 'no answer'}") from error
+
+    def wait(self, timeout, on_serial_line=None):
+        """Wait for QEMU to end by itself, and well."""
+        deadline = time.monotonic() + timeout
+        with open(self.serial_log, encoding="utf-8", errors="replace") as serial:
+            running, text = True, ""
+            while running:
+                running = self._process.poll() is None
+                *lines, text = (text + serial.read()).split("\n")
+                for line in lines:
+                    if on_serial_line:
+                        on_serial_line(line.rstrip())
+                if time.monotonic() > deadline:
+                    raise self.error(f"still running after {timeout} seconds")
+                if running:
+                    self._sync(asyncio.sleep(0.05))
+        if self._process.returncode != 0:
+            raise self.error(f"QEMU ended with status {self._process.returncode}")
+
+    def stop(self):
+        if self._process and self._process.poll() is None:
+            self._process.kill()
+            self._process.wait()
+        if self._loop:
+            try:
+                self._sync(self._client.disconnect())
+            except (EOFError, OSError, QMPError):
+                pass            # it went before we did
+            self._loop.close()
+            self._loop = None
+
+    def error(self, what):
+        """An error with the last thing QEMU itself said, and where the logs are."""
+        said = self.qemu_log.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+        cause = f": {said[-1]}" if said else ""
+        return VMError(f"{what}{cause}\n  logs: {self.qemu_log}\n        {self.serial_log}")
+
+    def _sync(self, awaitable):
+        return self._loop.run_until_complete(asyncio.wait_for(awaitable, QMP_TIMEOUT_SECONDS))
