@@ -7,22 +7,21 @@ set -euo pipefail
 
 packages=(
     # building: the core, QEMU and its tools
-    build-essential ninja-build pkg-config ccache flex bison
-    python3 python3-venv python3-pip python3-setuptools python3-wheel
-    libglib2.0-dev libgcrypt20-dev zlib1g-dev libtpms-dev
-    liburing-dev libaio-dev
+    build-essential ninja-build pkg-config ccache python3 python3-venv
+    libglib2.0-dev libgcrypt20-dev zlib1g-dev libtpms-dev liburing-dev libaio-dev
     # fetching QEMU's source
     dpkg-dev debian-archive-keyring ca-certificates
-    # guest images: kernel and initramfs
+    # the test guest
     cpio busybox-static tpm2-tools
-    # tests
-    gcovr git procps util-linux
+    # coverage
+    gcovr
 )
 
+installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |
+            sed -n 's/^installed //p' || true)
 missing=()
 for package in "${packages[@]}"; do
-    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null || true)
-    [ "$status" = installed ] || missing+=("$package")
+    grep -qxF "$package" <<< "$installed" || missing+=("$package")
 done
 
 if [ ${#missing[@]} -eq 0 ]; then
