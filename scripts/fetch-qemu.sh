@@ -43,11 +43,12 @@ mirrors() {
         sed -n "s#^'\([^']*\)/dists/$codename/InRelease'.*#\1#p" | sort -u
 }
 
+# MIRROR TYPES
 write_apt_configuration() {
     mkdir -p "$apt/etc" "$apt/lists/partial" "$apt/cache/archives/partial"
     : > "$apt/status"
     cat > "$apt/etc/debian.sources" <<END
-Types: deb deb-src
+Types: $2
 URIs: $1
 Suites: $suite
 Components: main
@@ -81,30 +82,33 @@ try_thrice() {
     local attempt
     for attempt in 1 2 3; do
         "$@" && return 0
-        say "attempt $attempt of 3 failed: ${*:2}" >&2
+        say "attempt $attempt of 3 failed" >&2
         sleep $((attempt * 3))
     done
     return 1
 }
 
-# Leaves a private apt that knows $suite.
+# TYPES: leaves a private apt that knows these types of packages in $suite.
 set_up_apt() {
-    local mirror candidates
+    local types=$1 mirror candidates
     [ -r "$keyring" ] || fail "no $keyring: install debian-archive-keyring"
     candidates=$(mirrors)
     [ -n "$candidates" ] ||
-        fail "this machine's apt sources name no Debian mirror;" \
-             "add one, or give a QEMU $wanted tree: make QEMU_SRC=DIR"
+        fail "this machine's apt sources name no Debian mirror; add one"
     for mirror in $candidates; do
-        write_apt_configuration "$mirror"
+        write_apt_configuration "$mirror" "$types"
         say "reading the package lists of $suite"
         if try_thrice private_apt -o APT::Update::Error-Mode=any update; then
             return 0
         fi
     done
-    fail "none of these mirrors serves Debian's suite $suite with sources:" \
-         $candidates \
-         "give a QEMU $wanted tree instead: make QEMU_SRC=DIR"
+    say "no mirror serves Debian's suite $suite ($types); these were tried:" \
+        $candidates >&2
+    case $types in
+    *deb-src*) fail "add a mirror that has it to this machine's apt sources," \
+                    "or give a QEMU $wanted tree: make QEMU_SRC=DIR" ;;
+    *) fail "add a mirror that has it to this machine's apt sources" ;;
+    esac
 }
 
 fetch_extras() (
@@ -165,7 +169,8 @@ check_version() {
 main() {
     local want
     if [ -n "${QEMU_SRC:-}" ]; then
-        QEMU_SRC=$(cd "$QEMU_SRC" && pwd) || fail "QEMU_SRC is no directory"
+        [ -d "$QEMU_SRC" ] || fail "QEMU_SRC=$QEMU_SRC is no directory"
+        QEMU_SRC=$(cd "$QEMU_SRC" && pwd)
         want="copied from $QEMU_SRC"
     else
         want="Debian $suite"
@@ -182,8 +187,10 @@ main() {
         rm -rf "$src" "$build/qemu/build" "$origin"
         mkdir -p "$build/qemu"
     fi
-    if [ $need_extras = yes ] || { [ $need_qemu = yes ] && [ -z "${QEMU_SRC:-}" ]; }; then
-        set_up_apt
+    if [ $need_qemu = yes ] && [ -z "${QEMU_SRC:-}" ]; then
+        set_up_apt "deb deb-src"
+    elif [ $need_extras = yes ]; then
+        set_up_apt deb
     fi
     if [ $need_extras = yes ]; then
         fetch_extras
