@@ -113,7 +113,8 @@ def core_programs():
 
 
 def script_programs():
-    return tap_suite(['tests/graft/test_graft.py', 'tests/runner/test_run.py'], 300)
+    return tap_suite(['tests/graft/test_graft.py', 'tests/runner/test_run.py',
+                      'tests/repository/test_repository.py'], 300)
 
 
 def style_programs():
@@ -168,7 +169,7 @@ def functional_programs():
 
 SUITES = {
     'core': (core_programs, 'the core on memory and files, with ASan and UBSan'),
-    'scripts': (script_programs, 'the graft and this runner'),
+    'scripts': (script_programs, 'the graft, this runner and the repository as a whole'),
     'style': (style_programs, "QEMU's checkpatch.pl on our C"),
     'block': (block_programs, "the glue over QEMU's block layer"),
     'upstream': (upstream_programs, "QEMU's own TPM tests"),

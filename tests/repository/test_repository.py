@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What every file of this repository keeps to."""
+
+import subprocess
+import unittest
+from pathlib import Path
+
+REPO = Path(__file__).resolve().parents[2]
+QEMU = REPO / 'build/qemu/src'
+LARGEST_BYTES = 512 * 1024
+COPIED_LINES = 6        # this many lines in a row as in QEMU are a copy
+
+# Lines that any two C files may share.
+COMMON_LINES = ('#include', '#define', '#endif', '#ifndef', '/*', '*', '//', 'return')
+
+
+def files(*patterns):
+    """Our files, without what is built or git's own."""
+    return sorted(path for pattern in patterns or ('*',) for path in REPO.rglob(pattern)
+                  if path.is_file() and '__pycache__' not in path.parts
+                  and path.relative_to(REPO).parts[0] not in ('build', '.git'))
+
+
+def telling_lines(path):
+    """The lines of @path that say something, without their indentation."""
+    lines = (line.strip() for line in path.read_text(errors='replace').splitlines())
+    return [line for line in lines if len(line) > 8 and not line.startswith(COMMON_LINES)]
+
+
+def runs(path):
+    lines = telling_lines(path)
+    return {tuple(lines[at:at + COPIED_LINES])
+            for at in range(len(lines) - COPIED_LINES + 1)}
+
+
+class RepositoryTest(unittest.TestCase):
+    def test_every_file_names_its_licence(self):
+        exempt = ('LICENSE', '.gitignore')
+        for path in files():
+            if path.name not in exempt and path.suffix not in ('.svg', '.png'):
+                with self.subTest(path=path.relative_to(REPO)):
+                    self.assertIn('SPDX-License-Identifier: GPL-2.0-or-later', path.read_text())
+
+    def test_no_file_is_large(self):
+        for path in files():
+            with self.subTest(path=path.relative_to(REPO)):
+                self.assertLess(path.stat().st_size, LARGEST_BYTES)
+
+    def test_no_place_of_the_machine_it_was_made_on(self):
+        for path in files():
+            with self.subTest(path=path.relative_to(REPO)):
+                self.assertNotIn(str(REPO), path.read_text())
+
+    def test_shell_scripts_parse(self):
+        for path in files('*.sh'):
+            subprocess.run(['bash', '-n', path], check=True)
+
+    def test_python_files_compile(self):
+        for path in files('*.py'):
+            compile(path.read_text(), str(path), 'exec')
+
+    def test_no_c_file_copies_from_qemu(self):
+        theirs = set()
+        for folder in ('backends/tpm', 'block', 'hw/tpm', 'hw/uefi', 'hw/nvram', 'include/block',
+                       'include/system', 'system', 'tests/unit', 'tests/qtest'):
+            for path in (QEMU / folder).rglob('*.[ch]'):
+                if not path.is_symlink():
+                    theirs |= runs(path)
+        self.assertGreater(len(theirs), 100000)
+        for path in files('*.[ch]'):
+            with self.subTest(path=path.relative_to(REPO)):
+                self.assertEqual(runs(path) & theirs, set())
+
+
+if __name__ == '__main__':
+    unittest.main()
