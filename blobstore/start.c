@@ -253,6 +253,11 @@ bool blob_store_start(BlobStore *store, GError **error)
     if (!check_registered(store, error)) {
         return false;
     }
+    /* What was read may be in a volatile cache only, written by a user who
+     * crashed or whose write failed.  Nothing is built on that. */
+    if (!store->epoch_open && !blob_medium_flush(&store->medium, error)) {
+        return false;
+    }
     if (store->blank &&
         (!ensure_capacity(store, error) || !blob_format(store, error))) {
         return false;
