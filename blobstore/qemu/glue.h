@@ -25,7 +25,7 @@
 
 OBJECT_DECLARE_SIMPLE_TYPE(BlobStoreObject, BLOBSTORE)
 
-/* One version of a blob in RAM */
+/* One version of a blob in RAM: immutable, reference-counted */
 typedef struct BlobVersion {
     GBytes *content;            /* NULL: absent */
     char **metadata;            /* never NULL */
@@ -39,9 +39,8 @@ struct BlobStoreBlob {
     Blob *core;                 /* NULL if volatile */
 
     /* Under the store's versions_lock: */
-    BlobVersion acknowledged;   /* on the medium; or volatile */
-    BlobVersion staged;         /* accepted, not on the medium yet */
-    bool dirty;                 /* there is a staged version */
+    BlobVersion *acknowledged;  /* on the medium; or volatile; never NULL */
+    BlobVersion *staged;        /* accepted, not on the medium yet; or NULL */
 
     QTAILQ_ENTRY(BlobStoreBlob) next;
 };
@@ -90,16 +89,16 @@ struct BlobStoreObject {
     BlockdevOnError rerror;
     BlockdevOnError werror;
 
-    char *id;
+    char *id;                   /* set when the properties are final */
     bool implicit;              /* made for a drive that a device named */
-    bool complete;              /* properties are final */
     QTAILQ_HEAD(, BlobStoreClient) clients;
+    QemuMutex versions_lock;    /* of all blobs; also for worker threads */
 
-    /* All that follows is valid while there are clients. */
+    /* All that follows is valid while the store is open: it has clients. */
     BlockStorage medium;
-    BlobStore *core;            /* NULL: must be opened again before use */
-    char *store_uuid;           /* of the store once it is formatted */
+    BlobStore *core;
     CoMutex core_lock;          /* R5: held while the core is used */
+    char *medium_uuid;          /* of the store on the medium; or NULL */
     unsigned warnings_shown;
     StoreSnapshot snapshot;
     bool durable;               /* false with cache=unsafe */
@@ -107,37 +106,38 @@ struct BlobStoreObject {
     bool drained;               /* between drained_begin and drained_end */
     CoQueue undrained;          /* operations held back meanwhile */
     QEMUBH *resume_bh;          /* after a drained section or a resize */
+    bool resuming;              /* its coroutine is running */
     bool resized;
     bool check_medium;          /* somebody else may have written to it */
-    bool shrunk;                /* below what is in use */
     char *failure;              /* why the store failed, or NULL */
 
-    CoQueue unstopped;          /* workers' writes waiting for the VM to stop */
-    bool release_waiters;
+    CoQueue unstopped;          /* writes of workers that wait for a stop */
     VMChangeStateEntry *first_on_stop;
     VMChangeStateEntry *last_on_stop;
     Error *migration_blocker;
-
-    QemuMutex versions_lock;    /* also taken in worker threads */
 };
 
 /* object.c */
+
+/* The store that a device names; the caller gets a reference. */
 BlobStoreObject *blobstore_object_find(const char *name, Error **errp);
 /* Opens the store for its first client.  Writes nothing. */
 bool blobstore_object_open(BlobStoreObject *store, Error **errp);
 /* Closes the store after its last client has gone. */
 void blobstore_object_close(BlobStoreObject *store);
+
 typedef void BlobStoreVisitor(BlobStoreObject *store, void *opaque);
 void blobstore_object_foreach(BlobStoreVisitor *visit, void *opaque);
 
 /* drive.c */
-/* The node of a drive id or node-name, or NULL: fit for a store. */
-BlockDriverState *blobstore_drive_find(const char *name, Error **errp);
+
+/* The node of a drive id or node-name; NULL if there is none. */
+BlockDriverState *blobstore_drive_node(const char *name);
 bool blobstore_drive_exists(const char *name);
 /* A BlockBackend of our own on the drive of @store; NULL on failure. */
 BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp);
 bool blobstore_drive_is_durable(BlockBackend *blk);
-/* Whether the node may be written, as opposed to during migration. */
+/* Whether there is a node and it may be written (not while migrating). */
 bool blobstore_drive_is_active(BlockBackend *blk);
 
 /* block-io.c */
@@ -146,56 +146,66 @@ void blobstore_medium_init(BlockStorage *medium, BlockBackend *blk);
 /* call.c */
 typedef bool coroutine_fn BlobStoreCall(BlobStoreObject *store, void *opaque,
                                         Error **errp);
-/* Runs @call in a coroutine of the main AioContext and waits for it.  For
- * any thread. */
+/*
+ * Runs @call in a coroutine of the main AioContext and waits for it.  For
+ * any thread.
+ */
 bool blobstore_call(BlobStoreObject *store, BlobStoreCall *call, void *opaque,
                     Error **errp);
+bool blobstore_in_worker_thread(void);
 /* Around every use of the core: one at a time, not in drained sections. */
 void coroutine_fn blobstore_lock_core(BlobStoreObject *store);
 void coroutine_fn blobstore_unlock_core(BlobStoreObject *store);
-bool blobstore_in_worker_thread(void);
+/* Lets operations wait while the drive is drained. */
+void blobstore_gate_open(BlobStoreObject *store);
+void blobstore_gate_close(BlobStoreObject *store);
 
 /* report.c */
-/* Gives @error to the user as this store's; consumes it. */
+
+/* Hands @error, which it consumes, to the user as one of this store. */
 void blobstore_propagate(BlobStoreObject *store, GError *error, Error **errp);
-/* What the core found wrong and lives with; each is reported once. */
+/* What the core found wrong and lives with: reports it, once. */
 void blobstore_show_warnings(BlobStoreObject *store);
-void blobstore_fail(BlobStoreObject *store, const char *reason);
+void blobstore_set_failure(BlobStoreObject *store, const char *reason);
 void blobstore_take_snapshot(BlobStoreObject *store);
-void blobstore_snapshot_clear(StoreSnapshot *snapshot);
+void blobstore_clear_snapshot(BlobStoreObject *store);
 
 /* version.c */
-void blob_version_clear(BlobVersion *version);
-BlobVersion blob_version_new(GBytes *content, const char *const *metadata);
-/* What the device has written last: staged, or else acknowledged */
-const BlobVersion *blob_version_latest(const BlobStoreBlob *blob);
-void blob_version_acknowledge(BlobStoreBlob *blob, BlobVersion version);
-void blob_version_stage(BlobStoreBlob *blob, BlobVersion version,
-                        const char *reason);
+BlobVersion *blob_version_new(GBytes *content, const char *const *metadata);
+BlobVersion *blob_version_ref(BlobVersion *version);
+void blob_version_unref(BlobVersion *version);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobVersion, blob_version_unref)
+bool blob_version_equal(const BlobVersion *a, const BlobVersion *b);
+/* What the device wrote last; the caller gets a reference. */
+BlobVersion *blobstore_latest_version(BlobStoreBlob *blob);
+BlobVersion *blobstore_staged_version(BlobStoreBlob *blob);
+void blobstore_acknowledge(BlobStoreBlob *blob, BlobVersion *version);
+void blobstore_stage(BlobStoreBlob *blob, BlobVersion *version,
+                     const char *reason);
 bool blobstore_is_dirty(BlobStoreObject *store);
 
-/* reconcile.c */
-/* With the core locked: */
+/* reconcile.c; the coroutine_fns want the core locked */
 bool coroutine_fn blobstore_open_core(BlobStoreObject *store, GError **error);
-/* Makes sure that the medium is as the core last wrote it, whatever happened
- * since; what differs from RAM is staged. */
-bool coroutine_fn blobstore_ensure_core(BlobStoreObject *store,
-                                        GError **error);
-bool coroutine_fn blobstore_start_client(BlobStoreClient *client,
-                                         GError **error);
+/*
+ * Makes sure that the medium is as the core wrote it last.  If it is not,
+ * opens it anew and stages what differs from RAM.
+ */
+bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
+                                          GError **error);
+bool coroutine_fn blobstore_start_core(BlobStoreClient *client,
+                                       GError **error);
 void coroutine_fn blobstore_check_size(BlobStoreObject *store);
-/* For any thread: records that the store is at rest, if it can be done. */
+/* Records that the store is at rest, if that can be done. */
 void blobstore_close_clean(BlobStoreObject *store);
 
 /* commit.c */
 bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,
                       size_t count, Error **errp);
-/* Writes what is staged; an error is treated as the policy says. */
-bool blobstore_write_staged(BlobStoreObject *store, Error **errp);
+/* Writes what is staged.  An error is handled as the drive's policy says. */
+void blobstore_write_staged(BlobStoreObject *store);
 
 /* vmstate.c */
 bool blobstore_vmstate_register(BlobStoreObject *store, Error **errp);
 void blobstore_vmstate_unregister(BlobStoreObject *store);
-void blobstore_reset_enter(BlobStoreObject *store);
 
 #endif /* BLOBSTORE_QEMU_GLUE_H */

@@ -1,0 +1,126 @@
+/*
+ * Blobstore in QEMU: the medium of the core on a BlockBackend
+ *
+ * All of this runs in the coroutine in which the core was called.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "glue.h"
+#include "blobstore/trace.h"
+
+static BlockStorage *to_medium(BlobStorage *storage)
+{
+    return container_of(storage, BlockStorage, parent);
+}
+
+/* Returns false, with the error that @format tells apart from its cause. */
+static bool G_GNUC_PRINTF(5, 6)
+fail(BlockStorage *medium, bool is_read, int ret, GError **error,
+     const char *format, ...)
+{
+    g_autofree char *what = NULL;
+    va_list args;
+
+    va_start(args, format);
+    what = g_strdup_vprintf(format, args);
+    va_end(args);
+    medium->last_errno = -ret;
+    medium->last_was_read = is_read;
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO, "cannot %s: %s",
+                what, strerror(-ret));
+    return false;
+}
+
+static bool coroutine_fn
+medium_length(BlobStorage *storage, uint64_t *bytes, GError **error)
+{
+    BlockStorage *medium = to_medium(storage);
+    int64_t length = blk_co_getlength(medium->blk);
+
+    if (length < 0) {
+        return fail(medium, true, length, error, "get the size of the medium");
+    }
+    *bytes = length;
+    return true;
+}
+
+static bool coroutine_fn
+medium_read(BlobStorage *storage, uint64_t offset, void *buf, size_t bytes,
+            GError **error)
+{
+    BlockStorage *medium = to_medium(storage);
+    int ret = blk_co_pread(medium->blk, offset, bytes, buf, 0);
+
+    trace_blobstore_read(offset, bytes, ret);
+    if (ret < 0) {
+        return fail(medium, true, ret, error,
+                    "read %zu bytes at offset %" PRIu64, bytes, offset);
+    }
+    return true;
+}
+
+static bool coroutine_fn
+medium_write(BlobStorage *storage, uint64_t offset, const void *buf,
+             size_t bytes, bool durable, GError **error)
+{
+    BlockStorage *medium = to_medium(storage);
+    int ret = blk_co_pwrite(medium->blk, offset, bytes, buf,
+                            durable ? BDRV_REQ_FUA : 0);
+
+    trace_blobstore_write(offset, bytes, durable, ret);
+    if (ret < 0) {
+        return fail(medium, false, ret, error,
+                    "write %zu bytes at offset %" PRIu64, bytes, offset);
+    }
+    return true;
+}
+
+static bool coroutine_fn medium_flush(BlobStorage *storage, GError **error)
+{
+    BlockStorage *medium = to_medium(storage);
+    int ret = blk_co_flush(medium->blk);
+
+    trace_blobstore_flush(ret);
+    if (ret < 0) {
+        return fail(medium, false, ret, error, "flush the medium");
+    }
+    return true;
+}
+
+static uint64_t coroutine_fn
+medium_known_zero(BlobStorage *storage, uint64_t offset, uint64_t bytes)
+{
+    BlockStorage *medium = to_medium(storage);
+    int64_t known = 0;
+    int ret;
+
+    if (!blk_bs(medium->blk)) {
+        return 0;
+    }
+    ret = blk_co_block_status_above(medium->blk, NULL, offset, bytes, &known,
+                                    NULL, NULL);
+    return ret >= 0 && (ret & BDRV_BLOCK_ZERO) ? known : 0;
+}
+
+/* Part of the object: the BlockBackend is released with that. */
+static void medium_free(BlobStorage *storage)
+{
+}
+
+static const BlobStorageOps medium_ops = {
+    .length = medium_length,
+    .read = medium_read,
+    .write = medium_write,
+    .flush = medium_flush,
+    .known_zero = medium_known_zero,
+    .free = medium_free,
+};
+
+void blobstore_medium_init(BlockStorage *medium, BlockBackend *blk)
+{
+    *medium = (BlockStorage) {
+        .parent.ops = &medium_ops,
+        .blk = blk,
+    };
+}

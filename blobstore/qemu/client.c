@@ -1,0 +1,272 @@
+/*
+ * Blobstore in QEMU: the device-facing API
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "glue.h"
+
+static bool name_is_valid(const char *name)
+{
+    size_t length = strlen(name);
+
+    for (size_t i = 0; i < length; i++) {
+        if (!g_ascii_isprint(name[i]) || name[i] == '/') {
+            return false;
+        }
+    }
+    return length >= 1 && length <= BLOBSTORE_NAME_MAX_BYTES;
+}
+
+static BlobStoreClient *find_client(BlobStoreObject *store, const char *owner)
+{
+    BlobStoreClient *client;
+
+    QTAILQ_FOREACH(client, &store->clients, next) {
+        if (!strcmp(client->owner, owner)) {
+            return client;
+        }
+    }
+    return NULL;
+}
+
+/* Gives back the reference of a client that is not there (any more). */
+static void release_store(BlobStoreObject *store)
+{
+    if (QTAILQ_EMPTY(&store->clients)) {
+        if (store->medium.blk) {
+            blobstore_object_close(store);
+        }
+        if (store->implicit) {
+            object_unparent(OBJECT(store));
+        }
+    }
+    object_unref(OBJECT(store));
+}
+
+BlobStoreClient *blobstore_attach(const char *name, const char *owner,
+                                  Error **errp)
+{
+    BlobStoreObject *store;
+    BlobStoreClient *client;
+
+    assert(bql_locked() || qemu_in_main_thread());
+    if (!name_is_valid(owner)) {
+        error_setg(errp, "blobstore: owner '%s' is not 1 to %d printable "
+                   "ASCII characters without '/'", owner,
+                   BLOBSTORE_NAME_MAX_BYTES);
+        return NULL;
+    }
+    store = blobstore_object_find(name, errp);
+    if (!store) {
+        return NULL;
+    }
+    if (find_client(store, owner)) {
+        error_setg(errp, "blobstore '%s': the blobs of '%s' are in use by "
+                   "another device", store->id, owner);
+        error_append_hint(errp, "Give each device a drive of its own.\n");
+        release_store(store);
+        return NULL;
+    }
+    if (!store->medium.blk && !blobstore_object_open(store, errp)) {
+        release_store(store);
+        return NULL;
+    }
+
+    client = g_new0(BlobStoreClient, 1);
+    client->store = store;
+    client->owner = g_strdup(owner);
+    QTAILQ_INIT(&client->blobs);
+    QTAILQ_INSERT_TAIL(&store->clients, client, next);
+    return client;
+}
+
+static BlobStoreBlob *find_blob(BlobStoreClient *client, const char *name)
+{
+    BlobStoreBlob *blob;
+
+    QTAILQ_FOREACH(blob, &client->blobs, next) {
+        if (!strcmp(blob->name, name)) {
+            return blob;
+        }
+    }
+    return NULL;
+}
+
+static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
+                                       Error **errp)
+{
+    BlobStoreBlob *blob = opaque;
+    GError *error = NULL;
+    bool ok;
+
+    blobstore_lock_core(store);
+    ok = blobstore_ensure_medium(store, &error);
+    if (ok) {
+        blob->core = blob_store_register(
+            store->core, blob->client->owner, blob->name,
+            blob->kind == BLOBSTORE_PERMANENT ? BLOB_KIND_PERMANENT
+                                              : BLOB_KIND_SAVESTATE,
+            blob->max_size, &error);
+        ok = blob->core;
+    }
+    blobstore_unlock_core(store);
+    if (!ok) {
+        blobstore_propagate(store, error, errp);
+    }
+    return ok;
+}
+
+static void free_blob(BlobStoreBlob *blob)
+{
+    blob_version_unref(blob->acknowledged);
+    blob_version_unref(blob->staged);
+    g_free(blob->name);
+    g_free(blob);
+}
+
+BlobStoreBlob *blobstore_register_blob(BlobStoreClient *client,
+                                       const char *name, BlobStoreKind kind,
+                                       uint64_t max_size, Error **errp)
+{
+    BlobStoreObject *store = client->store;
+    BlobStoreBlob *blob;
+
+    assert(!client->started);
+    if (!name_is_valid(name)) {
+        error_setg(errp, "blobstore '%s': blob name '%s' is not 1 to %d "
+                   "printable ASCII characters without '/'", store->id, name,
+                   BLOBSTORE_NAME_MAX_BYTES);
+        return NULL;
+    }
+    if (!max_size || max_size > BLOBSTORE_MAX_BLOB_BYTES) {
+        error_setg(errp, "blobstore '%s': blob '%s/%s': maximum size %" PRIu64
+                   " is not between 1 and %d bytes", store->id,
+                   client->owner, name, max_size, BLOBSTORE_MAX_BLOB_BYTES);
+        return NULL;
+    }
+    if (find_blob(client, name)) {
+        error_setg(errp, "blobstore '%s': blob '%s/%s' is registered already",
+                   store->id, client->owner, name);
+        return NULL;
+    }
+
+    blob = g_new0(BlobStoreBlob, 1);
+    blob->client = client;
+    blob->name = g_strdup(name);
+    blob->kind = kind;
+    blob->max_size = max_size;
+    blob->acknowledged = blob_version_new(NULL, NULL);
+    if (kind != BLOBSTORE_VOLATILE &&
+        !blobstore_call(store, call_register, blob, errp)) {
+        free_blob(blob);
+        return NULL;
+    }
+    QTAILQ_INSERT_TAIL(&client->blobs, blob, next);
+    return blob;
+}
+
+static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
+                                    Error **errp)
+{
+    GError *error = NULL;
+    bool ok;
+
+    blobstore_lock_core(store);
+    ok = blobstore_start_core(opaque, &error);
+    blobstore_unlock_core(store);
+    if (!ok) {
+        blobstore_propagate(store, error, errp);
+    }
+    return ok;
+}
+
+bool blobstore_start(BlobStoreClient *client, Error **errp)
+{
+    assert(!client->started);
+    client->started = blobstore_call(client->store, call_start, client, errp);
+    return client->started;
+}
+
+bool blobstore_read_blob(BlobStoreBlob *blob, GBytes **content,
+                         char ***metadata, Error **errp)
+{
+    g_autoptr(BlobVersion) version = blobstore_latest_version(blob);
+
+    assert(blob->client->started);
+    *content = version->content ? g_bytes_ref(version->content) : NULL;
+    if (metadata) {
+        *metadata = g_strdupv(version->metadata);
+    }
+    return true;
+}
+
+bool blobstore_write_blobs(BlobStoreClient *client,
+                           const BlobStoreChange *changes, size_t count,
+                           Error **errp)
+{
+    return blobstore_commit(client, changes, count, errp);
+}
+
+bool blobstore_write_blob(BlobStoreBlob *blob, const void *data, size_t size,
+                          const char *const *metadata, Error **errp)
+{
+    g_autoptr(GBytes) content = g_bytes_new(data, size);
+    BlobStoreChange change = { blob, content, metadata };
+
+    return blobstore_commit(blob->client, &change, 1, errp);
+}
+
+bool blobstore_delete_blob(BlobStoreBlob *blob, Error **errp)
+{
+    BlobStoreChange change = { .blob = blob };
+
+    return blobstore_commit(blob->client, &change, 1, errp);
+}
+
+static bool coroutine_fn call_unregister(BlobStoreObject *store, void *opaque,
+                                         Error **errp)
+{
+    BlobStoreClient *client = opaque;
+    BlobStoreBlob *blob;
+
+    blobstore_lock_core(store);
+    QTAILQ_FOREACH(blob, &client->blobs, next) {
+        if (blob->core) {
+            blob_store_unregister(store->core, blob->core);
+            blob->core = NULL;
+        }
+    }
+    QTAILQ_REMOVE(&store->clients, client, next);
+    blobstore_unlock_core(store);
+    return true;
+}
+
+void blobstore_detach(BlobStoreClient *client)
+{
+    BlobStoreObject *store;
+    BlobStoreBlob *blob, *next;
+
+    if (!client) {
+        return;
+    }
+    store = client->store;
+    if (!store->drained) {
+        blobstore_write_staged(store);
+    }
+    blobstore_call(store, call_unregister, client, NULL);
+    QTAILQ_FOREACH_SAFE(blob, &client->blobs, next, next) {
+        if (blob->staged) {
+            error_report("blobstore '%s': the last change of blob '%s/%s' "
+                         "could not be written and is lost", store->id,
+                         client->owner, blob->name);
+        }
+        free_blob(blob);
+    }
+    release_store(store);
+    g_free(client->owner);
+    g_free(client);
+}

@@ -1,0 +1,304 @@
+/*
+ * Blobstore in QEMU: writing blobs, and what happens when that cannot be done
+ *
+ * A version that a device writes is either durable on the medium, or refused,
+ * or staged: accepted in RAM and written later.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/timer.h"
+#include "glue.h"
+#include "blobstore/trace.h"
+
+/* One blob's part of a commit */
+typedef struct Change {
+    BlobStoreBlob *blob;
+    BlobVersion *version;
+} Change;
+
+typedef struct Commit {
+    GArray *changes;            /* of Change; none to volatile blobs */
+    bool may_wait;              /* for the VM to stop */
+} Commit;
+
+static void clear_change(gpointer data)
+{
+    blob_version_unref(((Change *)data)->version);
+}
+
+static GArray *new_changes(void)
+{
+    GArray *changes = g_array_new(FALSE, FALSE, sizeof(Change));
+
+    g_array_set_clear_func(changes, clear_change);
+    return changes;
+}
+
+/* Takes over the reference to @version. */
+static void add_change(GArray *changes, BlobStoreBlob *blob,
+                       BlobVersion *version)
+{
+    Change change = { blob, version };
+
+    g_array_append_val(changes, change);
+}
+
+static void stage_changes(GArray *changes, const char *reason)
+{
+    for (guint i = 0; i < changes->len; i++) {
+        Change *change = &g_array_index(changes, Change, i);
+
+        blobstore_stage(change->blob, change->version, reason);
+    }
+}
+
+static void acknowledge_changes(GArray *changes)
+{
+    for (guint i = 0; i < changes->len; i++) {
+        Change *change = &g_array_index(changes, Change, i);
+
+        blobstore_acknowledge(change->blob, change->version);
+    }
+}
+
+/* All or nothing, durable. */
+static bool coroutine_fn write_changes(BlobStoreObject *store,
+                                       GArray *changes, GError **error)
+{
+    BlobChange core_changes[BLOBSTORE_MAX_BLOBS_PER_WRITE];
+    int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    BlobStoreInfo before, after;
+
+    assert(changes->len <= ARRAY_SIZE(core_changes));
+    for (guint i = 0; i < changes->len; i++) {
+        Change *change = &g_array_index(changes, Change, i);
+
+        core_changes[i] = (BlobChange) {
+            .blob = change->blob->core,
+            .content = change->version->content,
+            .metadata = (const char *const *)change->version->metadata,
+        };
+    }
+    blob_store_get_info(store->core, &before);
+    if (!blob_store_write(store->core, core_changes, changes->len, error)) {
+        return false;
+    }
+    blob_store_get_info(store->core, &after);
+    acknowledge_changes(changes);
+    trace_blobstore_commit(store->id, changes->len,
+                           after.bytes_written - before.bytes_written,
+                           store->durable,
+                           qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start);
+    return true;
+}
+
+/* What is staged, as far as it goes into one write */
+static GArray *collect_staged(BlobStoreObject *store)
+{
+    GArray *changes = new_changes();
+    BlobStoreClient *client;
+    BlobStoreBlob *blob;
+
+    QTAILQ_FOREACH(client, &store->clients, next) {
+        QTAILQ_FOREACH(blob, &client->blobs, next) {
+            BlobVersion *staged = blobstore_staged_version(blob);
+
+            if (staged && changes->len < BLOBSTORE_MAX_BLOBS_PER_WRITE) {
+                add_change(changes, blob, staged);
+            } else {
+                blob_version_unref(staged);
+            }
+        }
+    }
+    return changes;
+}
+
+static bool coroutine_fn write_all_staged(BlobStoreObject *store,
+                                          GError **error)
+{
+    while (blobstore_is_dirty(store)) {
+        g_autoptr(GArray) changes = collect_staged(store);
+
+        trace_blobstore_flush_staged(store->id, changes->len);
+        if (!write_changes(store, changes, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What the user wants to happen after @error */
+static BlockErrorAction error_action(BlobStoreObject *store,
+                                     const GError *error)
+{
+    BlockStorage *medium = &store->medium;
+    BlockErrorAction action;
+
+    if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
+        return BLOCK_ERROR_ACTION_REPORT;
+    }
+    action = blk_get_error_action(medium->blk, medium->last_was_read,
+                                  medium->last_errno);
+    blk_error_action(medium->blk, action, medium->last_was_read,
+                     medium->last_errno);
+    return action;
+}
+
+static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
+                                       GError *error, Error **errp)
+{
+    BlockErrorAction action = error_action(store, error);
+
+    if (action == BLOCK_ERROR_ACTION_REPORT) {
+        blobstore_propagate(store, error, errp);
+        return false;
+    }
+    trace_blobstore_error(store->id, error->message);
+    warn_report("blobstore '%s': %s; the device state is kept in RAM and "
+                "written %s", store->id, error->message,
+                action == BLOCK_ERROR_ACTION_STOP
+                ? "when the VM continues" : "with the next change");
+    g_error_free(error);
+    stage_changes(commit->changes, "write error");
+    /*
+     * The guest must not learn of a success that is not durable while it
+     * runs.  Not while holding anything that stopping the VM waits for.
+     */
+    if (action == BLOCK_ERROR_ACTION_STOP && commit->may_wait &&
+        runstate_is_running()) {
+        qemu_co_queue_wait(&store->unstopped, NULL);
+    }
+    return true;
+}
+
+static bool coroutine_fn call_commit(BlobStoreObject *store, void *opaque,
+                                     Error **errp)
+{
+    Commit *commit = opaque;
+    GError *error = NULL;
+    bool ok = true;
+
+    blobstore_lock_core(store);
+    if (!blobstore_drive_is_active(store->medium.blk)) {
+        stage_changes(commit->changes, "the drive is inactive");
+    } else {
+        ok = blobstore_ensure_medium(store, &error) &&
+             write_all_staged(store, &error) &&
+             write_changes(store, commit->changes, &error);
+    }
+    blobstore_unlock_core(store);
+    return ok || commit_failed(store, commit, error, errp);
+}
+
+static bool coroutine_fn call_write_staged(BlobStoreObject *store,
+                                           void *opaque, Error **errp)
+{
+    g_autoptr(GError) error = NULL;
+    bool ok = true;
+
+    blobstore_lock_core(store);
+    if (blobstore_drive_is_active(store->medium.blk)) {
+        ok = blobstore_ensure_medium(store, &error) &&
+             write_all_staged(store, &error);
+    }
+    blobstore_unlock_core(store);
+    if (!ok) {
+        error_action(store, error);
+        trace_blobstore_error(store->id, error->message);
+        error_report("blobstore '%s': %s; the device state is in RAM only",
+                     store->id, error->message);
+    }
+    return ok;
+}
+
+void blobstore_write_staged(BlobStoreObject *store)
+{
+    if (blobstore_is_dirty(store)) {
+        blobstore_call(store, call_write_staged, NULL, NULL);
+    }
+}
+
+static bool check_metadata(const char *const *metadata)
+{
+    size_t bytes = 0;
+
+    for (; metadata && *metadata; metadata++) {
+        const char *equals = strchr(*metadata, '=');
+
+        bytes += strlen(*metadata) + 1;
+        if (!equals || equals == *metadata ||
+            bytes > BLOBSTORE_METADATA_MAX_BYTES) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Here rather than in the core: a staged change reaches that too late. */
+static bool check_change(BlobStoreClient *client,
+                         const BlobStoreChange *change, Error **errp)
+{
+    const BlobStoreBlob *blob = change->blob;
+
+    assert(blob->client == client);
+    if (change->content && g_bytes_get_size(change->content) >
+                           blob->max_size) {
+        error_setg(errp, "blobstore '%s': blob '%s/%s': %zu bytes are more "
+                   "than its maximum of %" PRIu64, client->store->id,
+                   client->owner, blob->name,
+                   g_bytes_get_size(change->content), blob->max_size);
+        return false;
+    }
+    if (!check_metadata(change->metadata)) {
+        error_setg(errp, "blobstore '%s': blob '%s/%s': metadata is not a "
+                   "list of key=value of at most %d bytes", client->store->id,
+                   client->owner, blob->name, BLOBSTORE_METADATA_MAX_BYTES);
+        return false;
+    }
+    return true;
+}
+
+/*
+ * Only a worker can wait for a drained section to end: anybody else may be
+ * the one who would end it.
+ */
+static bool must_stage(BlobStoreObject *store)
+{
+    return !blobstore_in_worker_thread() && store->drained;
+}
+
+bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,
+                      size_t count, Error **errp)
+{
+    BlobStoreObject *store = client->store;
+    g_autoptr(GArray) volatile_changes = new_changes();
+    g_autoptr(GArray) medium_changes = new_changes();
+    Commit commit = {
+        .changes = medium_changes,
+        .may_wait = blobstore_in_worker_thread(),
+    };
+
+    assert(client->started);
+    assert(count >= 1 && count <= BLOBSTORE_MAX_BLOBS_PER_WRITE);
+    for (size_t i = 0; i < count; i++) {
+        BlobStoreBlob *blob = changes[i].blob;
+
+        if (!check_change(client, &changes[i], errp)) {
+            return false;
+        }
+        add_change(blob->core ? medium_changes : volatile_changes, blob,
+                   blob_version_new(changes[i].content, changes[i].metadata));
+    }
+    if (!medium_changes->len) {
+        /* nothing to write */
+    } else if (must_stage(store)) {
+        stage_changes(medium_changes, "the drive is drained");
+    } else if (!blobstore_call(store, call_commit, &commit, errp)) {
+        return false;
+    }
+    acknowledge_changes(volatile_changes);
+    return true;
+}

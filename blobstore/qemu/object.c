@@ -1,0 +1,446 @@
+/*
+ * Blobstore in QEMU: -object blobstore, and stores made for a drive
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-builtin-visit.h"
+#include "qapi/qapi-visit-block-core.h"
+#include "qapi/util.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/uuid.h"
+#include "qom/object_interfaces.h"
+#include "glue.h"
+#include "blobstore/trace.h"
+
+OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(BlobStoreObject, blobstore,
+                                          BLOBSTORE, OBJECT,
+                                          { TYPE_USER_CREATABLE },
+                                          { TYPE_RESETTABLE_INTERFACE },
+                                          { NULL })
+
+/* Where the implicit stores are; the others are in /objects. */
+static Object *implicit_root(void)
+{
+    Object *root = object_get_root();
+
+    return object_resolve_path_component(root, "blobstores") ?:
+           object_property_add_new_container(root, "blobstores");
+}
+
+typedef struct Walk {
+    BlobStoreVisitor *visit;
+    void *opaque;
+} Walk;
+
+static int visit_child(Object *child, void *opaque)
+{
+    Walk *walk = opaque;
+    Object *store = object_dynamic_cast(child, TYPE_BLOBSTORE);
+
+    if (store) {
+        walk->visit(BLOBSTORE(store), walk->opaque);
+    }
+    return 0;
+}
+
+void blobstore_object_foreach(BlobStoreVisitor *visit, void *opaque)
+{
+    Walk walk = { visit, opaque };
+
+    object_child_foreach(object_get_objects_root(), visit_child, &walk);
+    object_child_foreach(implicit_root(), visit_child, &walk);
+}
+
+static bool is_open(const BlobStoreObject *store)
+{
+    return store->medium.blk;
+}
+
+/* Another store that has, or is meant for, the same drive */
+typedef struct Rival {
+    const BlobStoreObject *self;
+    const char *drive;
+    BlockDriverState *bs;
+    BlobStoreObject *found;
+} Rival;
+
+static void match_rival(BlobStoreObject *store, void *opaque)
+{
+    Rival *rival = opaque;
+    BlockDriverState *bs = is_open(store) ? blk_bs(store->medium.blk)
+                                          : blobstore_drive_node(store->drive);
+
+    if (store != rival->self && (!strcmp(store->drive, rival->drive) ||
+                                 (bs && bs == rival->bs))) {
+        rival->found = store;
+    }
+}
+
+static BlobStoreObject *find_rival(const BlobStoreObject *self,
+                                   const char *drive)
+{
+    Rival rival = {
+        .self = self,
+        .drive = drive,
+        .bs = blobstore_drive_node(drive),
+    };
+
+    blobstore_object_foreach(match_rival, &rival);
+    return rival.found;
+}
+
+static void append_id(BlobStoreObject *store, void *opaque)
+{
+    GString *names = opaque;
+
+    g_string_append_printf(names, " %s", store->id);
+}
+
+static void refuse_unknown(const char *name, Error **errp)
+{
+    g_autoptr(GString) names = g_string_new(NULL);
+    BlockBackend *blk = NULL;
+    Object *other = object_resolve_path_component(object_get_objects_root(),
+                                                  name);
+
+    if (other) {
+        error_setg(errp, "'%s' is a %s object, not a blobstore or a drive",
+                   name, object_get_typename(other));
+    } else {
+        error_setg(errp, "there is no blobstore object, drive or node '%s'",
+                   name);
+    }
+    blobstore_object_foreach(append_id, names);
+    while ((blk = blk_next(blk))) {
+        if (!blk_get_attached_dev(blk)) {
+            g_string_append_printf(names, " %s", blk_name(blk));
+        }
+    }
+    if (names->len) {
+        error_append_hint(errp, "There is:%s. ", names->str);
+    }
+    error_append_hint(errp, "To add it: -drive if=none,id=%s,file=...,"
+                      "format=...\n", name);
+}
+
+static BlobStoreObject *make_implicit(const char *drive)
+{
+    Object *obj = object_new(TYPE_BLOBSTORE);
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    store->implicit = true;
+    store->drive = g_strdup(drive);
+    store->id = g_strdup(drive);
+    object_property_add_child(implicit_root(), drive, obj);
+    return store;
+}
+
+BlobStoreObject *blobstore_object_find(const char *name, Error **errp)
+{
+    Object *obj = object_resolve_path_component(object_get_objects_root(),
+                                                name);
+    BlobStoreObject *rival;
+
+    if (obj && object_dynamic_cast(obj, TYPE_BLOBSTORE)) {
+        BlobStoreObject *store = BLOBSTORE(obj);
+
+        if (blobstore_drive_exists(name) && strcmp(store->drive, name)) {
+            error_setg(errp, "'%s' is both a blobstore object, on drive '%s', "
+                       "and a drive", name, store->drive);
+            error_append_hint(errp, "Give the object another id.\n");
+            return NULL;
+        }
+        object_ref(obj);
+        return store;
+    }
+    if (!blobstore_drive_exists(name)) {
+        refuse_unknown(name, errp);
+        return NULL;
+    }
+    rival = find_rival(NULL, name);
+    if (!rival) {
+        return make_implicit(name);
+    }
+    if (!rival->implicit) {
+        error_setg(errp, "drive '%s' belongs to the blobstore object '%s'",
+                   name, rival->id);
+        error_append_hint(errp, "Name the object instead: blobstore=%s\n",
+                          rival->id);
+        return NULL;
+    }
+    object_ref(OBJECT(rival));
+    return rival;
+}
+
+static bool coroutine_fn call_open(BlobStoreObject *store, void *opaque,
+                                   Error **errp)
+{
+    GError *error = NULL;
+    bool ok;
+
+    blobstore_lock_core(store);
+    ok = blobstore_open_core(store, &error);
+    blobstore_unlock_core(store);
+    if (!ok) {
+        blobstore_propagate(store, error, errp);
+    }
+    return ok;
+}
+
+bool blobstore_object_open(BlobStoreObject *store, Error **errp)
+{
+    ERRP_GUARD();
+    BlobStoreObject *rival = find_rival(store, store->drive);
+    BlockBackend *blk;
+
+    if (rival && is_open(rival)) {
+        error_setg(errp, "blobstore '%s': drive '%s' is in use by blobstore "
+                   "'%s'", store->id, store->drive, rival->id);
+        return false;
+    }
+    blk = blobstore_drive_attach(store, errp);
+    if (!blk) {
+        error_prepend(errp, "blobstore '%s': ", store->id);
+        return false;
+    }
+    trace_blobstore_open(store->id, store->drive, store->implicit);
+    blobstore_medium_init(&store->medium, blk);
+    qemu_co_mutex_init(&store->core_lock);
+    qemu_co_queue_init(&store->unstopped);
+    blobstore_gate_open(store);
+    store->durable = blobstore_drive_is_durable(blk);
+    if (!blobstore_vmstate_register(store, errp)) {
+        error_prepend(errp, "blobstore '%s': ", store->id);
+        blobstore_object_close(store);
+        return false;
+    }
+    if (!blobstore_call(store, call_open, NULL, errp)) {
+        blobstore_object_close(store);
+        return false;
+    }
+    if (!store->durable) {
+        warn_report("blobstore '%s': drive '%s' has cache=unsafe: device "
+                    "state that was written may be lost when the host "
+                    "crashes", store->id, store->drive);
+    }
+    return true;
+}
+
+void blobstore_object_close(BlobStoreObject *store)
+{
+    trace_blobstore_close(store->id);
+    blobstore_close_clean(store);
+    blobstore_vmstate_unregister(store);
+    blobstore_gate_close(store);
+    g_clear_pointer(&store->core, blob_store_free);
+    g_clear_pointer(&store->medium_uuid, g_free);
+    g_clear_pointer(&store->failure, g_free);
+    blobstore_clear_snapshot(store);
+    store->warnings_shown = 0;
+    store->check_medium = false;
+    store->resized = false;
+    blk_unref(store->medium.blk);
+    store->medium.blk = NULL;
+}
+
+static void blobstore_complete(UserCreatable *uc, Error **errp)
+{
+    BlobStoreObject *store = BLOBSTORE(uc);
+    QemuUUID uuid;
+
+    if (!store->drive || !*store->drive) {
+        error_setg(errp, "blobstore needs 'drive', the id of the drive that "
+                   "it is on");
+        return;
+    }
+    if (store->uuid && qemu_uuid_parse(store->uuid, &uuid) < 0) {
+        error_setg(errp, "blobstore: '%s' is not a UUID", store->uuid);
+        return;
+    }
+    if (store->rerror == BLOCKDEV_ON_ERROR_ENOSPC) {
+        error_setg(errp, "blobstore: rerror=enospc makes no sense: reading "
+                   "needs no space");
+        return;
+    }
+    store->id =
+        g_strdup(object_get_canonical_path_component(OBJECT(store)));
+}
+
+static bool blobstore_can_be_deleted(UserCreatable *uc)
+{
+    return QTAILQ_EMPTY(&BLOBSTORE(uc)->clients);
+}
+
+/* Fails once the properties are final. */
+static bool may_change(BlobStoreObject *store, const char *property,
+                       Error **errp)
+{
+    if (store->id) {
+        error_setg(errp, "blobstore '%s': '%s' cannot be changed any more",
+                   store->id, property);
+        return false;
+    }
+    return true;
+}
+
+static char *get_drive(Object *obj, Error **errp)
+{
+    return g_strdup(BLOBSTORE(obj)->drive);
+}
+
+static void set_drive(Object *obj, const char *value, Error **errp)
+{
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    if (may_change(store, "drive", errp)) {
+        g_free(store->drive);
+        store->drive = g_strdup(value);
+    }
+}
+
+static char *get_uuid(Object *obj, Error **errp)
+{
+    return g_strdup(BLOBSTORE(obj)->uuid ?: "");
+}
+
+static void set_uuid(Object *obj, const char *value, Error **errp)
+{
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    if (may_change(store, "uuid", errp)) {
+        g_free(store->uuid);
+        store->uuid = g_strdup(value);
+    }
+}
+
+static int get_format(Object *obj, Error **errp)
+{
+    return BLOBSTORE(obj)->format;
+}
+
+static void set_format(Object *obj, int value, Error **errp)
+{
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    if (may_change(store, "format", errp)) {
+        store->format = value;
+    }
+}
+
+static bool get_pack(Object *obj, Error **errp)
+{
+    return BLOBSTORE(obj)->pack;
+}
+
+static void set_pack(Object *obj, bool value, Error **errp)
+{
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    if (may_change(store, "pack", errp)) {
+        store->pack = value;
+    }
+}
+
+static int get_rerror(Object *obj, Error **errp)
+{
+    return BLOBSTORE(obj)->rerror;
+}
+
+static void set_rerror(Object *obj, int value, Error **errp)
+{
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    if (may_change(store, "rerror", errp)) {
+        store->rerror = value;
+    }
+}
+
+static int get_werror(Object *obj, Error **errp)
+{
+    return BLOBSTORE(obj)->werror;
+}
+
+static void set_werror(Object *obj, int value, Error **errp)
+{
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    if (may_change(store, "werror", errp)) {
+        store->werror = value;
+    }
+}
+
+static ResettableState *get_reset_state(Object *obj)
+{
+    return &BLOBSTORE(obj)->reset_state;
+}
+
+/*
+ * A device that is reset waits for its worker.  Should that wait for the VM
+ * to stop, it must not any more: the main loop would stop the VM after the
+ * reset.  This phase comes before any device's.
+ */
+static void reset_enter(Object *obj, ResetType type)
+{
+    qemu_co_enter_all(&BLOBSTORE(obj)->unstopped, NULL);
+}
+
+static void blobstore_class_init(ObjectClass *oc, void *data)
+{
+    UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
+    ResettableClass *rc = RESETTABLE_CLASS(oc);
+
+    ucc->complete = blobstore_complete;
+    ucc->can_be_deleted = blobstore_can_be_deleted;
+    rc->get_state = get_reset_state;
+    rc->phases.enter = reset_enter;
+
+    object_class_property_add_str(oc, "drive", get_drive, set_drive);
+    object_class_property_set_description(oc, "drive",
+        "Drive id or node-name of the block device");
+    object_class_property_add_str(oc, "uuid", get_uuid, set_uuid);
+    object_class_property_set_description(oc, "uuid",
+        "Use only the store with this UUID");
+    object_class_property_add_enum(oc, "format", "BlobstoreFormat",
+                                   &BlobstoreFormat_lookup, get_format,
+                                   set_format);
+    object_class_property_set_description(oc, "format",
+        "What to do with a blank medium");
+    object_class_property_add_bool(oc, "pack", get_pack, set_pack);
+    object_class_property_set_description(oc, "pack",
+        "Compress blobs where that saves space");
+    object_class_property_add_enum(oc, "rerror", "BlockdevOnError",
+                                   &BlockdevOnError_lookup, get_rerror,
+                                   set_rerror);
+    object_class_property_set_description(oc, "rerror",
+        "What to do when the medium cannot be read");
+    object_class_property_add_enum(oc, "werror", "BlockdevOnError",
+                                   &BlockdevOnError_lookup, get_werror,
+                                   set_werror);
+    object_class_property_set_description(oc, "werror",
+        "What to do when the medium cannot be written");
+}
+
+static void blobstore_init(Object *obj)
+{
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    store->rerror = BLOCKDEV_ON_ERROR_AUTO;
+    store->werror = BLOCKDEV_ON_ERROR_AUTO;
+    QTAILQ_INIT(&store->clients);
+    qemu_mutex_init(&store->versions_lock);
+}
+
+static void blobstore_finalize(Object *obj)
+{
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    assert(QTAILQ_EMPTY(&store->clients));
+    qemu_mutex_destroy(&store->versions_lock);
+    g_free(store->id);
+    g_free(store->drive);
+    g_free(store->uuid);
+}

@@ -1,0 +1,291 @@
+/*
+ * Blobstore in QEMU: bringing the medium, the core and the RAM copies together
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/uuid.h"
+#include "glue.h"
+#include "blobstore/trace.h"
+
+/* Once the store is known, the medium must hold that and no other. */
+static BlobStoreOptions core_options(BlobStoreObject *store)
+{
+    return (BlobStoreOptions) {
+        .format_never = store->medium_uuid ||
+                        store->format == BLOBSTORE_FORMAT_NEVER,
+        .uuid = store->medium_uuid ?: store->uuid,
+        .pack = store->pack,
+    };
+}
+
+static void remember_uuid(BlobStoreObject *store)
+{
+    BlobStoreInfo info;
+    QemuUUID uuid;
+
+    blob_store_get_info(store->core, &info);
+    if (!info.blank && !store->medium_uuid) {
+        memcpy(uuid.data, info.uuid, sizeof(uuid.data));
+        store->medium_uuid = qemu_uuid_unparse_strdup(&uuid);
+    }
+}
+
+bool coroutine_fn blobstore_open_core(BlobStoreObject *store, GError **error)
+{
+    BlobStoreOptions options = core_options(store);
+
+    store->core = blob_store_open(&store->medium.parent, &options, error);
+    if (!store->core) {
+        return false;
+    }
+    remember_uuid(store);
+    blobstore_show_warnings(store);
+    return true;
+}
+
+/* A blob of ours and its place in a core that was opened anew */
+typedef struct Twin {
+    BlobStoreBlob *blob;
+    Blob *core;
+} Twin;
+
+static bool register_twins(BlobStoreObject *store, BlobStore *core,
+                           GArray *twins, bool *started, GError **error)
+{
+    BlobStoreClient *client;
+    BlobStoreBlob *blob;
+
+    *started = false;
+    QTAILQ_FOREACH(client, &store->clients, next) {
+        *started |= client->started;
+        QTAILQ_FOREACH(blob, &client->blobs, next) {
+            BlobInfo info;
+            Twin twin = { .blob = blob };
+
+            if (!blob->core) {
+                continue;
+            }
+            blob_get_info(blob->core, &info);
+            twin.core = blob_store_register(core, client->owner, blob->name,
+                                            info.kind, blob->max_size, error);
+            if (!twin.core) {
+                return false;
+            }
+            g_array_append_val(twins, twin);
+        }
+    }
+    return true;
+}
+
+/* RAM has what the device wrote last: what differs goes back to the medium. */
+static bool coroutine_fn stage_difference(BlobStore *core, const Twin *twin,
+                                          unsigned *differences,
+                                          GError **error)
+{
+    g_autoptr(GBytes) content = NULL;
+    g_auto(GStrv) metadata = NULL;
+    g_autoptr(BlobVersion) found = NULL;
+    g_autoptr(BlobVersion) latest = NULL;
+
+    if (!twin->blob->client->started) {
+        return true;
+    }
+    if (!blob_store_read(core, twin->core, &content, &metadata, error)) {
+        return false;
+    }
+    found = blob_version_new(content, (const char *const *)metadata);
+    latest = blobstore_latest_version(twin->blob);
+    if (!blob_version_equal(found, latest)) {
+        blobstore_stage(twin->blob, latest, "the medium has changed");
+        ++*differences;
+    }
+    return true;
+}
+
+static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
+{
+    BlobStoreOptions options = core_options(store);
+    g_autoptr(GArray) twins = g_array_new(FALSE, FALSE, sizeof(Twin));
+    g_autoptr(BlobStore) core = NULL;
+    unsigned differences = 0;
+    bool started;
+
+    core = blob_store_open(&store->medium.parent, &options, error);
+    if (!core || !register_twins(store, core, twins, &started, error) ||
+        (started && !blob_store_start(core, error))) {
+        return false;
+    }
+    for (guint i = 0; i < twins->len; i++) {
+        if (!stage_difference(core, &g_array_index(twins, Twin, i),
+                              &differences, error)) {
+            return false;
+        }
+    }
+    trace_blobstore_reopen(store->id, differences);
+    for (guint i = 0; i < twins->len; i++) {
+        const Twin *twin = &g_array_index(twins, Twin, i);
+
+        twin->blob->core = twin->core;
+    }
+    blob_store_free(store->core);
+    store->core = g_steal_pointer(&core);
+    store->warnings_shown = 0;
+    blobstore_show_warnings(store);
+    return true;
+}
+
+bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
+                                          GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    bool unchanged;
+
+    if (!store->check_medium) {
+        if (store->failure) {
+            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL,
+                        "%s", store->failure);
+            return false;
+        }
+        return true;
+    }
+    if (!blob_store_check_unchanged(store->core, &unchanged, error)) {
+        return false;
+    }
+    if (!unchanged && !reopen(store, &local)) {
+        if (!g_error_matches(local, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
+            blobstore_set_failure(store, local->message);
+        }
+        g_propagate_error(error, g_steal_pointer(&local));
+        return false;
+    }
+    blobstore_set_failure(store, NULL);
+    store->check_medium = false;
+    return true;
+}
+
+static bool coroutine_fn load_blob(BlobStoreObject *store,
+                                   BlobStoreBlob *blob, GError **error)
+{
+    g_autoptr(GBytes) content = NULL;
+    g_auto(GStrv) metadata = NULL;
+    g_autoptr(BlobVersion) version = NULL;
+
+    if (!blob_store_read(store->core, blob->core, &content, &metadata,
+                         error)) {
+        return false;
+    }
+    version = blob_version_new(content, (const char *const *)metadata);
+    blobstore_acknowledge(blob, version);
+    return true;
+}
+
+bool coroutine_fn blobstore_start_core(BlobStoreClient *client,
+                                       GError **error)
+{
+    BlobStoreObject *store = client->store;
+    BlobStoreBlob *blob;
+    unsigned count = 0;
+
+    if (!blobstore_ensure_medium(store, error)) {
+        return false;
+    }
+    QTAILQ_FOREACH(blob, &client->blobs, next) {
+        count++;
+        if (blob->core && !load_blob(store, blob, error)) {
+            return false;
+        }
+    }
+    if (!blob_store_start(store->core, error)) {
+        return false;
+    }
+    remember_uuid(store);
+    blobstore_show_warnings(store);
+    trace_blobstore_start(store->id, client->owner, count);
+    return true;
+}
+
+static uint64_t used_end(BlobStore *core)
+{
+    uint64_t end = 0;
+
+    for (size_t i = 0; i < blob_store_count(core); i++) {
+        BlobInfo info;
+
+        blob_get_info(blob_store_nth(core, i), &info);
+        for (unsigned n = 0; n < info.slots; n++) {
+            end = MAX(end, info.slot[n].offset + info.slot[n].length);
+        }
+    }
+    return end;
+}
+
+/* The space that was cut off and is there again is zero: write it anew. */
+static void stage_everything(BlobStoreObject *store)
+{
+    BlobStoreClient *client;
+    BlobStoreBlob *blob;
+
+    QTAILQ_FOREACH(client, &store->clients, next) {
+        QTAILQ_FOREACH(blob, &client->blobs, next) {
+            g_autoptr(BlobVersion) latest = blobstore_latest_version(blob);
+
+            if (blob->core && client->started && latest->content) {
+                blobstore_stage(blob, latest, "the medium was too small");
+            }
+        }
+    }
+}
+
+void coroutine_fn blobstore_check_size(BlobStoreObject *store)
+{
+    int64_t length = blk_co_getlength(store->medium.blk);
+    uint64_t needed = store->core ? used_end(store->core) : 0;
+
+    trace_blobstore_resize(store->id, length, needed);
+    if (length < 0) {
+        return;
+    }
+    if (length < needed) {
+        g_autofree char *reason = g_strdup_printf(
+            "drive '%s' was made smaller, to %" PRId64 " bytes; %" PRIu64
+            " are in use: enlarge it again, device state is in RAM only",
+            store->drive, length, needed);
+
+        blobstore_set_failure(store, reason);
+    } else if (store->failure && !store->check_medium) {
+        blobstore_set_failure(store, NULL);
+        stage_everything(store);
+    }
+}
+
+static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,
+                                          Error **errp)
+{
+    g_autoptr(GError) error = NULL;
+    bool unchanged = true;
+    bool ok;
+
+    blobstore_lock_core(store);
+    ok = (!store->check_medium ||
+          blob_store_check_unchanged(store->core, &unchanged, &error)) &&
+         unchanged && blob_store_close_clean(store->core, &error);
+    blobstore_unlock_core(store);
+    trace_blobstore_close_clean(store->id, ok);
+    return ok;
+}
+
+/*
+ * Best effort: an unclean close loses nothing.  Something staged must not be
+ * hidden by a clean close, and a drained drive cannot be waited for here.
+ */
+void blobstore_close_clean(BlobStoreObject *store)
+{
+    if (store->core && !store->drained && !store->failure &&
+        blobstore_drive_is_active(store->medium.blk) &&
+        !blobstore_is_dirty(store)) {
+        blobstore_call(store, call_close_clean, NULL, NULL);
+    }
+}

@@ -1,0 +1,169 @@
+/*
+ * Blobstore in QEMU: telling the user what happened
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "block/block_int-common.h"
+#include "qapi/error.h"
+#include "qapi/qapi-events-blobstore.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "glue.h"
+#include "blobstore/trace.h"
+
+/* How to give the image to a tool, for use inside single quotes */
+static const char *image_name(BlobStoreObject *store)
+{
+    BlockDriverState *bs = blk_bs(store->medium.blk);
+
+    return bs && *bs->filename ? bs->filename : "IMAGE";
+}
+
+static const char *image_format(BlobStoreObject *store)
+{
+    BlockDriverState *bs = blk_bs(store->medium.blk);
+
+    return (bs ? bdrv_get_format_name(bs) : NULL) ?: "FORMAT";
+}
+
+static void hint_too_small(BlobStoreObject *store, Error **errp)
+{
+    if (store->core) {
+        error_append_hint(errp, "Shut down the VM and make the image "
+                          "larger:\n  qemu-img resize -f %s '%s' %" PRIu64
+                          "\n", image_format(store), image_name(store),
+                          blob_store_required_bytes(store->core));
+    } else {
+        error_append_hint(errp, "The image was larger before: give it that "
+                          "size back, or restore it from a backup.\n");
+    }
+}
+
+static void hint_foreign(BlobStoreObject *store, Error **errp)
+{
+    BlockDriverState *bs = blk_bs(store->medium.blk);
+
+    if (bs && bs->encrypted) {
+        error_append_hint(errp, "A new encrypted image reads as noise. If "
+                          "nothing of value is in it, make it blank first, "
+                          "giving the secret with --object:\n"
+                          "  qemu-io --object secret,... -c 'write -z 0 %"
+                          PRIu64 "' '%s'\n",
+                          (uint64_t)bs->total_sectors * BDRV_SECTOR_SIZE,
+                          image_name(store));
+    } else {
+        error_append_hint(errp, "Nothing was written. Use another image; a "
+                          "new one is made with:\n"
+                          "  qemu-img create -f qcow2 NAME 4M\n");
+    }
+}
+
+static void append_hint(BlobStoreObject *store, int code, Error **errp)
+{
+    switch (code) {
+    case BLOBSTORE_ERROR_TOO_SMALL:
+        hint_too_small(store, errp);
+        break;
+    case BLOBSTORE_ERROR_FOREIGN:
+        hint_foreign(store, errp);
+        break;
+    case BLOBSTORE_ERROR_BLANK:
+        error_append_hint(errp, "If it is, and the device shall begin with "
+                          "empty state, leave out format=never.\n");
+        break;
+    case BLOBSTORE_ERROR_UUID:
+        error_append_hint(errp, "If it is, leave out uuid= or correct it.\n");
+        break;
+    case BLOBSTORE_ERROR_UNSUPPORTED:
+        error_append_hint(errp, "Use a newer QEMU with this image.\n");
+        break;
+    case BLOBSTORE_ERROR_DAMAGED:
+        error_append_hint(errp, "Restore the image from a backup or a "
+                          "snapshot. QEMU does not go on with device state "
+                          "that is older, or empty.\n");
+        break;
+    case BLOBSTORE_ERROR_IO:
+        error_append_hint(errp, "Check the storage of drive '%s', then try "
+                          "again.\n", store->drive);
+        break;
+    default:
+        break;
+    }
+}
+
+void blobstore_propagate(BlobStoreObject *store, GError *error, Error **errp)
+{
+    ERRP_GUARD();
+
+    trace_blobstore_error(store->id, error->message);
+    if (strcmp(store->id, store->drive)) {
+        error_setg(errp, "blobstore '%s' (drive '%s'): %s", store->id,
+                   store->drive, error->message);
+    } else {
+        error_setg(errp, "blobstore '%s': %s", store->id, error->message);
+    }
+    append_hint(store, error->code, errp);
+    g_error_free(error);
+}
+
+void blobstore_show_warnings(BlobStoreObject *store)
+{
+    const char *const *warnings = blob_store_warnings(store->core);
+    unsigned count = g_strv_length((char **)warnings);
+
+    for (unsigned i = store->warnings_shown; i < count; i++) {
+        warn_report("blobstore '%s': %s", store->id, warnings[i]);
+    }
+    store->warnings_shown = count;
+}
+
+void blobstore_set_failure(BlobStoreObject *store, const char *reason)
+{
+    if (reason && g_strcmp0(reason, store->failure)) {
+        error_report("blobstore '%s': %s", store->id, reason);
+        qapi_event_send_blobstore_failed(store->id, store->drive, reason);
+    }
+    g_free(store->failure);
+    store->failure = g_strdup(reason);
+}
+
+static void clear_blob_snapshot(gpointer data)
+{
+    g_free(((BlobSnapshot *)data)->damage);
+}
+
+void blobstore_take_snapshot(BlobStoreObject *store)
+{
+    StoreSnapshot *snapshot = &store->snapshot;
+    size_t count;
+
+    if (!store->core) {
+        return;
+    }
+    count = blob_store_count(store->core);
+    blob_store_get_info(store->core, &snapshot->info);
+    if (!snapshot->blobs) {
+        snapshot->blobs = g_array_new(FALSE, TRUE, sizeof(BlobSnapshot));
+        g_array_set_clear_func(snapshot->blobs, clear_blob_snapshot);
+    }
+    g_array_set_size(snapshot->blobs, 0);
+    g_array_set_size(snapshot->blobs, count);
+    for (size_t i = 0; i < count; i++) {
+        BlobSnapshot *blob = &g_array_index(snapshot->blobs, BlobSnapshot, i);
+
+        blob_get_info(blob_store_nth(store->core, i), &blob->info);
+        pstrcpy(blob->owner, sizeof(blob->owner), blob->info.owner);
+        pstrcpy(blob->name, sizeof(blob->name), blob->info.name);
+        blob->damage = g_strdup(blob->info.damage);
+        blob->info.owner = blob->owner;
+        blob->info.name = blob->name;
+        blob->info.damage = blob->damage;
+    }
+}
+
+void blobstore_clear_snapshot(BlobStoreObject *store)
+{
+    g_clear_pointer(&store->snapshot.blobs, g_array_unref);
+    store->snapshot = (StoreSnapshot) { 0 };
+}
