@@ -70,7 +70,8 @@ bool blob_slot_write(BlobMedium *medium, BlobDigest *digest,
 
 static bool header_matters(const BlobJudge *judge, const BlobHeader *header)
 {
-    return (judge->recorded && header->sequence == judge->recorded) ||
+    return judge->any ||
+           (judge->recorded && header->sequence == judge->recorded) ||
            (judge->epoch_id && !memcmp(header->epoch_id, judge->epoch_id,
                                        sizeof(header->epoch_id)));
 }
@@ -198,28 +199,19 @@ static bool pair_read_slot(BlobMedium *medium, BlobDigest *digest,
                            BlobPair *pair, unsigned n, BlobHeader *header,
                            GBytes **payload, GError **error)
 {
-    g_autofree uint8_t *block = blob_medium_alloc(BLOB_BLOCK_BYTES);
     BlobSlot slot = blob_pair_slot(pair, n);
+    BlobJudge judge = { .any = true };
     BlobEvidence evidence;
-    BlobJudge judge = { 0 };
 
     *payload = NULL;
     pair->intact[n] = false;
-    if (!blob_medium_read(medium, slot.offset, block, BLOB_BLOCK_BYTES,
-                          error)) {
-        return false;
-    }
-    if (!blob_layout_decode_header(block, digest, slot.id, slot.offset,
-                                   slot.bytes, header)) {
-        return true;
-    }
-    judge.recorded = header->sequence;
     if (!blob_slot_probe(medium, digest, &slot, &judge, &evidence, error)) {
         return false;
     }
     if (!evidence.complete) {
         return true;
     }
+    *header = evidence.newest;
     if (!blob_slot_read(medium, &slot, header, payload, error)) {
         return false;
     }

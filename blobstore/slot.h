@@ -43,6 +43,7 @@ bool blob_slot_write(BlobMedium *medium, BlobDigest *digest,
  * one at the recorded sequence (R3, R8)
  */
 typedef struct BlobJudge {
+    bool any;                   /* all of them do */
     const uint8_t *epoch_id;    /* NULL: only @recorded matters */
     uint64_t recorded;          /* 0: none */
 } BlobJudge;
