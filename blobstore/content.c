@@ -345,7 +345,10 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
         return false;
     }
     if (!versions->len) {
-        return true;
+        /* Deleting what is absent takes no commit.  But a failed write may
+         * have left a version of it, and must not come to life any more. */
+        return store->epoch_open || store->clean ||
+               blob_epoch_record(store, false, error);
     }
     /* R4, R14, R1: a failed commit, a clean close and a full counter all
      * want a new epoch first. */

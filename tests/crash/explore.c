@@ -410,6 +410,19 @@ static void explore_all(Explorer *explorer, unsigned length, bool format)
     }
 }
 
+/* Histories that have found bugs once */
+static void explore_known(Explorer *explorer)
+{
+    static const char *const known[] = {
+        "mGeGGg",   /* the only durable copy of the directory was replaced */
+        "geFvd",    /* a failed write came to life after a delete */
+    };
+
+    for (size_t i = 0; i < G_N_ELEMENTS(known); i++) {
+        explore_history(explorer, known[i]);
+    }
+}
+
 static void explore_id(Explorer *explorer, const char *id)
 {
     g_auto(GStrv) parts = g_strsplit(id, "/", 3);
@@ -464,6 +477,7 @@ int main(int argc, char **argv)
             }
         }
         exhaustive = explorer.states;
+        explore_known(&explorer);
         for (gint n = 0; n < random; n++) {
             char ops[HISTORY_MAX_OPS + 1] = { 0 };
             unsigned kinds = strlen(history_ops);
