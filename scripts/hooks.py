@@ -15,7 +15,7 @@ GRAFTED = (
     'include/blobstore/*',
     'hw/tpm/libtpms/*',
     'qapi/blobstore*.json',
-    'tests/unit/test-blobstore-*.c',
+    'tests/unit/*blobstore-*.[ch]',
     'tests/qtest/blobstore-*.[ch]',
     'tests/qtest/*-blobstore-*.[ch]',
 )
@@ -110,10 +110,25 @@ TPM = [
     Hook('hw/tpm/tpm_tis_i2c.c', needs='hw/tpm/libtpms/meson.build',
          before='qemu_find_tpm_be("tpm0")',
          text='s->be_driver ?: '),
+    # query-tpm shows the backends in a list that only -tpmdev puts them in.
+    Hook('include/system/tpm_backend.h', needs='hw/tpm/libtpms/meson.build',
+         after='TPMBackend *qemu_find_tpm_be(const char *id);',
+         text='void qemu_add_tpm_be(TPMBackend *be);\n'),
+    Hook('system/tpm.c', needs='hw/tpm/libtpms/meson.build',
+         after='QLIST_HEAD_INITIALIZER(tpm_backends);',
+         text='\n'
+              'void qemu_add_tpm_be(TPMBackend *be)\n'
+              '{\n'
+              '    QLIST_INSERT_HEAD(&tpm_backends, be, list);\n'
+              '}\n'),
     # -tpmdev libtpms, query-tpm, query-tpm-types, info tpm
     Hook('qapi/meson.build', needs='qapi/blobstore-tpm.json',
          after="'rocker',",
          text="    'blobstore-tpm',\n"),
+    # First, like blobstore-object.json.
+    Hook('qapi/qapi-schema.json', needs='qapi/blobstore-tpm.json',
+         before="{ 'include': 'tpm.json' }",
+         text="{ 'include': 'blobstore-tpm.json' }\n"),
     Hook('qapi/tpm.json', needs='qapi/blobstore-tpm.json',
          after='# vim: filetype=python',
          text="\n{ 'include': 'blobstore-tpm.json' }\n"),
@@ -132,8 +147,9 @@ TPM = [
     Hook('system/tpm-hmp-cmds.c', needs='qapi/blobstore-tpm.json',
          before='case TPM_TYPE__MAX:',
          text='        case TPM_TYPE_LIBTPMS:\n'
-              '            monitor_printf(mon, ",blobstore=%s",\n'
-              '                           ti->options->u.libtpms.data->blobstore);\n'
+              '            monitor_printf(mon, ",blobstore=%s,version=%s",\n'
+              '                           ti->options->u.libtpms.data->blobstore,\n'
+              '                           ti->options->u.libtpms.data->version);\n'
               '            break;\n'),
 ]
 
@@ -162,7 +178,8 @@ def test_hooks(paths):
         name = path.split('/')[-1].removesuffix('.c')
         table.append(Hook('tests/unit/meson.build', needs=path,
                           before="'test-uuid': [],",
-                          text=f"    '{name}': [testblock, blobstore],\n"))
+                          text=f"    '{name}': ['blobstore-vm.c', testblock, "
+                               "qom, hwcore, blobstore],\n"))
     helpers = [path.removeprefix('tests/qtest/')
                for path in matching(paths, 'tests/qtest/blobstore-*.c')
                if not path.endswith('-test.c')]

@@ -1,0 +1,260 @@
+/*
+ * TPM backend "libtpms": a TPM inside QEMU, its state in a blob store
+ *
+ * All that can go wrong with the state goes wrong when the backend is made:
+ * then the blobs are read and the TPM is powered on, which also checks that
+ * libtpms accepts the state.  The front ends only power on at reset, where a
+ * failure would be an exit() of QEMU.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/error-report.h"
+#include "qemu/module.h"
+#include "qemu/option.h"
+#include <libtpms/tpm_library.h>
+#include "qapi/error.h"
+#include "libtpms.h"
+#include "trace.h"
+
+/* What libtpms and the front ends can do at most; they set less at reset. */
+#define TPM_BUFFER_BYTES 4096
+
+static const struct {
+    const char *name;
+    TPMVersion version;
+} tpm_versions[] = {
+    { "1.2", TPM_VERSION_1_2 },
+    { "2.0", TPM_VERSION_2_0 },
+    { "2", TPM_VERSION_2_0 },
+};
+
+const char *tpm_libtpms_version_str(TPMVersion version)
+{
+    return version == TPM_VERSION_1_2 ? "1.2" : "2.0";
+}
+
+static bool parse_version(const char *name, TPMVersion *version, Error **errp)
+{
+    for (int i = 0; i < ARRAY_SIZE(tpm_versions); i++) {
+        if (g_str_equal(name, tpm_versions[i].name)) {
+            *version = tpm_versions[i].version;
+            return true;
+        }
+    }
+    error_setg(errp, "version '%s' is not one of a TPM: 1.2 and 2.0 are",
+               name);
+    return false;
+}
+
+TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
+                            Error **errp)
+{
+    g_autoptr(TPMLibtpms) tpm = TPM_LIBTPMS(object_new(TYPE_TPM_LIBTPMS));
+
+    tpm->version = version;
+    if (!tpm_engine_claim(tpm, errp) ||
+        !tpm_nvram_open(&tpm->nvram, store, version, errp)) {
+        return NULL;
+    }
+    /* The state of an incoming VM comes later, with the stream. */
+    if (!runstate_check(RUN_STATE_INMIGRATE) &&
+        !tpm_engine_power_on(tpm, errp)) {
+        return NULL;
+    }
+    return g_steal_pointer(&tpm);
+}
+
+static TPMBackend *tpm_libtpms_create(QemuOpts *opts)
+{
+    const char *store = qemu_opt_get(opts, "blobstore");
+    const char *version_name = qemu_opt_get(opts, "version");
+    TPMVersion version = TPM_VERSION_2_0;
+    TPMLibtpms *tpm = NULL;
+    Error *err = NULL;
+
+    if (!store) {
+        error_setg(&err, "parameter 'blobstore' is missing");
+        error_append_hint(&err, "It names where the state of the TPM is kept: "
+                          "an -object blobstore or a drive.\n");
+    } else if (!version_name || parse_version(version_name, &version, &err)) {
+        tpm = tpm_libtpms_new(store, version, &err);
+    }
+    if (!tpm) {
+        error_report_err(err);
+        return NULL;
+    }
+    return TPM_BACKEND(tpm);
+}
+
+static int tpm_libtpms_startup_tpm(TPMBackend *tb, size_t buffer_bytes)
+{
+    TPMLibtpms *tpm = TPM_LIBTPMS(tb);
+    Error *err = NULL;
+
+    if (buffer_bytes) {
+        tpm->buffer_bytes = buffer_bytes;
+    }
+    if (runstate_check(RUN_STATE_INMIGRATE)) {
+        return 0;
+    }
+    if (!tpm_engine_power_on(tpm, &err)) {
+        /*
+         * A front end would exit().  The guest gets to see a TPM that has
+         * failed instead; what is stored is as it was.
+         */
+        error_prepend(&err, "the TPM is out of order until the next reset: ");
+        error_report_err(err);
+    }
+    return 0;
+}
+
+static void tpm_libtpms_cancel_cmd(TPMBackend *tb)
+{
+    trace_tpm_engine_cancel();
+    TPMLIB_CancelCommand();
+}
+
+static void tpm_libtpms_reset(TPMBackend *tb)
+{
+    /* The caller waits for a running command; no need to wait for its end. */
+    if (tb->cmd) {
+        tpm_libtpms_cancel_cmd(tb);
+    }
+}
+
+static bool tpm_libtpms_get_established_flag(TPMBackend *tb)
+{
+    return qatomic_read(&TPM_LIBTPMS(tb)->established);
+}
+
+static int tpm_libtpms_reset_established_flag(TPMBackend *tb, uint8_t locality)
+{
+    TPMLibtpms *tpm = TPM_LIBTPMS(tb);
+
+    /* A TPM 1.2 has a command for it. */
+    if (tpm->version == TPM_VERSION_2_0) {
+        tpm_engine_reset_established(tpm, locality);
+    }
+    return 0;
+}
+
+static TPMVersion tpm_libtpms_get_version(TPMBackend *tb)
+{
+    return TPM_LIBTPMS(tb)->version;
+}
+
+static size_t tpm_libtpms_get_buffer_size(TPMBackend *tb)
+{
+    return TPM_BUFFER_BYTES;
+}
+
+static TpmTypeOptions *tpm_libtpms_get_options(TPMBackend *tb)
+{
+    TPMLibtpms *tpm = TPM_LIBTPMS(tb);
+    TpmTypeOptions *options = g_new0(TpmTypeOptions, 1);
+    TPMLibtpmsOptions *data = g_new0(TPMLibtpmsOptions, 1);
+
+    data->blobstore = g_strdup(tpm->nvram.store);
+    data->version = g_strdup(tpm_libtpms_version_str(tpm->version));
+    options->type = TPM_TYPE_LIBTPMS;
+    options->u.libtpms.data = data;
+    return options;
+}
+
+/* In a worker thread, without the BQL */
+static void tpm_libtpms_handle_request(TPMBackend *tb, TPMBackendCmd *cmd,
+                                       Error **errp)
+{
+    tpm_engine_execute(TPM_LIBTPMS(tb), cmd, errp);
+}
+
+/*
+ * A stopped VM's TPM is at rest: block devices are drained next, and a
+ * command that wanted to store something then would wait for the end of the
+ * drained section, and savevm for the command.
+ */
+static void tpm_libtpms_vm_state_change(void *opaque, bool running,
+                                        RunState state)
+{
+    if (!running) {
+        tpm_backend_finish_sync(opaque);
+    }
+}
+
+static const QemuOptDesc tpm_libtpms_opts[] = {
+    {
+        .name = "type",
+        .type = QEMU_OPT_STRING,
+        .help = "Type of TPM backend",
+    }, {
+        .name = "blobstore",
+        .type = QEMU_OPT_STRING,
+        .help = "Blob store or drive for the state of the TPM",
+    }, {
+        .name = "version",
+        .type = QEMU_OPT_STRING,
+        .help = "Version of the TPM: 1.2 or 2.0 (default: 2.0)",
+    },
+    { /* end of list */ },
+};
+
+static void tpm_libtpms_instance_init(Object *obj)
+{
+    TPMLibtpms *tpm = TPM_LIBTPMS(obj);
+
+    tpm->vm_change =
+        qemu_add_vm_change_state_handler(tpm_libtpms_vm_state_change, tpm);
+}
+
+static void tpm_libtpms_instance_finalize(Object *obj)
+{
+    TPMLibtpms *tpm = TPM_LIBTPMS(obj);
+
+    qemu_del_vm_change_state_handler(tpm->vm_change);
+    tpm_engine_power_off(tpm);
+    tpm_engine_release(tpm);
+    tpm_nvram_close(&tpm->nvram);
+    if (tpm->front_end) {
+        *tpm->front_end = NULL;
+        /* No reference, see prop.c */
+        tpm->parent.tpmif = NULL;
+    }
+}
+
+static void tpm_libtpms_class_init(ObjectClass *klass, void *data)
+{
+    TPMBackendClass *tbc = TPM_BACKEND_CLASS(klass);
+
+    tbc->type = TPM_TYPE_LIBTPMS;
+    tbc->opts = tpm_libtpms_opts;
+    tbc->desc = "TPM emulated by libtpms, its state in a blob store";
+    tbc->create = tpm_libtpms_create;
+    tbc->startup_tpm = tpm_libtpms_startup_tpm;
+    tbc->reset = tpm_libtpms_reset;
+    tbc->cancel_cmd = tpm_libtpms_cancel_cmd;
+    tbc->get_tpm_established_flag = tpm_libtpms_get_established_flag;
+    tbc->reset_tpm_established_flag = tpm_libtpms_reset_established_flag;
+    tbc->get_tpm_version = tpm_libtpms_get_version;
+    tbc->get_buffer_size = tpm_libtpms_get_buffer_size;
+    tbc->get_tpm_options = tpm_libtpms_get_options;
+    tbc->handle_request = tpm_libtpms_handle_request;
+}
+
+static const TypeInfo tpm_libtpms_info = {
+    .name = TYPE_TPM_LIBTPMS,
+    .parent = TYPE_TPM_BACKEND,
+    .instance_size = sizeof(TPMLibtpms),
+    .instance_init = tpm_libtpms_instance_init,
+    .instance_finalize = tpm_libtpms_instance_finalize,
+    .class_init = tpm_libtpms_class_init,
+};
+
+static void tpm_libtpms_register_types(void)
+{
+    type_register_static(&tpm_libtpms_info);
+}
+
+type_init(tpm_libtpms_register_types)

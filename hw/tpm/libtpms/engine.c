@@ -1,0 +1,247 @@
+/*
+ * TPM backend "libtpms": libtpms itself
+ *
+ * libtpms keeps its TPM in global variables, its callbacks take no opaque
+ * pointer, and it locks nothing.  So one TPMLibtpms at a time owns it, and
+ * calls it from one thread at a time.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include <libtpms/tpm_library.h>
+#include <libtpms/tpm_error.h>
+#include <libtpms/tpm_tis.h>
+#include "qapi/error.h"
+#include "system/tpm_util.h"
+#include "libtpms.h"
+#include "trace.h"
+
+/* Of commands and responses alike: tag, length, ordinal or response code */
+#define TPM_HEADER_BYTES 10
+
+#define TPM2_ST_NO_SESSIONS 0x8001
+#define TPM2_RC_FAILURE     0x101
+
+static TPMLibtpms *owner;
+
+static TPM_RESULT io_init(void)
+{
+    return TPM_SUCCESS;
+}
+
+static TPM_RESULT nvram_init(void)
+{
+    return TPM_SUCCESS;
+}
+
+static TPM_RESULT nvram_load(unsigned char **data, uint32_t *length,
+                             uint32_t tpm_number, const char *name)
+{
+    return tpm_nvram_load(&owner->nvram, name, data, length);
+}
+
+static TPM_RESULT nvram_store(const unsigned char *data, uint32_t length,
+                              uint32_t tpm_number, const char *name)
+{
+    return tpm_nvram_store(&owner->nvram, name, data, length);
+}
+
+static TPM_RESULT nvram_delete(uint32_t tpm_number, const char *name,
+                               TPM_BOOL must_exist)
+{
+    return tpm_nvram_delete(&owner->nvram, name, must_exist);
+}
+
+static TPM_RESULT get_locality(TPM_MODIFIER_INDICATOR *locality,
+                               uint32_t tpm_number)
+{
+    *locality = owner->locality;
+    return TPM_SUCCESS;
+}
+
+static TPM_RESULT get_physical_presence(TPM_BOOL *presence,
+                                        uint32_t tpm_number)
+{
+    /* No button: firmware asserts it by command. */
+    *presence = false;
+    return TPM_SUCCESS;
+}
+
+bool tpm_engine_claim(TPMLibtpms *tpm, Error **errp)
+{
+    if (owner) {
+        error_setg(errp, "there is a TPM already, with its state in "
+                   "blobstore '%s'", owner->nvram.store);
+        error_append_hint(errp, "A VM can have one TPM only.\n");
+        return false;
+    }
+    if (!tpm_log_open(errp)) {
+        return false;
+    }
+    owner = tpm;
+    return true;
+}
+
+void tpm_engine_release(TPMLibtpms *tpm)
+{
+    if (owner == tpm) {
+        owner = NULL;
+        tpm_log_close();
+    }
+}
+
+static void read_established(TPMLibtpms *tpm)
+{
+    TPM_BOOL established = false;
+
+    TPM_IO_TpmEstablished_Get(&established);
+    qatomic_set(&tpm->established, established);
+}
+
+static void do_reset_established(TPMLibtpms *tpm)
+{
+    uint8_t locality = qatomic_xchg(&tpm->reset_established, 0);
+
+    if (locality && tpm->powered) {
+        /* libtpms asks for the locality. */
+        tpm->locality = locality;
+        TPM_IO_TpmEstablished_Reset();
+        read_established(tpm);
+    }
+}
+
+void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality)
+{
+    qatomic_set(&tpm->reset_established, locality);
+    /* Else the worker does it, between two commands. */
+    if (!TPM_BACKEND(tpm)->cmd) {
+        do_reset_established(tpm);
+    }
+}
+
+/* The first error in the chain that has led here, for the user. */
+static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
+                               Error **errp)
+{
+    g_autofree char *said = tpm_log_take();
+    uint32_t version = TPMLIB_GetVersion();
+
+    if (!tpm_nvram_check(&tpm->nvram, errp)) {
+        error_prepend(errp, "cannot start the TPM: ");
+        return;
+    }
+    error_setg(errp, "libtpms cannot use the TPM state in blobstore '%s': "
+               "%s (result 0x%x)", tpm->nvram.store,
+               said ?: "it does not say why", result);
+    error_append_hint(errp, "It may have been stored by a newer libtpms; this "
+                      "is version %u.%u.%u.  Nothing was changed.\n",
+                      version >> 16, (version >> 8) & 0xff, version & 0xff);
+}
+
+bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
+{
+    struct libtpms_callbacks callbacks = {
+        .sizeOfStruct = sizeof(callbacks),
+        .tpm_nvram_init = nvram_init,
+        .tpm_nvram_loaddata = nvram_load,
+        .tpm_nvram_storedata = nvram_store,
+        .tpm_nvram_deletename = nvram_delete,
+        .tpm_io_init = io_init,
+        .tpm_io_getlocality = get_locality,
+        .tpm_io_getphysicalpresence = get_physical_presence,
+    };
+    TPM_RESULT result;
+
+    /* Sparing a TPM 1.2, which takes up to a second, the second time. */
+    if (tpm->powered && tpm->untouched) {
+        TPMLIB_SetBufferSize(tpm->buffer_bytes, NULL, NULL);
+        return true;
+    }
+
+    tpm_engine_power_off(tpm);
+    trace_tpm_engine_power_on(tpm_libtpms_version_str(tpm->version),
+                              tpm->buffer_bytes);
+    tpm->locality = 0;
+    qatomic_set(&tpm->reset_established, 0);
+    result = TPMLIB_ChooseTPMVersion(tpm->version == TPM_VERSION_1_2
+                                     ? TPMLIB_TPM_VERSION_1_2
+                                     : TPMLIB_TPM_VERSION_2);
+    if (result == TPM_SUCCESS) {
+        TPMLIB_RegisterCallbacks(&callbacks);
+        TPMLIB_SetBufferSize(tpm->buffer_bytes, NULL, NULL);
+        result = TPMLIB_MainInit();
+    }
+    if (result != TPM_SUCCESS || tpm->nvram.failure) {
+        set_power_on_error(tpm, result, errp);
+        TPMLIB_Terminate();
+        return false;
+    }
+    g_free(tpm_log_take());
+    tpm->powered = true;
+    tpm->untouched = true;
+    read_established(tpm);
+    return true;
+}
+
+void tpm_engine_power_off(TPMLibtpms *tpm)
+{
+    if (tpm->powered) {
+        trace_tpm_engine_power_off();
+        TPMLIB_Terminate();
+        g_free(tpm_log_take());
+        tpm->powered = false;
+    }
+}
+
+static void respond_with_failure(TPMLibtpms *tpm, TPMBackendCmd *cmd)
+{
+    tpm_util_write_fatal_error_response(cmd->out, cmd->out_len);
+    if (tpm->version == TPM_VERSION_2_0 && cmd->out_len >= TPM_HEADER_BYTES) {
+        tpm_cmd_set_tag(cmd->out, TPM2_ST_NO_SESSIONS);
+        tpm_cmd_set_error(cmd->out, TPM2_RC_FAILURE);
+    }
+}
+
+bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp)
+{
+    /* Own: the guest can write to the memory that a CRB's command is in. */
+    g_autofree unsigned char *request = g_memdup2(cmd->in, cmd->in_len);
+    uint32_t ordinal = cmd->in_len >= TPM_HEADER_BYTES ?
+                       tpm_cmd_get_ordinal(request) : 0;
+    unsigned char *response = NULL;
+    uint32_t bytes = 0, allocated = 0;
+    TPM_RESULT result;
+    bool stored;
+
+    if (!tpm->powered) {
+        respond_with_failure(tpm, cmd);
+        return true;
+    }
+    trace_tpm_engine_execute(cmd->locty, ordinal, cmd->in_len);
+    do_reset_established(tpm);
+    tpm->locality = cmd->locty;
+    tpm->untouched = false;
+    result = TPMLIB_Process(&response, &bytes, &allocated, request,
+                            cmd->in_len);
+    g_free(tpm_log_take());
+    read_established(tpm);
+    do_reset_established(tpm);
+
+    stored = tpm_nvram_check(&tpm->nvram, errp);
+    if (result == TPM_SUCCESS &&
+        bytes >= TPM_HEADER_BYTES && bytes <= cmd->out_len &&
+        (stored || tpm_cmd_get_errcode(response))) {
+        memcpy(cmd->out, response, bytes);
+        cmd->selftest_done = tpm_util_is_selftest(request, cmd->in_len) &&
+                             !tpm_cmd_get_errcode(response);
+    } else {
+        /* Never acknowledge what was not stored. */
+        respond_with_failure(tpm, cmd);
+    }
+    free(response);
+    trace_tpm_engine_executed(ordinal, tpm_cmd_get_errcode(cmd->out),
+                              tpm_cmd_get_size(cmd->out));
+    return stored;
+}

@@ -1,0 +1,256 @@
+/*
+ * TPM backend "libtpms": where libtpms loads its state from and stores it
+ *
+ * Three blobs of a blob store.  What libtpms is told about them decides over
+ * the user's keys: when it hears that there is no permanent state it makes a
+ * new TPM, and replaces the old one with it at the first chance.  So it
+ * hears that only if nothing was ever stored.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/units.h"
+#include <libtpms/tpm_library.h>
+#include <libtpms/tpm_error.h>
+#include <libtpms/tpm_nvfilename.h>
+#include "qapi/error.h"
+#include "libtpms.h"
+#include "trace.h"
+
+#define TPM_BLOB_OWNER "tpm"
+
+static const struct {
+    const char *name;
+    const char *libtpms_name;
+    BlobStoreKind kind;
+    uint64_t max_bytes;
+} tpm_blobs[TPM_BLOB__MAX] = {
+    /*
+     * TPM 2.0: NV memory of 172.7 KiB and what goes with it, in a buffer of
+     * 271 KiB that libtpms enlarges by 66 KiB as needed.  TPM 1.2: at most
+     * 40 KiB.
+     */
+    [TPM_BLOB_PERMANENT] = {
+        "permanent", TPM_PERMANENT_ALL_NAME, BLOBSTORE_PERMANENT, 512 * KiB,
+    },
+    /*
+     * Of TPM 1.2 alone, which limits itself to 20.6 KiB (libtpms 0.9).  The
+     * size on the medium cannot be made to depend on the version, which is
+     * no property of the store.
+     */
+    [TPM_BLOB_SAVESTATE] = {
+        "savestate", TPM_SAVESTATE_NAME, BLOBSTORE_SAVESTATE, 64 * KiB,
+    },
+    /* libtpms returns its size as 16 bits. */
+    [TPM_BLOB_VOLATILE] = {
+        "volatile", TPM_VOLATILESTATE_NAME, BLOBSTORE_VOLATILE, 64 * KiB,
+    },
+};
+
+/*
+ * The version goes with the permanent state: state of the other version is
+ * garbage to libtpms, and the user deserves a better message.
+ */
+#define TPM_VERSION_KEY "tpm-version="
+
+static char *find_version(char **metadata)
+{
+    for (; *metadata; metadata++) {
+        if (g_str_has_prefix(*metadata, TPM_VERSION_KEY)) {
+            return *metadata + strlen(TPM_VERSION_KEY);
+        }
+    }
+    return NULL;
+}
+
+static bool check_permanent(TPMNvram *nvram, Error **errp)
+{
+    g_autoptr(GBytes) content = NULL;
+    g_auto(GStrv) metadata = NULL;
+    const char *wanted = tpm_libtpms_version_str(nvram->version);
+    const char *found;
+
+    if (!blobstore_read_blob(nvram->blobs[TPM_BLOB_PERMANENT], &content,
+                             &metadata, errp)) {
+        return false;
+    }
+    if (!content) {
+        return true;
+    }
+    if (!g_bytes_get_size(content)) {
+        error_setg(errp, "blobstore '%s': blob '" TPM_BLOB_OWNER "/%s' is "
+                   "empty, which no state of a TPM is", nvram->store,
+                   tpm_blobs[TPM_BLOB_PERMANENT].name);
+        error_append_hint(errp, "Restore the image from a backup.\n");
+        return false;
+    }
+    found = find_version(metadata);
+    if (found && !g_str_equal(found, wanted)) {
+        error_setg(errp, "blobstore '%s' holds the state of a TPM %s, but a "
+                   "TPM %s is to use it", nvram->store, found, wanted);
+        error_append_hint(errp, "Give the version that it has: -tpmdev "
+                          "libtpms,id=tpm0,blobstore=%s,version=%s "
+                          "-device MODEL,tpmdev=tpm0\n"
+                          "Or use another image.\n", nvram->store, found);
+        return false;
+    }
+    return true;
+}
+
+bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
+                    Error **errp)
+{
+    nvram->store = g_strdup(store);
+    nvram->version = version;
+    nvram->client = blobstore_attach(store, TPM_BLOB_OWNER, errp);
+    if (!nvram->client) {
+        return false;
+    }
+    for (int i = 0; i < TPM_BLOB__MAX; i++) {
+        nvram->blobs[i] = blobstore_register_blob(nvram->client,
+                                                  tpm_blobs[i].name,
+                                                  tpm_blobs[i].kind,
+                                                  tpm_blobs[i].max_bytes,
+                                                  errp);
+        if (!nvram->blobs[i]) {
+            return false;
+        }
+    }
+    return blobstore_start(nvram->client, errp) &&
+           check_permanent(nvram, errp);
+}
+
+void tpm_nvram_close(TPMNvram *nvram)
+{
+    blobstore_detach(nvram->client);
+    nvram->client = NULL;
+    error_free(nvram->failure);
+    nvram->failure = NULL;
+    g_free(nvram->store);
+    nvram->store = NULL;
+}
+
+bool tpm_nvram_check(TPMNvram *nvram, Error **errp)
+{
+    if (!nvram->failure) {
+        return true;
+    }
+    error_propagate(errp, g_steal_pointer(&nvram->failure));
+    return false;
+}
+
+/*
+ * libtpms does not always pass on that it was refused: making a new TPM, it
+ * ignores a failing store.  So remember the first refusal.
+ */
+static uint32_t refuse(TPMNvram *nvram, Error *err)
+{
+    trace_tpm_nvram_refuse(error_get_pretty(err));
+    if (nvram->failure) {
+        error_free(err);
+    } else {
+        nvram->failure = err;
+    }
+    return TPM_FAIL;
+}
+
+static TPMBlob blob_of(const char *libtpms_name)
+{
+    for (int i = 0; i < TPM_BLOB__MAX; i++) {
+        if (g_str_equal(libtpms_name, tpm_blobs[i].libtpms_name)) {
+            return i;
+        }
+    }
+    return TPM_BLOB__MAX;
+}
+
+static uint32_t refuse_unknown(TPMNvram *nvram, const char *libtpms_name)
+{
+    Error *err = NULL;
+
+    error_setg(&err, "libtpms wants to keep '%s', which is unknown",
+               libtpms_name);
+    return refuse(nvram, err);
+}
+
+uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,
+                        unsigned char **data, uint32_t *length)
+{
+    TPMBlob blob = blob_of(libtpms_name);
+    g_autoptr(GBytes) content = NULL;
+    Error *err = NULL;
+    gsize bytes;
+    const void *from;
+
+    if (blob == TPM_BLOB__MAX) {
+        return refuse_unknown(nvram, libtpms_name);
+    }
+    /* PCRs and sessions do not survive a power-on. */
+    if (blob == TPM_BLOB_VOLATILE) {
+        return TPM_RETRY;
+    }
+    if (!blobstore_read_blob(nvram->blobs[blob], &content, NULL, &err)) {
+        return refuse(nvram, err);
+    }
+    if (!content) {
+        trace_tpm_nvram_load_absent(tpm_blobs[blob].name);
+        return TPM_RETRY;
+    }
+
+    from = g_bytes_get_data(content, &bytes);
+    /* libtpms calls free() on it. */
+    *data = malloc(bytes);
+    if (!*data) {
+        error_setg(&err, "no memory for %zu bytes of TPM state", bytes);
+        return refuse(nvram, err);
+    }
+    memcpy(*data, from, bytes);
+    *length = bytes;
+    trace_tpm_nvram_load(tpm_blobs[blob].name, bytes);
+    return TPM_SUCCESS;
+}
+
+uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
+                         const unsigned char *data, uint32_t length)
+{
+    TPMBlob blob = blob_of(libtpms_name);
+    g_autofree char *version = g_strconcat(
+        TPM_VERSION_KEY, tpm_libtpms_version_str(nvram->version), NULL);
+    const char *const metadata[] = { version, NULL };
+    Error *err = NULL;
+
+    if (blob == TPM_BLOB__MAX) {
+        return refuse_unknown(nvram, libtpms_name);
+    }
+    trace_tpm_nvram_store(tpm_blobs[blob].name, length);
+    if (!blobstore_write_blob(nvram->blobs[blob], data, length,
+                              blob == TPM_BLOB_PERMANENT ? metadata : NULL,
+                              &err)) {
+        return refuse(nvram, err);
+    }
+    return TPM_SUCCESS;
+}
+
+uint32_t tpm_nvram_delete(TPMNvram *nvram, const char *libtpms_name,
+                          bool must_exist)
+{
+    TPMBlob blob = blob_of(libtpms_name);
+    g_autoptr(GBytes) content = NULL;
+    Error *err = NULL;
+
+    if (blob == TPM_BLOB__MAX) {
+        return refuse_unknown(nvram, libtpms_name);
+    }
+    if (!blobstore_read_blob(nvram->blobs[blob], &content, NULL, &err)) {
+        return refuse(nvram, err);
+    }
+    if (!content) {
+        return must_exist ? TPM_FAIL : TPM_SUCCESS;
+    }
+    trace_tpm_nvram_delete(tpm_blobs[blob].name);
+    if (!blobstore_delete_blob(nvram->blobs[blob], &err)) {
+        return refuse(nvram, err);
+    }
+    return TPM_SUCCESS;
+}
