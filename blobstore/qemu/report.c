@@ -50,7 +50,7 @@ static void hint_foreign(BlobStoreObject *store, Error **errp)
                           "giving the secret with --object:\n"
                           "  qemu-io --object secret,... -c 'write -z 0 %"
                           PRIu64 "' '%s'\n",
-                          (uint64_t)bs->total_sectors * BDRV_SECTOR_SIZE,
+                          (uint64_t)(bs->total_sectors * BDRV_SECTOR_SIZE),
                           image_name(store));
     } else {
         error_append_hint(errp, "Nothing was written. Use another image; a "

@@ -33,8 +33,10 @@ static void last_on_stop(void *opaque, bool running, RunState state)
         blobstore_write_staged(store);
         blobstore_close_clean(store);
     }
-    /* While the VM is stopped the image can be handed to another QEMU and
-     * back, or be reverted to a snapshot. */
+    /*
+     * While the VM is stopped the image can be handed to another QEMU and
+     * back, or be reverted to a snapshot.
+     */
     store->check_medium = true;
 }
 

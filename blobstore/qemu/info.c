@@ -1,0 +1,140 @@
+/*
+ * Blobstore in QEMU: QMP blobstore-info
+ *
+ * Nothing here does I/O or waits: it shows the snapshots that were taken when
+ * the core was used last.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-blobstore.h"
+#include "qemu/uuid.h"
+#include "glue.h"
+
+static BlobstoreState state_of(BlobStoreObject *store)
+{
+    if (store->failure) {
+        return BLOBSTORE_STATE_FAILED;
+    }
+    if (!blobstore_drive_is_active(store->medium.blk)) {
+        return BLOBSTORE_STATE_INACTIVE;
+    }
+    return blobstore_is_dirty(store) ? BLOBSTORE_STATE_DIRTY
+                                     : BLOBSTORE_STATE_ACTIVE;
+}
+
+static BlobstoreBlob *describe_blob(const BlobInfo *info)
+{
+    BlobstoreBlob *out = g_new0(BlobstoreBlob, 1);
+    BlobstoreSlotList **tail = &out->slots;
+
+    out->owner = g_strdup(info->owner);
+    out->name = g_strdup(info->name);
+    out->kind = info->kind == BLOB_KIND_PERMANENT ? BLOBSTORE_KIND_PERMANENT
+                                                  : BLOBSTORE_KIND_SAVESTATE;
+    out->present = info->present;
+    out->size = info->size;
+    out->stored_size = info->stored_size;
+    out->max_size = info->max_size;
+    out->packed = info->packed;
+    out->sequence = info->sequence;
+    out->damage = g_strdup(info->damage);
+    for (unsigned i = 0; i < info->slots; i++) {
+        BlobstoreSlot *slot = g_new0(BlobstoreSlot, 1);
+
+        slot->offset = info->slot[i].offset;
+        slot->length = info->slot[i].length;
+        slot->current = info->slot[i].current;
+        QAPI_LIST_APPEND(tail, slot);
+    }
+    return out;
+}
+
+static BlobstoreBlob *describe_volatile(BlobStoreBlob *blob)
+{
+    g_autoptr(BlobVersion) version = blobstore_latest_version(blob);
+    BlobstoreBlob *out = g_new0(BlobstoreBlob, 1);
+
+    out->owner = g_strdup(blob->client->owner);
+    out->name = g_strdup(blob->name);
+    out->kind = BLOBSTORE_KIND_VOLATILE;
+    out->present = version->content;
+    out->size = version->content ? g_bytes_get_size(version->content) : 0;
+    out->max_size = blob->max_size;
+    return out;
+}
+
+static BlobstoreBlobList *describe_blobs(BlobStoreObject *store)
+{
+    BlobstoreBlobList *list = NULL;
+    BlobstoreBlobList **tail = &list;
+    GArray *blobs = store->snapshot.blobs;
+    BlobStoreClient *client;
+    BlobStoreBlob *blob;
+
+    for (guint i = 0; blobs && i < blobs->len; i++) {
+        QAPI_LIST_APPEND(tail, describe_blob(
+            &g_array_index(blobs, BlobSnapshot, i).info));
+    }
+    QTAILQ_FOREACH(client, &store->clients, next) {
+        QTAILQ_FOREACH(blob, &client->blobs, next) {
+            if (blob->kind == BLOBSTORE_VOLATILE) {
+                QAPI_LIST_APPEND(tail, describe_volatile(blob));
+            }
+        }
+    }
+    return list;
+}
+
+static BlobstoreInfo *describe_store(BlobStoreObject *store)
+{
+    const BlobStoreInfo *info = &store->snapshot.info;
+    BlobstoreInfo *out = g_new0(BlobstoreInfo, 1);
+    QemuUUID uuid;
+
+    memcpy(uuid.data, info->uuid, sizeof(uuid.data));
+    out->id = g_strdup(store->id);
+    out->drive = g_strdup(store->drive);
+    out->uuid = qemu_uuid_unparse_strdup(&uuid);
+    out->format_version = info->format_version;
+    out->state = state_of(store);
+    out->durable = store->durable;
+    out->block_size = info->block_size;
+    out->capacity = info->capacity;
+    out->required = info->required;
+    out->free = info->free;
+    out->sequence = info->sequence;
+    out->stats = g_new0(BlobstoreStats, 1);
+    out->stats->commits = info->commits;
+    out->stats->bytes_written = info->bytes_written;
+    out->stats->write_errors = info->write_errors;
+    out->blobs = describe_blobs(store);
+    return out;
+}
+
+typedef struct Query {
+    const char *id;             /* or NULL for all */
+    BlobstoreInfoList **tail;
+} Query;
+
+static void query_store(BlobStoreObject *store, void *opaque)
+{
+    Query *query = opaque;
+
+    if (store->medium.blk && (!query->id || !strcmp(query->id, store->id))) {
+        QAPI_LIST_APPEND(query->tail, describe_store(store));
+    }
+}
+
+BlobstoreInfoList *qmp_blobstore_info(const char *id, Error **errp)
+{
+    BlobstoreInfoList *list = NULL;
+    Query query = { .id = id, .tail = &list };
+
+    blobstore_object_foreach(query_store, &query);
+    if (id && !list) {
+        error_setg(errp, "no device uses a blobstore '%s'", id);
+    }
+    return list;
+}

@@ -1,0 +1,570 @@
+/*
+ * Blobstore over the real block layer: media, drives and stores
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "crypto/secret.h"
+#include "hw/qdev-core.h"
+#include "qapi/error.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/units.h"
+#include "qom/object_interfaces.h"
+#include "blobstore-vm.h"
+
+#define IMAGE_BYTES (2 * MiB)
+
+/* A stand-in for a disk of the guest */
+#define TYPE_TEST_DISK "blobstore-test-disk"
+
+static const TypeInfo test_disk_info = {
+    .name = TYPE_TEST_DISK,
+    .parent = TYPE_DEVICE,
+};
+
+static void register_types(void)
+{
+    type_register_static(&test_disk_info);
+}
+
+type_init(register_types)
+
+/* Everything that is written reads back after a restart. */
+static void check_restart(const char *format, const char *options)
+{
+    static const char *const metadata[] = { "version=2.0", "profile=", NULL };
+    g_autofree char *path = image_new_with("restart", format, options,
+                                           IMAGE_BYTES);
+    g_autoptr(GBytes) content = NULL;
+    g_auto(GStrv) found = NULL;
+    Device device;
+
+    drive_add_image("nvram", format, path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    assert_text(device.permanent, NULL);
+    write_text(device.permanent, "first");
+    write_text(device.savestate, "to be deleted");
+    blobstore_write_blob(device.permanent, "second", 6, metadata,
+                         &error_abort);
+    blobstore_delete_blob(device.savestate, &error_abort);
+    write_text(device.volatile_, "gone with the VM");
+    device_unplug(&device);
+    drive_remove("nvram");
+
+    drive_add_image("nvram", format, path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    assert_text(device.permanent, "second");
+    assert_text(device.savestate, NULL);
+    assert_text(device.volatile_, NULL);
+    blobstore_read_blob(device.permanent, &content, &found, &error_abort);
+    g_assert_cmpuint(g_strv_length(found), ==, 2);
+    g_assert_cmpstr(found[0], ==, metadata[0]);
+    g_assert_cmpstr(found[1], ==, metadata[1]);
+    device_unplug(&device);
+    drive_remove("nvram");
+}
+
+static void test_restart_raw(void)
+{
+    check_restart("raw", NULL);
+}
+
+static void test_restart_qcow2(void)
+{
+    check_restart("qcow2", NULL);
+}
+
+static void test_restart_qcow2_small_clusters(void)
+{
+    check_restart("qcow2", "cluster_size=512");
+}
+
+/* An image whose size is no multiple of the block size works. */
+static void test_odd_size(void)
+{
+    g_autofree char *path = image_new("odd", "raw", IMAGE_BYTES + 512);
+    Device device;
+
+    drive_add_image("nvram", "raw", path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    write_text(device.permanent, "text");
+    assert_text_on_medium(&device, "nvram", "text");
+    device_unplug(&device);
+    drive_remove("nvram");
+}
+
+static unsigned count_backends(void)
+{
+    BlockBackend *blk;
+    unsigned count = 0;
+
+    for (blk = blk_all_next(NULL); blk; blk = blk_all_next(blk)) {
+        count++;
+    }
+    return count;
+}
+
+/* A plug that fails leaves nothing behind, as device_add needs it. */
+static void check_refused(const char *store, const char *part)
+{
+    unsigned backends = count_backends();
+    unsigned blockers = vm_migration_blockers();
+    Error *err = NULL;
+    Device device;
+
+    g_assert_false(device_plug(&device, store, &err));
+    assert_error(err, part);
+    g_assert_cmpuint(count_backends(), ==, backends);
+    g_assert_cmpuint(vm_migration_blockers(), ==, blockers);
+}
+
+/* A drive that wants aligned requests works up to the block size. */
+static void test_alignment(void)
+{
+    g_autofree char *path = image_new("aligned", "raw", IMAGE_BYTES);
+    Device device;
+
+    drive_add("nvram", "{'driver': 'blkdebug', 'align': 4096, 'image': "
+              "{'driver': 'file', 'filename': %s}}", path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    write_text(device.permanent, "text");
+    assert_text_on_medium(&device, "nvram", "text");
+    device_unplug(&device);
+    drive_remove("nvram");
+
+    drive_add("nvram", "{'driver': 'blkdebug', 'align': 8192, 'image': "
+              "{'driver': 'file', 'filename': %s}}", path);
+    check_refused("nvram", "units of 8192 bytes");
+    drive_remove("nvram");
+}
+
+/* The blank check does not read what block-status knows to be zero. */
+static void test_holes_are_not_read(void)
+{
+    g_autofree char *path = image_new("holes", "raw", 64 * GiB);
+    Device device;
+
+    drive_add("nvram", "{'driver': 'blkdebug', 'inject-error': [{'event': "
+              "'none', 'iotype': 'read', 'sector': 4194304}], 'image': "
+              "{'driver': 'file', 'filename': %s}}", path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    device_unplug(&device);
+    drive_remove("nvram");
+}
+
+/* A new LUKS image is noise: refused, with the way out; blank it is fine. */
+static void test_luks(void)
+{
+    Object *secret = object_new_with_props(TYPE_QCRYPTO_SECRET,
+                                           object_get_objects_root(), "sec0",
+                                           &error_abort, "data", "123456",
+                                           NULL);
+    g_autofree char *path = image_new_with("luks", "luks",
+                                           "key-secret=sec0,iter-time=10",
+                                           IMAGE_BYTES);
+    g_autoptr(GBytes) before = image_content(path);
+    g_autoptr(GBytes) after = NULL;
+    BlockBackend *blk;
+    Device device;
+
+    blk = drive_add("nvram", "{'driver': 'luks', 'key-secret': 'sec0', "
+                    "'file': {'driver': 'file', 'filename': %s}}", path);
+    check_refused("nvram", "not blank");
+    after = image_content(path);
+    g_assert_true(g_bytes_equal(before, after));
+
+    g_assert_cmpint(blk_set_perm(blk, BLK_PERM_WRITE, BLK_PERM_ALL, NULL), ==,
+                    0);
+    g_assert_cmpint(blk_pwrite_zeroes(blk, 0, IMAGE_BYTES, 0), ==, 0);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    write_text(device.permanent, "secret");
+    assert_text_on_medium(&device, "nvram", "secret");
+    device_unplug(&device);
+    drive_remove("nvram");
+    object_unparent(secret);
+}
+
+/* What holds something else is named, and not touched. */
+static void test_foreign(void)
+{
+    g_autofree char *path = image_new("foreign", "qcow2", IMAGE_BYTES);
+    g_autoptr(GBytes) before = image_content(path);
+    g_autoptr(GBytes) after = NULL;
+
+    drive_add_image("nvram", "raw", path);
+    check_refused("nvram", "qcow2 image");
+    after = image_content(path);
+    g_assert_true(g_bytes_equal(before, after));
+    drive_remove("nvram");
+}
+
+static void test_too_small(void)
+{
+    g_autofree char *path = image_new("small", "raw", 128 * KiB);
+    g_autoptr(GBytes) before = image_content(path);
+    g_autoptr(GBytes) after = NULL;
+
+    drive_add_image("nvram", "raw", path);
+    check_refused("nvram", "too small");
+    after = image_content(path);
+    g_assert_true(g_bytes_equal(before, after));
+    drive_remove("nvram");
+}
+
+static void test_no_such_drive(void)
+{
+    check_refused("nvram", "no blobstore object, drive or node 'nvram'");
+}
+
+static void test_empty_drive(void)
+{
+    BlockBackend *blk = blk_new(qemu_get_aio_context(), 0, BLK_PERM_ALL);
+
+    monitor_add_blk(blk, "nvram", &error_abort);
+    check_refused("nvram", "'nvram' is empty");
+    drive_remove("nvram");
+}
+
+static void test_read_only_drive(void)
+{
+    g_autofree char *path = image_new("ro", "raw", IMAGE_BYTES);
+
+    drive_add("nvram", "{'driver': 'raw', 'read-only': true, 'file': "
+              "{'driver': 'file', 'filename': %s}}", path);
+    check_refused("nvram", "read-only");
+    drive_remove("nvram");
+}
+
+static void test_drive_of_a_device(void)
+{
+    g_autofree char *path = image_new("disk", "raw", IMAGE_BYTES);
+    BlockBackend *blk = drive_add_image("nvram", "raw", path);
+    DeviceState *disk = DEVICE(object_new(TYPE_TEST_DISK));
+
+    disk->id = g_strdup("disk0");
+    g_assert_cmpint(blk_attach_dev(blk, disk), ==, 0);
+    check_refused("nvram", "in use by device 'disk0'");
+    blk_detach_dev(blk, disk);
+    object_unref(OBJECT(disk));
+    drive_remove("nvram");
+}
+
+static void test_node_with_another_writer(void)
+{
+    g_autofree char *path = image_new("writer", "raw", IMAGE_BYTES);
+    BlockBackend *blk = drive_add("other", "{'driver': 'raw', 'node-name': "
+                                  "'nvram', 'file': {'driver': 'file', "
+                                  "'filename': %s}}", path);
+
+    g_assert_cmpint(blk_set_perm(blk, BLK_PERM_WRITE, BLK_PERM_ALL, NULL), ==,
+                    0);
+    check_refused("nvram", "'nvram' is in use: ");
+    drive_remove("other");
+}
+
+/* Once a store has the drive nobody else may write to it. */
+static void test_drive_is_ours(void)
+{
+    g_autofree char *path = image_new("ours", "raw", IMAGE_BYTES);
+    BlockBackend *blk = drive_add_image("nvram", "raw", path);
+    Error *err = NULL;
+    Device device;
+
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    g_assert_cmpint(blk_set_perm(blk, BLK_PERM_WRITE, BLK_PERM_ALL, &err), <,
+                    0);
+    assert_error(err, "Permission conflict");
+    g_assert_cmpint(blk_set_perm(blk, BLK_PERM_RESIZE, BLK_PERM_ALL, NULL),
+                    ==, 0);
+    device_unplug(&device);
+    g_assert_cmpint(blk_set_perm(blk, BLK_PERM_WRITE, BLK_PERM_ALL, NULL), ==,
+                    0);
+    drive_remove("nvram");
+}
+
+/* Devices that name the same drive share a store; an owner is there once. */
+static void test_implicit_store_is_shared(void)
+{
+    g_autofree char *path = image_new("shared", "raw", IMAGE_BYTES);
+    BlobStoreClient *other;
+    BlobStoreBlob *blob;
+    Error *err = NULL;
+    Device device;
+
+    drive_add("nvram", "{'driver': 'raw', 'node-name': 'node0', 'file': "
+              "{'driver': 'file', 'filename': %s}}", path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    g_assert_null(blobstore_attach("nvram", "tpm", &err));
+    assert_error(err, "the blobs of 'tpm' are in use");
+
+    other = blobstore_attach("node0", "uefi", &error_abort);
+    blob = blobstore_register_blob(other, "variables", BLOBSTORE_PERMANENT,
+                                   4 * KiB, &error_abort);
+    g_assert_true(blobstore_start(other, &error_abort));
+    write_text(blob, "boot order");
+    write_text(device.permanent, "keys");
+    device_unplug(&device);
+    assert_text(blob, "boot order");
+    blobstore_detach(other);
+    g_assert_null(object_resolve_path("/blobstores/nvram", NULL));
+
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    assert_text(device.permanent, "keys");
+    device_unplug(&device);
+    drive_remove("nvram");
+}
+
+/* An object can be there before its drive. */
+static void test_object(void)
+{
+    g_autofree char *path = image_new("object", "raw", IMAGE_BYTES);
+    g_autoptr(BlobstoreInfo) info = NULL;
+    Error *err = NULL;
+    Device device;
+
+    store_add("vmstate", &error_abort, "drive", "nvram", "pack", "on", NULL);
+    check_refused("vmstate", "no drive or node 'nvram'");
+    drive_add_image("nvram", "raw", path);
+    g_assert_true(device_plug(&device, "vmstate", &error_abort));
+    user_creatable_del("vmstate", &err);
+    assert_error(err, "in use");
+    err = NULL;
+    g_assert_false(object_property_set_str(
+        object_resolve_path("/objects/vmstate", NULL), "drive", "x", &err));
+    assert_error(err, "cannot be changed");
+    info = store_info("vmstate");
+    g_assert_cmpstr(info->drive, ==, "nvram");
+    check_refused("nvram", "belongs to the blobstore object 'vmstate'");
+    device_unplug(&device);
+    store_remove("vmstate");
+    drive_remove("nvram");
+}
+
+static void test_ambiguous_name(void)
+{
+    g_autofree char *path = image_new("ambiguous", "raw", IMAGE_BYTES);
+    Device device;
+
+    drive_add_image("nvram", "raw", path);
+    store_add("nvram", &error_abort, "drive", "another", NULL);
+    check_refused("nvram", "both a blobstore object");
+    store_remove("nvram");
+
+    store_add("nvram", &error_abort, "drive", "nvram", NULL);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    device_unplug(&device);
+    store_remove("nvram");
+    drive_remove("nvram");
+}
+
+static void test_two_objects_on_one_drive(void)
+{
+    g_autofree char *path = image_new("two", "raw", IMAGE_BYTES);
+    Device device;
+
+    drive_add_image("nvram", "raw", path);
+    store_add("one", &error_abort, "drive", "nvram", NULL);
+    store_add("two", &error_abort, "drive", "nvram", NULL);
+    g_assert_true(device_plug(&device, "one", &error_abort));
+    check_refused("two", "drive 'nvram' is in use by blobstore 'one'");
+    device_unplug(&device);
+    store_remove("one");
+    store_remove("two");
+    drive_remove("nvram");
+}
+
+static void test_bad_properties(void)
+{
+    Error *err = NULL;
+
+    g_assert_null(store_add("s", &err, NULL));
+    assert_error(err, "needs 'drive'");
+    err = NULL;
+    g_assert_null(store_add("s", &err, "drive", "nvram", "uuid", "1", NULL));
+    assert_error(err, "'1' is not a UUID");
+    err = NULL;
+    g_assert_null(store_add("s", &err, "drive", "nvram", "rerror", "enospc",
+                            NULL));
+    assert_error(err, "rerror=enospc");
+}
+
+/* format=never and uuid= keep a wrong image out, and write nothing. */
+static void test_pinned_store(void)
+{
+    g_autofree char *path = image_new("pinned", "raw", IMAGE_BYTES);
+    g_autoptr(GBytes) before = image_content(path);
+    g_autoptr(GBytes) after = NULL;
+    g_autofree char *uuid = NULL;
+    Device device;
+
+    drive_add_image("nvram", "raw", path);
+    store_add("s", &error_abort, "drive", "nvram", "format", "never", NULL);
+    check_refused("s", "format=never");
+    store_remove("s");
+    store_add("s", &error_abort, "drive", "nvram", "uuid",
+              "b9b5ba0a-8ac5-4f44-a3ad-2b9f0a2a7f5a", NULL);
+    check_refused("s", "medium is blank");
+    after = image_content(path);
+    g_assert_true(g_bytes_equal(before, after));
+
+    store_remove("s");
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    {
+        g_autoptr(BlobstoreInfo) info = store_info("nvram");
+
+        uuid = g_strdup(info->uuid);
+    }
+    device_unplug(&device);
+    store_add("s", &error_abort, "drive", "nvram", "uuid",
+              "b9b5ba0a-8ac5-4f44-a3ad-2b9f0a2a7f5a", NULL);
+    check_refused("s", uuid);
+    store_remove("s");
+    store_add("s", &error_abort, "drive", "nvram", "uuid", uuid, "format",
+              "never", NULL);
+    g_assert_true(device_plug(&device, "s", &error_abort));
+    device_unplug(&device);
+    store_remove("s");
+    drive_remove("nvram");
+}
+
+/* A read error at start is no reason to begin anew. */
+static void test_read_error(void)
+{
+    g_autofree char *path = image_new("unreadable", "raw", IMAGE_BYTES);
+    g_autoptr(BlobstoreInfo) info = NULL;
+    uint64_t sector;
+    BlobstoreBlobList *blob;
+    Device device;
+
+    drive_add_image("nvram", "raw", path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    write_text(device.permanent, "text");
+    info = store_info("nvram");
+    blob = info->blobs;
+    g_assert_cmpstr(blob->value->name, ==, "permanent");
+    g_assert_cmpint(blob->value->kind, ==, BLOBSTORE_KIND_PERMANENT);
+    g_assert_true(blob->value->present);
+    g_assert_cmpuint(blob->value->size, ==, 4);
+    sector = blob->value->slots->value->current
+             ? blob->value->slots->value->offset
+             : blob->value->slots->next->value->offset;
+    sector /= BDRV_SECTOR_SIZE;
+    device_unplug(&device);
+    drive_remove("nvram");
+
+    drive_add("nvram", "{'driver': 'blkdebug', 'inject-error': [{'event': "
+              "'none', 'iotype': 'read', 'sector': %" PRId64 "}], 'image': "
+              "{'driver': 'file', 'filename': %s}}", (int64_t)sector, path);
+    check_refused("nvram", "blob 'tpm/permanent'");
+    drive_remove("nvram");
+}
+
+static void test_unsafe_cache_is_shown(void)
+{
+    g_autofree char *path = image_new("unsafe", "qcow2", IMAGE_BYTES);
+    g_autoptr(BlobstoreInfo) safe = NULL;
+    g_autoptr(BlobstoreInfo) unsafe = NULL;
+    Device device;
+
+    drive_add_image("nvram", "qcow2", path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    safe = store_info("nvram");
+    g_assert_true(safe->durable);
+    device_unplug(&device);
+    drive_remove("nvram");
+
+    drive_add("nvram", "{'driver': 'qcow2', 'file': {'driver': 'file', "
+              "'filename': %s, 'cache.no-flush': 'on'}}", path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    unsafe = store_info("nvram");
+    g_assert_false(unsafe->durable);
+    device_unplug(&device);
+    drive_remove("nvram");
+}
+
+static void test_limits_of_registration(void)
+{
+    g_autofree char *path = image_new("limits", "raw", IMAGE_BYTES);
+    g_autofree char *long_name = g_strnfill(64, 'n');
+    BlobStoreClient *client;
+    Error *err = NULL;
+
+    drive_add_image("nvram", "raw", path);
+    g_assert_null(blobstore_attach("nvram", "a/b", &err));
+    assert_error(err, "owner 'a/b'");
+    client = blobstore_attach("nvram", "tpm", &error_abort);
+
+    err = NULL;
+    g_assert_null(blobstore_register_blob(client, long_name,
+                                          BLOBSTORE_VOLATILE, 1, &err));
+    assert_error(err, "1 to 63");
+    err = NULL;
+    g_assert_null(blobstore_register_blob(client, "b", BLOBSTORE_PERMANENT, 0,
+                                          &err));
+    assert_error(err, "maximum size 0");
+    g_assert_nonnull(blobstore_register_blob(client, "b", BLOBSTORE_PERMANENT,
+                                             1, &error_abort));
+    err = NULL;
+    g_assert_null(blobstore_register_blob(client, "b", BLOBSTORE_VOLATILE, 1,
+                                          &err));
+    assert_error(err, "registered already");
+    blobstore_detach(client);
+    drive_remove("nvram");
+}
+
+/* Only until migration is there: refused rather than done wrong. */
+static void test_migration_is_blocked(void)
+{
+    g_autofree char *path = image_new("migration", "raw", IMAGE_BYTES);
+    Device device;
+
+    drive_add_image("nvram", "raw", path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    g_assert_cmpuint(vm_migration_blockers(), ==, 1);
+    device_unplug(&device);
+    vm_set_incoming(true);
+    check_refused("nvram", "incoming migration is not supported yet");
+    vm_set_incoming(false);
+    drive_remove("nvram");
+}
+
+static void add_tests(void)
+{
+    g_test_add_func("/blobstore/block/restart/raw", test_restart_raw);
+    g_test_add_func("/blobstore/block/restart/qcow2", test_restart_qcow2);
+    g_test_add_func("/blobstore/block/restart/qcow2-small-clusters",
+                    test_restart_qcow2_small_clusters);
+    g_test_add_func("/blobstore/block/odd-size", test_odd_size);
+    g_test_add_func("/blobstore/block/alignment", test_alignment);
+    g_test_add_func("/blobstore/block/holes", test_holes_are_not_read);
+    g_test_add_func("/blobstore/block/luks", test_luks);
+    g_test_add_func("/blobstore/block/foreign", test_foreign);
+    g_test_add_func("/blobstore/block/too-small", test_too_small);
+    g_test_add_func("/blobstore/block/read-error", test_read_error);
+    g_test_add_func("/blobstore/block/unsafe-cache",
+                    test_unsafe_cache_is_shown);
+    g_test_add_func("/blobstore/drive/missing", test_no_such_drive);
+    g_test_add_func("/blobstore/drive/empty", test_empty_drive);
+    g_test_add_func("/blobstore/drive/read-only", test_read_only_drive);
+    g_test_add_func("/blobstore/drive/of-a-device", test_drive_of_a_device);
+    g_test_add_func("/blobstore/drive/another-writer",
+                    test_node_with_another_writer);
+    g_test_add_func("/blobstore/drive/ours", test_drive_is_ours);
+    g_test_add_func("/blobstore/store/shared",
+                    test_implicit_store_is_shared);
+    g_test_add_func("/blobstore/store/object", test_object);
+    g_test_add_func("/blobstore/store/ambiguous", test_ambiguous_name);
+    g_test_add_func("/blobstore/store/two-objects",
+                    test_two_objects_on_one_drive);
+    g_test_add_func("/blobstore/store/bad-properties", test_bad_properties);
+    g_test_add_func("/blobstore/store/pinned", test_pinned_store);
+    g_test_add_func("/blobstore/store/registration",
+                    test_limits_of_registration);
+    g_test_add_func("/blobstore/store/migration", test_migration_is_blocked);
+}
+
+int main(int argc, char **argv)
+{
+    return vm_run_tests(argc, argv, add_tests);
+}
