@@ -1,0 +1,53 @@
+/*
+ * What the unit tests of the core share: helpers around a store on a
+ * TestDisk
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TESTS_UNIT_FIXTURE_H
+#define TESTS_UNIT_FIXTURE_H
+
+#include "store-private.h"
+#include "testdisk.h"
+
+/* The call failed with @code, and the message matches the glob @pattern. */
+void test_assert_error(GError **error, BlobStoreError code,
+                       const char *pattern);
+
+/* Stores; what is not about an error aborts on one. */
+BlobStore *test_open(TestDisk *disk);
+void test_open_fails(TestDisk *disk, const BlobStoreOptions *options,
+                     BlobStoreError code, const char *pattern);
+Blob *test_register(BlobStore *store, const char *name, uint64_t max_size);
+void test_start(BlobStore *store);
+void test_start_fails(BlobStore *store, BlobStoreError code,
+                      const char *pattern);
+void test_write(BlobStore *store, Blob *blob, const char *text);
+void test_write2(BlobStore *store, Blob *a, const char *text_a, Blob *b,
+                 const char *text_b);
+void test_write_fails(BlobStore *store, Blob *blob, const char *text,
+                      BlobStoreError code, const char *pattern);
+void test_expect(BlobStore *store, Blob *blob, const char *text);
+void test_expect_damaged(BlobStore *store, Blob *blob);
+char *test_read(BlobStore *store, Blob *blob, GError **error);
+void test_close(BlobStore *store);
+
+/*
+ * A store with the blobs "t/a", "t/b", ... of at most 1000 bytes, started.
+ * @blobs, of @count, may be NULL.
+ */
+BlobStore *test_store(TestDisk *disk, Blob **blobs, unsigned count);
+
+/* Rewrites the superblock, or directory, of a store on @disk through
+ * @edit; every check value is right afterwards. */
+typedef void TestEditSuper(BlobSuperblock *super, BlobHeader *header);
+typedef void TestEditDirectory(BlobDirectory *directory);
+void test_edit_superblock(TestDisk *disk, TestEditSuper *edit);
+void test_edit_directory(TestDisk *disk, TestEditDirectory *edit);
+
+/* Where slot @n of @blob is on the medium */
+uint8_t *test_slot(TestDisk *disk, const Blob *blob, unsigned n);
+/* ... and how many bytes its image takes */
+uint64_t test_slot_image(const Blob *blob);
+
+#endif /* TESTS_UNIT_FIXTURE_H */

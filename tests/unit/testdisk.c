@@ -1,0 +1,299 @@
+/*
+ * A medium that fails, counts, records and crashes
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "testdisk.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "layout.h"
+
+enum {
+    EXHAUSTIVE_SECTORS = 7,     /* all subsets of at most so many */
+    RANDOM_SUBSETS = 60,
+};
+
+static TestDisk *test_disk(BlobStorage *storage)
+{
+    return (TestDisk *)storage;
+}
+
+static bool fails_now(int *countdown, const char *what, GError **error)
+{
+    if (*countdown == TEST_NEVER || (*countdown)-- > 0) {
+        return false;
+    }
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO,
+                "%s failed as told", what);
+    return true;
+}
+
+/* What storage.h promises to every implementation */
+static void check_call(TestDisk *disk, uint64_t offset, const void *buf,
+                       size_t bytes)
+{
+    g_assert_cmpuint(offset % TEST_SECTOR_BYTES, ==, 0);
+    g_assert_cmpuint((uintptr_t)buf % BLOB_BLOCK_BYTES, ==, 0);
+    g_assert_true(disk->ragged || bytes % TEST_SECTOR_BYTES == 0);
+    g_assert_cmpuint(offset + bytes, <=, test_disk_length(disk));
+}
+
+static bool disk_length(BlobStorage *storage, uint64_t *bytes, GError **error)
+{
+    TestDisk *disk = test_disk(storage);
+
+    return !fails_now(&disk->fail_length, "length", error) &&
+           disk->memory->ops->length(disk->memory, bytes, error);
+}
+
+static bool disk_read(BlobStorage *storage, uint64_t offset, void *buf,
+                      size_t bytes, GError **error)
+{
+    TestDisk *disk = test_disk(storage);
+
+    check_call(disk, offset, buf, bytes);
+    disk->reads++;
+    disk->highest_read = MAX(disk->highest_read, offset + bytes);
+    return !fails_now(&disk->fail_read, "read", error) &&
+           disk->memory->ops->read(disk->memory, offset, buf, bytes, error);
+}
+
+static void record(TestDisk *disk, uint64_t offset, const void *buf,
+                   size_t bytes)
+{
+    TestEvent event = { offset, bytes, buf ? g_memdup2(buf, bytes) : NULL };
+
+    if (disk->start) {
+        g_array_append_val(disk->events, event);
+    } else {
+        g_free(event.data);
+    }
+}
+
+static bool disk_write(BlobStorage *storage, uint64_t offset, const void *buf,
+                       size_t bytes, bool durable, GError **error)
+{
+    TestDisk *disk = test_disk(storage);
+    bool fails;
+
+    check_call(disk, offset, buf, bytes);
+    disk->writes++;
+    disk->durable_writes += durable;
+    fails = fails_now(&disk->fail_write, "write", error);
+    if (!fails || disk->failing_write_lands) {
+        memcpy(test_disk_bytes(disk) + offset, buf, bytes);
+        record(disk, offset, buf, bytes);
+    }
+    if (!fails && durable) {
+        record(disk, 0, NULL, 0);
+    }
+    return !fails;
+}
+
+static bool disk_flush(BlobStorage *storage, GError **error)
+{
+    TestDisk *disk = test_disk(storage);
+
+    disk->flushes++;
+    if (fails_now(&disk->fail_flush, "flush", error)) {
+        return false;
+    }
+    record(disk, 0, NULL, 0);
+    return true;
+}
+
+static void disk_free(BlobStorage *storage)
+{
+    TestDisk *disk = test_disk(storage);
+
+    blob_storage_free(disk->memory);
+    g_array_unref(disk->events);
+    g_free(disk->start);
+    g_free(disk);
+}
+
+static const BlobStorageOps disk_ops = {
+    .length = disk_length,
+    .read = disk_read,
+    .write = disk_write,
+    .flush = disk_flush,
+    .free = disk_free,
+};
+
+static void clear_event(gpointer data)
+{
+    g_free(((TestEvent *)data)->data);
+}
+
+TestDisk *test_disk_new(uint64_t bytes)
+{
+    TestDisk *disk = g_new0(TestDisk, 1);
+
+    disk->parent.ops = &disk_ops;
+    disk->memory = blob_storage_new_memory(bytes);
+    disk->ragged = bytes % TEST_SECTOR_BYTES;
+    disk->fail_length = TEST_NEVER;
+    disk->fail_read = TEST_NEVER;
+    disk->fail_write = TEST_NEVER;
+    disk->fail_flush = TEST_NEVER;
+    disk->events = g_array_new(FALSE, FALSE, sizeof(TestEvent));
+    g_array_set_clear_func(disk->events, clear_event);
+    return disk;
+}
+
+TestDisk *test_disk_clone(const TestDisk *disk)
+{
+    TestDisk *clone = test_disk_new(test_disk_length(disk));
+
+    memcpy(test_disk_bytes(clone), test_disk_bytes(disk),
+           test_disk_length(disk));
+    return clone;
+}
+
+void test_disk_free(TestDisk *disk)
+{
+    if (disk) {
+        blob_storage_free(&disk->parent);
+    }
+}
+
+uint8_t *test_disk_bytes(const TestDisk *disk)
+{
+    return blob_storage_memory(disk->memory);
+}
+
+uint64_t test_disk_length(const TestDisk *disk)
+{
+    uint64_t bytes;
+
+    g_assert_true(disk->memory->ops->length(disk->memory, &bytes, NULL));
+    return bytes;
+}
+
+void test_disk_resize(TestDisk *disk, uint64_t bytes)
+{
+    blob_storage_resize_memory(disk->memory, bytes);
+    disk->ragged = bytes % TEST_SECTOR_BYTES;
+}
+
+void test_disk_reset_counts(TestDisk *disk)
+{
+    disk->reads = 0;
+    disk->writes = 0;
+    disk->durable_writes = 0;
+    disk->flushes = 0;
+    disk->highest_read = 0;
+}
+
+void test_disk_record(TestDisk *disk)
+{
+    g_free(disk->start);
+    disk->start = g_memdup2(test_disk_bytes(disk), test_disk_length(disk));
+    g_array_set_size(disk->events, 0);
+}
+
+/* A sector that is on its way to the medium, and would change it */
+typedef struct Sector {
+    uint64_t offset;
+    const uint8_t *data;
+} Sector;
+
+/* Makes @medium what is durable after @events events, and lists the rest. */
+static GArray *replay(const TestDisk *disk, unsigned events, uint8_t *medium)
+{
+    GArray *sectors = g_array_new(FALSE, FALSE, sizeof(Sector));
+    unsigned durable = 0;
+
+    memcpy(medium, disk->start, test_disk_length(disk));
+    for (unsigned i = 0; i < events; i++) {
+        if (!g_array_index(disk->events, TestEvent, i).data) {
+            durable = i + 1;
+        }
+    }
+    for (unsigned i = 0; i < events; i++) {
+        const TestEvent *event = &g_array_index(disk->events, TestEvent, i);
+
+        if (i < durable && event->data) {
+            memcpy(medium + event->offset, event->data, event->bytes);
+            continue;
+        }
+        for (size_t at = 0; event->data && at < event->bytes;
+             at += TEST_SECTOR_BYTES) {
+            Sector sector = { event->offset + at, event->data + at };
+
+            if (memcmp(medium + sector.offset, sector.data,
+                       TEST_SECTOR_BYTES)) {
+                g_array_append_val(sectors, sector);
+            }
+        }
+    }
+    return sectors;
+}
+
+/* @medium with the sectors in @mask, of which @garbled is torn (or -1) */
+static void check_one(const TestDisk *disk, unsigned events,
+                      const uint8_t *medium, const GArray *sectors,
+                      uint64_t mask, int garbled, TestCrashCheck *check,
+                      void *opaque)
+{
+    g_autoptr(TestDisk) crashed = test_disk_new(test_disk_length(disk));
+    uint8_t *bytes = test_disk_bytes(crashed);
+
+    memcpy(bytes, medium, test_disk_length(disk));
+    for (guint i = 0; i < sectors->len; i++) {
+        const Sector *sector = &g_array_index(sectors, Sector, i);
+
+        if (mask >> (i % 64) & 1) {
+            memcpy(bytes + sector->offset, sector->data, TEST_SECTOR_BYTES);
+        }
+        if (garbled == i) {
+            memset(bytes + sector->offset + 100, 0xe5, 300);
+        }
+    }
+    check(crashed, events, opaque);
+}
+
+void test_disk_each_crash(const TestDisk *disk, TestCrashCheck *check,
+                          void *opaque)
+{
+    g_autofree uint8_t *medium = g_malloc(test_disk_length(disk));
+    GRand *random = test_random();
+
+    for (unsigned events = 0; events <= disk->events->len; events++) {
+        g_autoptr(GArray) sectors = replay(disk, events, medium);
+        bool all = sectors->len <= EXHAUSTIVE_SECTORS;
+        unsigned subsets = all ? 1 << sectors->len
+                               : RANDOM_SUBSETS * test_effort();
+
+        for (unsigned n = 0; n < subsets; n++) {
+            uint64_t mask = (uint64_t)g_rand_int(random) << 32 |
+                            g_rand_int(random);
+
+            check_one(disk, events, medium, sectors, all ? n : mask, -1,
+                      check, opaque);
+        }
+        for (guint i = 0; i < sectors->len; i++) {
+            check_one(disk, events, medium, sectors,
+                      (uint64_t)g_rand_int(random) << 32 |
+                      g_rand_int(random), i, check, opaque);
+        }
+    }
+    g_rand_free(random);
+}
+
+unsigned test_effort(void)
+{
+    const char *effort = g_getenv("EFFORT");
+
+    return effort ? MAX(1, atoi(effort)) : 1;
+}
+
+GRand *test_random(void)
+{
+    const char *given = g_getenv("SEED");
+    guint32 seed = given ? strtoul(given, NULL, 0) : g_random_int();
+
+    g_test_message("SEED=%u", seed);
+    return g_rand_new_with_seed(seed);
+}

@@ -1,0 +1,74 @@
+/*
+ * A medium that fails, counts, records and crashes
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TESTS_UNIT_TESTDISK_H
+#define TESTS_UNIT_TESTDISK_H
+
+#include "blobstore/storage.h"
+
+enum {
+    TEST_SECTOR_BYTES = 512,
+    TEST_NEVER = -1,
+    TEST_DISK_BYTES = 1 << 20,
+};
+
+/* One write that reached the medium, or a flush (@data is NULL) */
+typedef struct TestEvent {
+    uint64_t offset;
+    size_t bytes;
+    uint8_t *data;
+} TestEvent;
+
+/*
+ * A medium in memory.  It checks that the core keeps the contract of
+ * storage.h, and fails when it is told to: fail_X calls of X succeed before
+ * one fails.
+ */
+typedef struct TestDisk {
+    BlobStorage parent;
+    BlobStorage *memory;
+    unsigned reads;
+    unsigned writes;
+    unsigned durable_writes;
+    unsigned flushes;
+    uint64_t highest_read;      /* end of the highest range read */
+    int fail_length;
+    int fail_read;
+    int fail_write;
+    int fail_flush;
+    bool failing_write_lands;
+    bool ragged;                /* the length is not a multiple of 512 */
+    uint8_t *start;             /* the medium when recording began, or NULL */
+    GArray *events;             /* of TestEvent */
+} TestDisk;
+
+TestDisk *test_disk_new(uint64_t bytes);
+TestDisk *test_disk_clone(const TestDisk *disk);
+void test_disk_free(TestDisk *disk);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(TestDisk, test_disk_free)
+
+uint8_t *test_disk_bytes(const TestDisk *disk);
+uint64_t test_disk_length(const TestDisk *disk);
+void test_disk_resize(TestDisk *disk, uint64_t bytes);
+void test_disk_reset_counts(TestDisk *disk);
+
+/* Begins recording at what is on the medium now. */
+void test_disk_record(TestDisk *disk);
+
+/*
+ * Calls @check with every medium that a power failure may have left: cut
+ * after each event, with any subset of the sectors not flushed then, and
+ * with one of those garbled.  Subsets are drawn at random where there are
+ * too many of them.
+ */
+typedef void TestCrashCheck(TestDisk *crashed, unsigned events, void *opaque);
+void test_disk_each_crash(const TestDisk *disk, TestCrashCheck *check,
+                          void *opaque);
+
+/* SEED= or a new seed, printed; EFFORT= or 1 */
+GRand *test_random(void);
+unsigned test_effort(void);
+
+#endif /* TESTS_UNIT_TESTDISK_H */
