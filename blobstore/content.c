@@ -150,7 +150,9 @@ static bool check_change(const BlobChange *change, GError **error)
     if (blob->damage) {
         return blob_fail_damaged(blob, error);
     }
-    if (!blob->registered || !blob->entry.slot_bytes) {
+    /* Registered larger than before, it gets its room by the next start. */
+    if (!blob->registered || !blob->entry.slot_bytes ||
+        blob->max_size > blob->entry.max_size) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
                     "blob '%s/%s' is not registered and started",
                     blob->entry.owner, blob->entry.name);
@@ -366,6 +368,7 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
     if (has_first_version(versions) &&
         !blob_epoch_record(store, false, error)) {
         adopt_versions(store, versions, false);
+        store->epoch_open = false;
         return false;
     }
     store->acknowledged = MAX(store->acknowledged,

@@ -38,8 +38,10 @@ void test_close(BlobStore *store);
  */
 BlobStore *test_store(TestDisk *disk, Blob **blobs, unsigned count);
 
-/* Rewrites the superblock, or directory, of a store on @disk through
- * @edit; every check value is right afterwards. */
+/*
+ * Rewrites the superblock, or directory, of a store on @disk through @edit;
+ * every check value is right afterwards.
+ */
 typedef void TestEditSuper(BlobSuperblock *super, BlobHeader *header);
 typedef void TestEditDirectory(BlobDirectory *directory);
 void test_edit_superblock(TestDisk *disk, TestEditSuper *edit);

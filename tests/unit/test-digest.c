@@ -39,8 +39,10 @@ static void test_sha256_is_that_of_fips_180(void)
                "27ae41e4649b934ca495991b7852b855");
 }
 
-/* RFC 4231, test cases 1 and 2: keys are filled with zeros up to the block
- * length (RFC 2104), so a 32-byte seed can hold these shorter ones. */
+/*
+ * RFC 4231, test cases 1 and 2: keys are filled with zeros up to the block
+ * length (RFC 2104), so a 32-byte seed can hold these shorter ones.
+ */
 static void test_check_is_hmac_of_rfc_4231(void)
 {
     uint8_t seed[BLOB_SEED_BYTES] = { 0 };

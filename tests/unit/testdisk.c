@@ -292,7 +292,7 @@ unsigned test_effort(void)
 GRand *test_random(void)
 {
     const char *given = g_getenv("SEED");
-    guint32 seed = given ? strtoul(given, NULL, 0) : g_random_int();
+    guint32 seed = given ? g_ascii_strtoull(given, NULL, 0) : g_random_int();
 
     g_test_message("SEED=%u", seed);
     return g_rand_new_with_seed(seed);
