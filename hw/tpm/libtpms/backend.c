@@ -79,7 +79,9 @@ static TPMBackend *tpm_libtpms_create(QemuOpts *opts)
         error_setg(&err, "parameter 'blobstore' is missing");
         error_append_hint(&err, "It names where the state of the TPM is kept: "
                           "an -object blobstore or a drive.\n");
-    } else if (!version_name || parse_version(version_name, &version, &err)) {
+    } else if ((!version_name ||
+                parse_version(version_name, &version, &err)) &&
+               tpm_libtpms_check_config(NULL, &err)) {
         tpm = tpm_libtpms_new(store, version, &err);
     }
     if (!tpm) {

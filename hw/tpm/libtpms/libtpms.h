@@ -63,6 +63,14 @@ TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
                             Error **errp);
 const char *tpm_libtpms_version_str(TPMVersion version);
 
+/* config.c */
+
+/*
+ * Is there one TPM in the configuration, with @blobstore as the property of
+ * a front end, or NULL for a -tpmdev?
+ */
+bool tpm_libtpms_check_config(const char *blobstore, Error **errp);
+
 /* engine.c: libtpms itself, of which a process has one */
 
 bool tpm_engine_claim(TPMLibtpms *tpm, Error **errp);

@@ -8,8 +8,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/config-file.h"
-#include "qemu/option.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "hw/qdev-properties.h"
@@ -41,19 +39,10 @@ static void set_blobstore(Object *obj, Visitor *v, const char *name,
     TPMBackend **front_end = object_field_prop_ptr(obj, opaque);
     g_autoptr(TPMLibtpms) tpm = NULL;
     g_autofree char *store = NULL;
-    QemuOpts *tpmdev;
     const char *id;
 
-    if (!visit_type_str(v, name, &store, errp)) {
-        return;
-    }
-    tpmdev = QTAILQ_FIRST(&qemu_find_opts("tpmdev")->head);
-    if (tpmdev) {
-        id = qemu_opts_id(tpmdev);
-        error_setg(errp, "'blobstore' makes a TPM, and -tpmdev has made one "
-                   "already: '%s'", id);
-        error_append_hint(errp, "Give either tpmdev=%s here, or blobstore=%s "
-                          "and no -tpmdev.\n", id, store);
+    if (!visit_type_str(v, name, &store, errp) ||
+        !tpm_libtpms_check_config(store, errp)) {
         return;
     }
     tpm = tpm_libtpms_new(store, TPM_VERSION_2_0, errp);
