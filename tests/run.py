@@ -45,6 +45,7 @@ class Program:
     directory: Path = REPO
     environment: dict = field(default_factory=dict)
     live: bool = False      # print each case as it ends
+    quiet: bool = False     # print nothing unless it fails
 
 
 @dataclass
@@ -120,13 +121,13 @@ def script_programs():
 def style_programs():
     """QEMU's checkpatch.pl on every C file of ours."""
     checkpatch = QEMU_SOURCE / 'scripts/checkpatch.pl'
-    files = sorted(path for root in ('blobstore', 'include', 'hw', 'tests')
-                   for path in (REPO / root).rglob('*.[ch]'))
-    return [Program(name=str(path.relative_to(REPO)), tap=False, timeout_seconds=60,
-                    directory=QEMU_SOURCE,
+    folders = [path for path in REPO.iterdir() if path.is_dir() and path != BUILD]
+    files = sorted(str(path.relative_to(REPO))
+                   for folder in folders for path in folder.rglob('*.[ch]'))
+    return [Program(name=file, tap=False, timeout_seconds=60, quiet=True,
                     command=['perl', str(checkpatch), '--no-signoff', '--no-tree', '-q', '-f',
-                             str(path)])
-            for path in files]
+                             file])
+            for file in files]
 
 
 def grafted_programs(names, folder, timeout_seconds):
@@ -244,6 +245,8 @@ def judge(report, program, status, timed_out):
 
 
 def show(program, report, seconds):
+    if program.quiet and not report.failed:
+        return
     counts = [f'{number} {word}' for number, word in
               ((report.passed, 'passed'), (report.failed, 'FAILED'), (report.skipped, 'skipped'))
               if number]
@@ -260,6 +263,20 @@ def show(program, report, seconds):
               flush=True)
 
 
+def run_suite(programs):
+    counts = Counter()
+    for program in programs:
+        start = time.monotonic()
+        report = run(program)
+        show(program, report, time.monotonic() - start)
+        counts.update(passed=report.passed, failed=report.failed, skipped=report.skipped)
+    return counts
+
+
+def in_words(counts):
+    return ', '.join(f'{counts[word]} {word}' for word in ('passed', 'failed', 'skipped'))
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n\n', 1)[0])
     parser.add_argument('suite', nargs='*', metavar='SUITE',
@@ -269,18 +286,16 @@ def main():
     if unknown:
         parser.error(f'no such suite: {", ".join(sorted(unknown))}')
 
-    total = Counter(passed=0, failed=0, skipped=0)
+    total = Counter()
     started = time.monotonic()
     for name in arguments.suite or SUITES:
         programs, description = SUITES[name]
         print(f'{name}: {description}', flush=True)
-        for program in programs():
-            start = time.monotonic()
-            report = run(program)
-            show(program, report, time.monotonic() - start)
-            total.update(passed=report.passed, failed=report.failed, skipped=report.skipped)
+        counts = run_suite(programs())
+        print(f'{name}: {in_words(counts)}', flush=True)
+        total += counts
     print(f'{time.monotonic() - started:.0f} s')
-    print(f'{total["passed"]} passed, {total["failed"]} failed, {total["skipped"]} skipped')
+    print(in_words(total))
     return 0 if total['passed'] and not total['failed'] else 1
 
 

@@ -16,9 +16,11 @@ COMMON_LINES = ('#include', '#define', '#endif', '#ifndef', '/*', '*', '//', 're
 
 def files(*patterns):
     """Our files, without what is built or git's own."""
-    return sorted(path for pattern in patterns or ('*',) for path in REPO.rglob(pattern)
-                  if path.is_file() and '__pycache__' not in path.parts
-                  and path.relative_to(REPO).parts[0] not in ('build', '.git'))
+    tops = [path for path in REPO.iterdir() if path.name not in ('build', '.git')]
+    paths = [path for top in tops for path in (top, *top.rglob('*')) if path.is_file()]
+    return sorted(path for path in paths
+                  if '__pycache__' not in path.parts
+                  and any(path.match(pattern) for pattern in patterns or ('*',)))
 
 
 def telling_lines(path):
