@@ -32,7 +32,8 @@ class GuestTest(unittest.TestCase):
         secret = secrets.token_hex(64)
         written = self.run_job("write", image, image_format, front_end, nv=secret)
         self.assertEqual(written["nv-content"], secret)
-        with self.boot("verify", image, image_format, front_end) as guest:
+        with self.boot("verify", image, image_format, front_end, nv=secret,
+                       key=written["key-name"]) as guest:
             self.check_store_before_boot(guest)
             guest.qmp("cont")
             read = guest.finish()
@@ -58,6 +59,13 @@ class GuestTest(unittest.TestCase):
 
     def test_tpm_state_survives_behind_the_crb_front_end(self):
         self.check_state_survives("qcow2", "tpm-crb")
+
+    def test_guest_notices_another_state(self):
+        image = create_image(self.directory, "qcow2")
+        written = self.run_job("write", image, "qcow2", nv=secrets.token_hex(64))
+        with self.assertRaisesRegex(GuestFailure, "NV index holds something else"):
+            self.run_job("verify", image, "qcow2", nv=secrets.token_hex(64),
+                         key=written["key-name"])
 
     def test_blank_image_is_a_tpm_without_that_state(self):
         image = create_image(self.directory, "qcow2")
