@@ -28,6 +28,7 @@ help:
 	@echo 'make qemu      fetch QEMU 10.0, graft this repository onto it and build it'
 	@echo 'make paths     print where the built programs are, as shell assignments'
 	@echo 'make coverage  how much of the core its tests run, by lines'
+	@echo 'make bench     durable commits, ours and others: BENCH_DIR=, BENCH_JSON= and BENCH_SVG= say where'
 	@echo 'make clean     remove build/, the fetched sources included'
 	@echo
 	@echo 'demo, run and check install the Debian packages that are missing; that needs root.'
@@ -79,6 +80,21 @@ coverage: packages
 	@find $(build)/coverage -name '*.gcda' -delete
 	@$(meson) test -C $(build)/coverage --quiet
 	@gcovr --root $(CURDIR) --filter blobstore/ $(build)/coverage
+
+BENCH_DIR ?= $(build)/bench-data
+BENCH_JSON ?= $(build)/bench.json
+BENCH_SVG ?= $(build)/bench.svg
+
+.PHONY: bench
+bench:
+	@scripts/packages.sh bench
+	@scripts/fetch-qemu.sh tools
+	@[ -f $(build)/bench/build.ninja ] || \
+		$(meson) setup $(build)/bench -Dbuildtype=debugoptimized -Dbench=true
+	@$(ninja) -C $(build)/bench --quiet bench/bench
+	@mkdir -p $(BENCH_DIR)
+	@$(build)/bench/bench/bench --dir=$(BENCH_DIR) --json=$(BENCH_JSON)
+	@python3 bench/plot.py $(BENCH_JSON) $(BENCH_SVG)
 
 .PHONY: paths
 paths:

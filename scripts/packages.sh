@@ -3,6 +3,8 @@
 #
 # Install the Debian packages that building and testing need. Idempotent: does
 # nothing when all are there. Without root it names what is missing and fails.
+#
+# usage: packages.sh [bench]        (bench: what the benchmark compares with, too)
 set -euo pipefail
 
 packages=(
@@ -16,6 +18,9 @@ packages=(
     # coverage
     gcovr
 )
+if [ "${1:-}" = bench ]; then
+    packages+=(libsqlite3-dev liblmdb-dev)
+fi
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |
             sed -n 's/^installed //p' || true)

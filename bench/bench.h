@@ -1,0 +1,97 @@
+/*
+ * Blobstore benchmark: what its files share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BENCH_BENCH_H
+#define BENCH_BENCH_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+    CONTENDERS = 5,
+    COMMIT_SIZES = 5,
+    SCALE_POINTS = 5,
+    SCALE_CONTENT_BYTES = 8192,
+};
+
+typedef struct BenchOptions {
+    const char *dir;        /* on a block file system */
+    unsigned runs;
+    unsigned commits;       /* timed in each run, per contender and size */
+    unsigned most_blobs;    /* in the scale part */
+} BenchOptions;
+
+/* A way to make the content of one name durable */
+typedef struct Contender {
+    const char *name;       /* key in the JSON */
+    const char *title;
+    /* Starts with nothing in @dir. */
+    void *(*open)(const char *dir, size_t max_bytes);
+    /* Durable on return; a failure ends the program. */
+    void (*commit)(void *self, const void *content, size_t bytes);
+    GBytes *(*read)(void *self);
+    void (*close)(void *self);
+} Contender;
+
+/* "ours" first, the limit second */
+extern const Contender contenders[CONTENDERS];
+
+typedef struct CommitCost {
+    double median_us;
+    double p99_us;
+    double file_bytes;      /* handed to write calls, per commit */
+    double device_bytes;    /* reached the device, per commit; < 0: unknown */
+} CommitCost;
+
+typedef struct CommitResult {
+    size_t bytes;
+    CommitCost cost[CONTENDERS];
+} CommitResult;
+
+typedef struct ScaleResult {
+    unsigned blobs;         /* besides the one that is written */
+    double commit_us;
+    double commit_p99_us;
+    double start_ms;        /* register all and start, after the open */
+    double open_ms;
+    double open_rss_mib;
+    double open_crashed_ms;
+    double open_crashed_rss_mib;
+} ScaleResult;
+
+/* commit.c */
+void bench_commits(const BenchOptions *options,
+                   CommitResult results[COMMIT_SIZES]);
+
+/* scale.c; returns how many of @results are filled */
+unsigned bench_scale(const BenchOptions *options,
+                     ScaleResult results[SCALE_POINTS]);
+/* The other end of a cold open: this program, started again for it */
+void bench_open_store(const char *path);
+
+/* report.c */
+void report_print(const CommitResult *commits, const ScaleResult *scale,
+                  unsigned points);
+bool report_write_json(const char *path, const BenchOptions *options,
+                       const CommitResult *commits, const ScaleResult *scale,
+                       unsigned points, GError **error);
+
+/* measure.c */
+void bench_die(const char *format, ...) G_GNUC_PRINTF(1, 2) G_GNUC_NORETURN;
+double bench_now_us(void);
+void bench_fill_random(void *buf, size_t bytes);
+void bench_shuffle(unsigned *order, unsigned count);
+/* Sort @samples. @fraction 0.5 is the median. */
+double bench_quantile(double *samples, unsigned count, double fraction);
+/* Bytes that this process has handed to write calls */
+uint64_t bench_file_bytes(void);
+/* Bytes written to the device under @dir by anybody; -1: not known */
+int64_t bench_device_bytes(const char *dir);
+double bench_peak_rss_mib(void);
+void bench_check_directory(const char *dir);
+
+#endif /* BENCH_BENCH_H */

@@ -1,0 +1,204 @@
+/*
+ * Blobstore benchmark: tables, targets and JSON
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "bench.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { TARGET_BYTES = 8192, TARGET_BLOBS = 10000 };
+
+static void print_commits(const CommitResult *commits)
+{
+    puts("Durable commit, microseconds: median (p99), and times our median");
+    printf("%10s", "bytes");
+    for (unsigned n = 0; n < CONTENDERS; n++) {
+        printf("  %25s", contenders[n].title);
+    }
+    putchar('\n');
+    for (unsigned s = 0; s < COMMIT_SIZES; s++) {
+        const CommitCost *cost = commits[s].cost;
+
+        printf("%10zu", commits[s].bytes);
+        for (unsigned n = 0; n < CONTENDERS; n++) {
+            g_autofree char *cell = g_strdup_printf(
+                "%.1f (%.0f) %.2fx", cost[n].median_us, cost[n].p99_us,
+                cost[n].median_us / cost[0].median_us);
+
+            printf("  %25s", cell);
+        }
+        putchar('\n');
+    }
+}
+
+static void print_bytes(const CommitResult *commits)
+{
+    puts("\nBytes written by a commit: to files, to the device (all that the "
+         "device wrote;\nthe file system's journal included)");
+    printf("%10s", "bytes");
+    for (unsigned n = 0; n < CONTENDERS; n++) {
+        printf("  %25s", contenders[n].title);
+    }
+    putchar('\n');
+    for (unsigned s = 0; s < COMMIT_SIZES; s++) {
+        printf("%10zu", commits[s].bytes);
+        for (unsigned n = 0; n < CONTENDERS; n++) {
+            const CommitCost *cost = &commits[s].cost[n];
+            g_autofree char *device = cost->device_bytes < 0
+                ? g_strdup("unknown")
+                : g_strdup_printf("%.0f", cost->device_bytes);
+            g_autofree char *cell = g_strdup_printf("%.0f, %s",
+                                                    cost->file_bytes, device);
+
+            printf("  %25s", cell);
+        }
+        putchar('\n');
+    }
+}
+
+static void print_scale(const ScaleResult *scale, unsigned points)
+{
+    printf("\nOther blobs in the store; commit of %d bytes, opens with a cold "
+           "page cache in a\nfresh process (peak resident memory of the "
+           "process)\n", SCALE_CONTENT_BYTES);
+    printf("%10s  %18s  %9s  %9s  %8s  %10s  %8s\n", "blobs", "commit us (p99)",
+           "start ms", "open ms", "MiB", "crashed ms", "MiB");
+    for (unsigned n = 0; n < points; n++) {
+        const ScaleResult *at = &scale[n];
+        g_autofree char *commit = g_strdup_printf("%.1f (%.0f)",
+                                                  at->commit_us,
+                                                  at->commit_p99_us);
+
+        printf("%10u  %18s  %9.2f  %9.2f  %8.1f  %10.2f  %8.1f\n", at->blobs,
+               commit, at->start_ms, at->open_ms, at->open_rss_mib,
+               at->open_crashed_ms, at->open_crashed_rss_mib);
+    }
+}
+
+static double cost_of(const CommitResult *at, const char *name)
+{
+    for (unsigned n = 0; n < CONTENDERS; n++) {
+        if (!strcmp(contenders[n].name, name)) {
+            return at->cost[n].median_us;
+        }
+    }
+    g_assert_not_reached();
+}
+
+static void print_target(const char *what, double value, double target,
+                         bool at_most)
+{
+    bool met = at_most ? value <= target : value >= target;
+
+    printf("%-8s %-52s %8.2f  (%s %.2f)\n", met ? "met" : "NOT MET", what,
+           value, at_most ? "at most" : "at least", target);
+}
+
+static void print_targets(const CommitResult *commits,
+                          const ScaleResult *scale, unsigned points)
+{
+    const ScaleResult *last = &scale[points - 1];
+    double lowest = INFINITY;
+    double highest = 0;
+
+    puts("\nTargets");
+    for (unsigned s = 0; s < COMMIT_SIZES; s++) {
+        const CommitResult *at = &commits[s];
+        double ours = cost_of(at, "ours");
+
+        if (at->bytes == TARGET_BYTES) {
+            print_target("8 KiB commit, times the limit",
+                         ours / cost_of(at, "limit"), 1.15, true);
+            print_target("8 KiB commit, times faster than LMDB",
+                         cost_of(at, "lmdb") / ours, 2.0, false);
+            print_target("8 KiB commit, times faster than SQLite",
+                         cost_of(at, "sqlite") / ours, 2.0, false);
+            print_target("8 KiB commit, times faster than rename",
+                         cost_of(at, "rename") / ours, 3.5, false);
+        }
+    }
+    for (unsigned n = 0; n < points; n++) {
+        lowest = MIN(lowest, scale[n].commit_us);
+        highest = MAX(highest, scale[n].commit_us);
+    }
+    print_target("slowest commit at any number of blobs / fastest",
+                 highest / lowest, 1.10, true);
+    if (last->blobs != TARGET_BLOBS) {
+        printf("not measured: opening %d blobs\n", TARGET_BLOBS);
+        return;
+    }
+    print_target("open 10,000 blobs after a clean close, ms", last->open_ms,
+                 50, true);
+    print_target("open 10,000 blobs after a clean close, MiB",
+                 last->open_rss_mib, 64, true);
+    print_target("open 10,000 blobs after a crash, ms",
+                 last->open_crashed_ms, 3000, true);
+}
+
+void report_print(const CommitResult *commits, const ScaleResult *scale,
+                  unsigned points)
+{
+    print_commits(commits);
+    print_bytes(commits);
+    print_scale(scale, points);
+    print_targets(commits, scale, points);
+}
+
+static void append_commit(GString *json, const CommitResult *at)
+{
+    g_string_append_printf(json, "    {\"bytes\": %zu", at->bytes);
+    for (unsigned n = 0; n < CONTENDERS; n++) {
+        const CommitCost *cost = &at->cost[n];
+        const char *name = contenders[n].name;
+
+        g_string_append_printf(json, ",\n     \"%s_us\": %.2f, "
+                               "\"%s_p99_us\": %.2f, "
+                               "\"%s_file_bytes\": %.0f, ",
+                               name, cost->median_us, name, cost->p99_us,
+                               name, cost->file_bytes);
+        if (cost->device_bytes < 0) {
+            g_string_append_printf(json, "\"%s_device_bytes\": null", name);
+        } else {
+            g_string_append_printf(json, "\"%s_device_bytes\": %.0f", name,
+                                   cost->device_bytes);
+        }
+    }
+    g_string_append(json, "}");
+}
+
+static void append_scale(GString *json, const ScaleResult *at)
+{
+    g_string_append_printf(json, "    {\"blobs\": %u, \"commit_us\": %.2f, "
+                           "\"commit_p99_us\": %.2f, \"start_ms\": %.3f,\n"
+                           "     \"open_ms\": %.3f, \"open_crashed_ms\": "
+                           "%.3f, \"open_rss_mib\": %.2f, "
+                           "\"open_crashed_rss_mib\": %.2f}",
+                           at->blobs, at->commit_us, at->commit_p99_us,
+                           at->start_ms, at->open_ms, at->open_crashed_ms,
+                           at->open_rss_mib, at->open_crashed_rss_mib);
+}
+
+bool report_write_json(const char *path, const BenchOptions *options,
+                       const CommitResult *commits, const ScaleResult *scale,
+                       unsigned points, GError **error)
+{
+    g_autoptr(GString) json = g_string_new(NULL);
+
+    g_string_append_printf(json, "{\n  \"runs\": %u,\n  \"commits\": %u,\n"
+                           "  \"commit\": [\n", options->runs,
+                           options->commits);
+    for (unsigned s = 0; s < COMMIT_SIZES; s++) {
+        append_commit(json, &commits[s]);
+        g_string_append(json, s + 1 < COMMIT_SIZES ? ",\n" : "\n");
+    }
+    g_string_append(json, "  ],\n  \"scale\": [\n");
+    for (unsigned n = 0; n < points; n++) {
+        append_scale(json, &scale[n]);
+        g_string_append(json, n + 1 < points ? ",\n" : "\n");
+    }
+    g_string_append(json, "  ]\n}\n");
+    return g_file_set_contents(path, json->str, json->len, error);
+}
