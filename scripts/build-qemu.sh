@@ -71,15 +71,15 @@ link_firmware() {
     done
 }
 
-# In a log one line in a hundred shows progress as well.
+# A log gets every hundredth line of progress, and whatever else is said.
 run_ninja() {
     if [ -t 1 ]; then
         ninja -C "$dir" "$@"
     else
         ninja -C "$dir" "$@" |
-            awk '/^\[[0-9]+\// && !/^\[[0-9]*00\// { last = $0; next }
-                 { print; fflush(); last = "" }
-                 END { if (last) print last }'
+            awk '/^ninja: Entering/ { next }
+                 /^\[[0-9]+\// && !/^\[[0-9]*00\// { next }
+                 { print; fflush() }'
     fi
 }
 
@@ -92,3 +92,4 @@ configure
 link_firmware
 mapfile -t wanted < <(targets)
 run_ninja -j "$(nproc)" "${wanted[@]}"
+echo "build-qemu: build/qemu/build is up to date"
