@@ -61,14 +61,19 @@ static bool write_superblock(BlobStore *store, GError **error)
                            &store->super_pair, &header, payload, error);
 }
 
-static void forget_attempt(BlobStore *store)
+/* What the new store is to be; nothing of it is on the medium yet. */
+static void plan_store(BlobStore *store, uint64_t length)
 {
-    g_clear_pointer(&store->digest, blob_digest_free);
-    g_clear_pointer(&store->space, blob_space_free);
-    memset(&store->super, 0, sizeof(store->super));
-    store->epoch = 0;
-    store->epoch_open = false;
-    store->capacity = 0;
+    make_superblock(store, 2);
+    store->digest = blob_digest_new(store->super.seed);
+    store->capacity = length / BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES;
+    store->space = blob_space_new(store->super.data_offset, store->capacity);
+    store->next_id = BLOB_ID_FIRST;
+    store->directory_pair = (BlobPair) {
+        .id = BLOB_ID_DIRECTORY,
+        .offset = store->super.directory_offset,
+        .slot_bytes = store->super.directory_slot_bytes,
+    };
 }
 
 bool blob_format(BlobStore *store, GError **error)
@@ -90,20 +95,15 @@ bool blob_format(BlobStore *store, GError **error)
         store->super_pair.sequence[0] = 1;
     }
 
-    make_superblock(store, 2);
-    store->digest = blob_digest_new(store->super.seed);
-    store->capacity = length / BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES;
-    store->space = blob_space_new(store->super.data_offset, store->capacity);
-    store->next_id = BLOB_ID_FIRST;
-    store->epoch = 0;
-    store->directory_pair = (BlobPair) {
-        .id = BLOB_ID_DIRECTORY,
-        .offset = store->super.directory_offset,
-        .slot_bytes = store->super.directory_slot_bytes,
-    };
+    /*
+     * A superblock that failed to be written may be on the medium, and its
+     * seed must be that of the directory: repeat the same.
+     */
+    if (!store->space) {
+        plan_store(store, length);
+    }
     if (!blob_epoch_record(store, false, error) ||
         !write_superblock(store, error)) {
-        forget_attempt(store);
         return false;
     }
     store->blank = false;

@@ -23,8 +23,10 @@ void blob_store_get_info(const BlobStore *store, BlobStoreInfo *info)
         .bytes_written = store->medium.bytes_written,
         .write_errors = store->medium.write_errors,
     };
-    memcpy(info->uuid, store->super.uuid, sizeof(info->uuid));
-    memcpy(info->epoch_id, store->epoch_id, sizeof(info->epoch_id));
+    if (!store->blank) {
+        memcpy(info->uuid, store->super.uuid, sizeof(info->uuid));
+        memcpy(info->epoch_id, store->epoch_id, sizeof(info->epoch_id));
+    }
 }
 
 size_t blob_store_count(const BlobStore *store)

@@ -53,7 +53,10 @@ uint64_t blob_store_required_bytes(const BlobStore *store)
     return blob_space_used_end(space);
 }
 
-/* Makes sure that the medium has what blob_store_required_bytes() says. */
+/*
+ * Makes sure that the medium has what blob_store_required_bytes() says, and
+ * both directory copies say that it is ours.
+ */
 static bool ensure_capacity(BlobStore *store, GError **error)
 {
     uint64_t required = blob_store_required_bytes(store);
@@ -90,7 +93,8 @@ static bool ensure_capacity(BlobStore *store, GError **error)
     }
     store->capacity = length;
     blob_space_extend(store->space, length);
-    return true;
+    /* On record before it is written to: it will not be blank any more. */
+    return blob_epoch_record(store, false, error);
 }
 
 /* The same version at a new place: no new sequence, nothing else changes. */
@@ -199,6 +203,11 @@ static bool place_and_record(BlobStore *store, GError **error)
     if (!ensure_capacity(store, error)) {
         return false;
     }
+    /* R12: what an older copy of the directory names is not free yet. */
+    if (!blob_pair_is_whole(&store->directory_pair) &&
+        !blob_epoch_record(store, false, error)) {
+        return false;
+    }
     if (!place_all(store, changes, error)) {
         take_back(store, changes);
         return false;
@@ -224,10 +233,17 @@ static bool heal_superblock(BlobStore *store, GError **error)
     if (blob_pair_is_whole(&store->super_pair)) {
         return true;
     }
-    return blob_pair_read(&store->medium, store->zero_seed,
-                          &store->super_pair, &header, &payload, error) &&
-           payload &&
-           blob_pair_heal(&store->medium, store->zero_seed,
+    if (!blob_pair_read(&store->medium, store->zero_seed, &store->super_pair,
+                        &header, &payload, error)) {
+        return false;
+    }
+    if (!payload || header.sequence != store->super.generation) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                    "superblock has changed or been damaged since the store "
+                    "was opened: is the image in use elsewhere?");
+        return false;
+    }
+    return blob_pair_heal(&store->medium, store->zero_seed,
                           &store->super_pair, &header, payload, error);
 }
 
