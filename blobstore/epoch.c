@@ -96,6 +96,7 @@ bool blob_epoch_record(BlobStore *store, bool clean, GError **error)
     header.sequence = blob_sequence(store->epoch, 0);
     header.raw_bytes = g_bytes_get_size(payload);
     memcpy(header.epoch_id, directory.epoch_id, sizeof(header.epoch_id));
+    store->clean = false;
     if (!blob_pair_write(&store->medium, store->digest,
                          &store->directory_pair, &header, payload, error)) {
         return false;

@@ -217,6 +217,7 @@ static bool pair_read_slot(BlobMedium *medium, BlobDigest *digest,
     }
     pair->intact[n] = *payload != NULL;
     pair->sequence[n] = header->sequence;
+    memcpy(pair->epoch_id[n], header->epoch_id, sizeof(header->epoch_id));
     return true;
 }
 
@@ -258,6 +259,7 @@ static bool pair_write_slot(BlobMedium *medium, BlobDigest *digest,
     }
     pair->intact[n] = true;
     pair->sequence[n] = header->sequence;
+    memcpy(pair->epoch_id[n], header->epoch_id, sizeof(header->epoch_id));
     return true;
 }
 

@@ -80,6 +80,7 @@ typedef struct BlobPair {
     uint64_t slot_bytes;
     bool intact[2];             /* the slot holds a complete version */
     uint64_t sequence[2];       /* valid if intact */
+    uint8_t epoch_id[2][BLOB_EPOCH_ID_BYTES];   /* the same */
 } BlobPair;
 
 /* The slot with the newest intact version, or -1 */

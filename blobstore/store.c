@@ -152,6 +152,7 @@ Blob *blob_store_register(BlobStore *store, const char *owner,
 void blob_store_unregister(BlobStore *store, Blob *blob)
 {
     blob->registered = false;
+    blob->max_size = 0;
     if (!blob->entry.slot_bytes) {
         blob_store_remove(store, blob);
     }
@@ -182,7 +183,7 @@ bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
             (!blob_layout_decode_header(block, store->digest, slot.id,
                                         slot.offset, slot.bytes, &header) ||
              header.sequence != store->directory_pair.sequence[n] ||
-             memcmp(header.epoch_id, store->epoch_id,
+             memcmp(header.epoch_id, store->directory_pair.epoch_id[n],
                     sizeof(header.epoch_id)))) {
             *unchanged = false;
         }
