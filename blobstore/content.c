@@ -130,6 +130,24 @@ static bool encode_metadata(const char *const *metadata, GByteArray *out)
     return true;
 }
 
+/* Content that has no metadata before it is not copied. */
+static GBytes *join_payload(const GByteArray *metadata, GBytes *content)
+{
+    gsize bytes;
+    const void *data = g_bytes_get_data(content, &bytes);
+    uint8_t *payload;
+
+    if (!metadata->len) {
+        return g_bytes_ref(content);
+    }
+    payload = g_malloc(metadata->len + bytes);
+    memcpy(payload, metadata->data, metadata->len);
+    if (bytes) {
+        memcpy(payload + metadata->len, data, bytes);
+    }
+    return g_bytes_new_take(payload, metadata->len + bytes);
+}
+
 /* One blob's part of a commit */
 typedef struct Version {
     Blob *blob;
@@ -173,9 +191,7 @@ static bool check_change(const BlobChange *change, GError **error)
 static bool prepare_version(BlobStore *store, const BlobChange *change,
                             Version *version, GError **error)
 {
-    g_autoptr(GByteArray) raw = g_byte_array_new();
-    gsize bytes;
-    const void *data;
+    g_autoptr(GByteArray) metadata = g_byte_array_new();
 
     version->blob = change->blob;
     if (!check_change(change, error)) {
@@ -185,20 +201,16 @@ static bool prepare_version(BlobStore *store, const BlobChange *change,
         version->header.flags = BLOB_FLAG_DELETED;
         return true;
     }
-    if (!encode_metadata(change->metadata, raw)) {
+    if (!encode_metadata(change->metadata, metadata)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
                     "blob '%s/%s': metadata is not a list of key=value of at "
                     "most %d bytes", change->blob->entry.owner,
                     change->blob->entry.name, BLOB_METADATA_MAX_BYTES);
         return false;
     }
-    version->header.metadata_bytes = raw->len;
-    data = g_bytes_get_data(change->content, &bytes);
-    if (bytes) {
-        g_byte_array_append(raw, data, bytes);
-    }
-    version->header.raw_bytes = raw->len;
-    version->payload = g_byte_array_free_to_bytes(g_steal_pointer(&raw));
+    version->header.metadata_bytes = metadata->len;
+    version->payload = join_payload(metadata, change->content);
+    version->header.raw_bytes = g_bytes_get_size(version->payload);
     if (store->options.pack) {
         GBytes *packed = blob_pack(version->payload);
 
