@@ -11,6 +11,7 @@ import sys
 from html import escape
 
 WIDTH, HEIGHT = 960, 440
+TICKS = [digit * 10.0 ** power for power in range(-3, 9) for digit in (1, 2, 5)]
 PANEL = {'top': 56, 'bottom': 380}
 COMMITS = (('rename', 'fsync + rename', '#888888'), ('sqlite', 'SQLite (WAL, FULL)', '#d08020'),
            ('lmdb', 'LMDB', '#3070c0'), ('ours', 'blobstore', '#c02030'),
@@ -26,7 +27,8 @@ class Panel:
     def __init__(self, left, right, title, xs, ys):
         self.left, self.right = left, right
         self.xs = (min(xs), max(xs))
-        self.ys = (10 ** math.floor(math.log10(min(ys))), 10 ** math.ceil(math.log10(max(ys))))
+        self.ys = (max(tick for tick in TICKS if tick <= min(ys)),
+                   min(tick for tick in TICKS if tick >= max(ys)))
         self.parts = [text(left, PANEL['top'] - 28, title, weight='bold')]
 
     def x(self, value):
@@ -39,12 +41,11 @@ class Panel:
                                   * (math.log(value) - low) / (high - low))
 
     def axes(self, xticks, xlabel, yunit):
-        decade = self.ys[0]
-        while decade <= self.ys[1] * 1.01:
-            y = self.y(decade)
-            self.parts.append(line([(self.left, y), (self.right, y)], '#dddddd', 1))
-            self.parts.append(text(self.left - 6, y + 4, f'{decade:g} {yunit}', anchor='end'))
-            decade *= 10
+        for tick in TICKS:
+            if self.ys[0] <= tick <= self.ys[1]:
+                y = self.y(tick)
+                self.parts.append(line([(self.left, y), (self.right, y)], '#dddddd', 1))
+                self.parts.append(text(self.left - 6, y + 4, f'{tick:,g} {yunit}', anchor='end'))
         for value, label in xticks:
             self.parts.append(text(self.x(value), PANEL['bottom'] + 20, label, anchor='middle'))
         self.parts.append(text((self.left + self.right) / 2, PANEL['bottom'] + 42, xlabel,
