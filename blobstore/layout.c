@@ -168,29 +168,37 @@ void blob_layout_encode_header(const BlobHeader *header, BlobDigest *digest,
     memcpy(out, &disk, sizeof(disk));
 }
 
-/* R15: also a header whose check value is right may carry any lengths. */
+/*
+ * R15: lengths may be anything, also where the check value is right.  The
+ * slot was made for the raw length: this bounds inflation.
+ */
+static bool lengths_are_sane(uint32_t flags, uint64_t raw_bytes,
+                             uint64_t stored_bytes, uint32_t metadata_bytes,
+                             uint64_t slot_bytes)
+{
+    if (raw_bytes > slot_bytes - 2 * BLOB_HEADER_BYTES ||
+        metadata_bytes > BLOB_METADATA_MAX_BYTES ||
+        metadata_bytes > raw_bytes) {
+        return false;
+    }
+    switch (flags) {
+    case 0:
+        return stored_bytes == raw_bytes;
+    case BLOB_FLAG_PACKED:
+        return stored_bytes < raw_bytes;
+    case BLOB_FLAG_DELETED:
+        return !stored_bytes && !raw_bytes;
+    default:
+        return false;
+    }
+}
+
 static bool header_is_sane(const BlobHeader *header, uint64_t slot_bytes)
 {
-    uint64_t room = slot_bytes - 2 * BLOB_HEADER_BYTES;
-
-    if (header->flags & ~(BLOB_FLAG_DELETED | BLOB_FLAG_PACKED)) {
-        return false;
-    }
-    if (header->stored_bytes > room ||
-        header->metadata_bytes > BLOB_METADATA_MAX_BYTES ||
-        header->metadata_bytes > header->raw_bytes ||
-        header->member_count > BLOB_MEMBERS_MAX) {
-        return false;
-    }
-    if (header->flags & BLOB_FLAG_DELETED) {
-        return !header->raw_bytes && !header->stored_bytes;
-    }
-    if (header->flags & BLOB_FLAG_PACKED) {
-        /* The slot was made for the raw length: this bounds inflation. */
-        return header->stored_bytes < header->raw_bytes &&
-               header->raw_bytes <= room;
-    }
-    return header->stored_bytes == header->raw_bytes;
+    return header->member_count <= BLOB_MEMBERS_MAX &&
+           lengths_are_sane(header->flags, header->raw_bytes,
+                            header->stored_bytes, header->metadata_bytes,
+                            slot_bytes);
 }
 
 bool blob_layout_decode_header(const uint8_t in[BLOB_HEADER_BYTES],
@@ -395,17 +403,14 @@ static bool decode_name(const char in[64], char out[64])
 
 static bool version_is_sane(const BlobEntry *entry, uint32_t epoch)
 {
-    uint64_t room = entry->slot_bytes - 2 * BLOB_HEADER_BYTES;
-
     if (entry->sequence == 0) {
         return !entry->raw_bytes && !entry->stored_bytes &&
                !entry->metadata_bytes && !entry->flags && !entry->slot;
     }
     return blob_sequence_epoch(entry->sequence) < epoch &&
-           entry->raw_bytes <= room && entry->stored_bytes <= room &&
-           entry->metadata_bytes <= BLOB_METADATA_MAX_BYTES &&
-           entry->metadata_bytes <= entry->raw_bytes &&
-           !(entry->flags & ~(BLOB_FLAG_DELETED | BLOB_FLAG_PACKED));
+           lengths_are_sane(entry->flags, entry->raw_bytes,
+                            entry->stored_bytes, entry->metadata_bytes,
+                            entry->slot_bytes);
 }
 
 static bool decode_entry(const DiskEntry *disk, const BlobSuperblock *super,
@@ -496,6 +501,7 @@ bool blob_layout_decode_directory(GBytes *payload,
     if (!directory->epoch || !is_aligned(directory->capacity) ||
         directory->capacity < super->data_offset ||
         directory->next_id < BLOB_ID_FIRST ||
+        directory->next_id == UINT64_MAX ||
         (bytes - sizeof(disk)) % sizeof(DiskEntry) ||
         (bytes - sizeof(disk)) / sizeof(DiskEntry) != count) {
         goto corrupt;
