@@ -14,7 +14,6 @@ enum { SEARCH_LIMIT = 1 << 20 };
 typedef struct Finding {
     Blob *blob;
     BlobEvidence evidence[2];
-    bool valid[2];              /* complete, and its digest is right */
     int current;                /* slot, or -1 */
     uint64_t lost;              /* sequence of damaged content, or 0 */
 } Finding;
@@ -68,19 +67,6 @@ static bool probe_slot(BlobStore *store, Finding *finding, unsigned n,
         g_prefix_error(error, "blob '%s/%s': ", entry->owner, entry->name);
         return false;
     }
-    finding->valid[n] = evidence->complete;
-    /* R9: every digest of the present epoch; others are verified when read */
-    if (evidence->complete && is_of_epoch(store, &evidence->newest)) {
-        g_autoptr(GBytes) payload = NULL;
-
-        if (!blob_slot_read(&store->medium, &slot, &evidence->newest,
-                            &payload, error)) {
-            g_prefix_error(error, "blob '%s/%s': ", entry->owner,
-                           entry->name);
-            return false;
-        }
-        finding->valid[n] = payload != NULL;
-    }
     return check_not_stale(store, finding, n, error);
 }
 
@@ -133,7 +119,7 @@ static bool member_is_valid(const Recovery *recovery,
                                                  &member->id);
 
     for (unsigned n = 0; finding && n < 2; n++) {
-        if (finding->valid[n] &&
+        if (finding->evidence[n].complete &&
             finding->evidence[n].newest.sequence == member->sequence &&
             is_of_epoch(recovery->store, &finding->evidence[n].newest)) {
             return true;
@@ -177,9 +163,11 @@ static void judge_blob(const Recovery *recovery, Finding *finding)
     uint64_t best = 0;
 
     for (unsigned n = 0; n < 2; n++) {
-        if (finding->valid[n] && slot_counts(recovery, finding, n) &&
-            finding->evidence[n].newest.sequence > best) {
-            best = finding->evidence[n].newest.sequence;
+        const BlobEvidence *evidence = &finding->evidence[n];
+
+        if (evidence->complete && slot_counts(recovery, finding, n) &&
+            evidence->newest.sequence > best) {
+            best = evidence->newest.sequence;
             finding->current = n;
         }
     }
@@ -187,7 +175,7 @@ static void judge_blob(const Recovery *recovery, Finding *finding)
         const BlobEvidence *evidence = &finding->evidence[n];
         uint64_t sequence = evidence->newest.sequence;
 
-        if (evidence->found && !finding->valid[n] && sequence > best &&
+        if (evidence->found && !evidence->complete && sequence > best &&
             sequence > finding->lost &&
             (sequence == entry->sequence ||
              sequence <= recovery->watermark)) {

@@ -117,6 +117,46 @@ static bool scan_trailers(BlobMedium *medium, BlobDigest *digest,
     return true;
 }
 
+bool blob_slot_read(BlobMedium *medium, const BlobSlot *slot,
+                    const BlobHeader *header, GBytes **payload,
+                    GError **error)
+{
+    uint64_t bytes = blob_layout_image_bytes(header->stored_bytes);
+    g_autofree uint8_t *image = blob_medium_alloc(bytes);
+    uint8_t digest[BLOB_DIGEST_BYTES];
+
+    *payload = NULL;
+    if (!blob_medium_read(medium, slot->offset, image, bytes, error)) {
+        return false;
+    }
+    blob_digest_sha256(image + BLOB_HEADER_BYTES, header->stored_bytes,
+                       digest);
+    if (!memcmp(digest, header->digest, sizeof(digest))) {
+        *payload = g_bytes_new(image + BLOB_HEADER_BYTES,
+                               header->stored_bytes);
+    }
+    return true;
+}
+
+/* R9: what the present epoch wrote is verified to the last byte. */
+static bool verify_payload(BlobMedium *medium, const BlobSlot *slot,
+                           const BlobJudge *judge, const BlobHeader *header,
+                           bool *right, GError **error)
+{
+    g_autoptr(GBytes) payload = NULL;
+
+    *right = true;
+    if (!judge->epoch_id || memcmp(header->epoch_id, judge->epoch_id,
+                                   sizeof(header->epoch_id))) {
+        return true;
+    }
+    if (!blob_slot_read(medium, slot, header, &payload, error)) {
+        return false;
+    }
+    *right = payload != NULL;
+    return true;
+}
+
 bool blob_slot_probe(BlobMedium *medium, BlobDigest *digest,
                      const BlobSlot *slot, const BlobJudge *judge,
                      BlobEvidence *evidence, GError **error)
@@ -143,32 +183,16 @@ bool blob_slot_probe(BlobMedium *medium, BlobDigest *digest,
             header_matters(judge, &header) &&
             !memcmp(first, last + BLOB_BLOCK_BYTES - BLOB_HEADER_BYTES,
                     BLOB_HEADER_BYTES);
+        if (evidence->complete &&
+            !verify_payload(medium, slot, judge, &header, &evidence->complete,
+                            error)) {
+            return false;
+        }
         if (evidence->complete) {
             return true;
         }
     }
     return scan_trailers(medium, digest, slot, judge, evidence, error);
-}
-
-bool blob_slot_read(BlobMedium *medium, const BlobSlot *slot,
-                    const BlobHeader *header, GBytes **payload,
-                    GError **error)
-{
-    uint64_t bytes = blob_layout_image_bytes(header->stored_bytes);
-    g_autofree uint8_t *image = blob_medium_alloc(bytes);
-    uint8_t digest[BLOB_DIGEST_BYTES];
-
-    *payload = NULL;
-    if (!blob_medium_read(medium, slot->offset, image, bytes, error)) {
-        return false;
-    }
-    blob_digest_sha256(image + BLOB_HEADER_BYTES, header->stored_bytes,
-                       digest);
-    if (!memcmp(digest, header->digest, sizeof(digest))) {
-        *payload = g_bytes_new(image + BLOB_HEADER_BYTES,
-                               header->stored_bytes);
-    }
-    return true;
 }
 
 BlobSlot blob_pair_slot(const BlobPair *pair, unsigned n)

@@ -51,7 +51,8 @@ typedef struct BlobJudge {
 /* What a slot says about itself; header and trailer are both evidence (R7). */
 typedef struct BlobEvidence {
     bool found;         /* some header or trailer that matters is intact */
-    bool complete;      /* header and trailer are intact, equal, and matter */
+    bool complete;      /* header and trailer are intact, equal, and matter;
+                           so is the payload, in the present epoch */
     BlobHeader newest;  /* of those that matter; valid if @found */
     uint64_t highest;   /* sequence of any intact header or trailer */
 } BlobEvidence;
