@@ -1,0 +1,70 @@
+/*
+ * qtest: commands for TPMs that live in blob stores
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TESTS_BLOBSTORE_TPM_H
+#define TESTS_BLOBSTORE_TPM_H
+
+#include "blobstore-util.h"
+#include "tpm-util.h"
+
+/* A TPM in a VM */
+typedef struct TPM {
+    QTestState *vm;
+    tx_func *transfer;
+} TPM;
+
+#define TPM_STORED_BYTES 8
+
+/*
+ * Commands are written in hex, responses are checked to be whole.  The hex of
+ * @params is what follows the header, blanks are ignored.
+ */
+uint32_t tpm_result(TPM *tpm, uint16_t tag, uint32_t ordinal,
+                    const char *params);
+/* The same, but must succeed; the whole response, to be unreferenced */
+GByteArray *tpm_run(TPM *tpm, uint16_t tag, uint32_t ordinal,
+                    const char *params);
+void tpm_do(TPM *tpm, uint16_t tag, uint32_t ordinal, const char *params);
+
+/* TPM 2.0 */
+#define TPM2_NO_SESSIONS 0x8001
+#define TPM2_SESSIONS    0x8002
+
+uint32_t tpm2_startup(TPM *tpm, bool from_state);
+uint32_t tpm2_nv_define(TPM *tpm, uint32_t index);
+uint32_t tpm2_nv_write(TPM *tpm, uint32_t index,
+                       const char text[TPM_STORED_BYTES]);
+void tpm2_nv_assert(TPM *tpm, uint32_t index,
+                    const char text[TPM_STORED_BYTES]);
+bool tpm2_nv_exists(TPM *tpm, uint32_t index);
+/* Makes a primary ECC key and persists it as @handle. */
+void tpm2_make_key(TPM *tpm, uint32_t handle);
+/* Public area and names of the key, to be unreferenced */
+GByteArray *tpm2_key(TPM *tpm, uint32_t handle);
+
+/* A TPM in a raw image; %s is its path */
+#define TPM_DRIVE  "-drive if=none,id=nvram,format=raw,file=%s "
+#define TPM_DEVICE "-device tpm-tis,blobstore=nvram "
+#define TPM_ON_RAW TPM_DRIVE TPM_DEVICE
+
+TPM tpm_on_raw(const char *image);
+
+/* What a user has: an image of a TPM 2.0 with an NV index, not in use */
+typedef struct TPMImage {
+    char *path;
+    char *uuid;
+    uint64_t permanent;         /* offset of its current slot */
+    uint64_t former;            /* of the other one */
+} TPMImage;
+
+#define TPM2_INDEX 0x01000001
+
+TPMImage tpm_image_new(void);
+void tpm_image_clear(TPMImage *image);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(TPMImage, tpm_image_clear)
+/* Is it still the TPM that it was? */
+void assert_tpm_image_works(TPMImage *image);
+
+#endif /* TESTS_BLOBSTORE_TPM_H */
