@@ -278,14 +278,13 @@ static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,
 }
 
 /*
- * Best effort: an unclean close loses nothing.  Something staged must not be
- * hidden by a clean close, and a drained drive cannot be waited for here.
+ * Best effort, because an unclean close loses nothing.  A drained drive cannot
+ * be waited for here.
  */
 void blobstore_close_clean(BlobStoreObject *store)
 {
     if (store->core && !store->drained && !store->failure &&
-        blobstore_drive_is_active(store->medium.blk) &&
-        !blobstore_is_dirty(store)) {
+        blobstore_drive_is_active(store->medium.blk)) {
         blobstore_call(store, call_close_clean, NULL, NULL);
     }
 }

@@ -45,12 +45,15 @@ static void hint_foreign(BlobStoreObject *store, Error **errp)
     BlockDriverState *bs = blk_bs(store->medium.blk);
 
     if (bs && bs->encrypted) {
+        const char *format = image_format(store);
+
         error_append_hint(errp, "A new encrypted image reads as noise. If "
-                          "nothing of value is in it, make it blank first, "
-                          "giving the secret with --object:\n"
-                          "  qemu-io --object secret,... -c 'write -z 0 %"
-                          PRIu64 "' '%s'\n",
+                          "nothing of value is in it, make it blank first:\n"
+                          "  qemu-io --object secret,id=sec0,file=... -c "
+                          "'write -z 0 %" PRIu64 "' --image-opts "
+                          "'driver=%s,%skey-secret=sec0,file.filename=%s'\n",
                           (uint64_t)(bs->total_sectors * BDRV_SECTOR_SIZE),
+                          format, strcmp(format, "luks") ? "encrypt." : "",
                           image_name(store));
     } else {
         error_append_hint(errp, "Nothing was written. Use another image; a "

@@ -232,7 +232,7 @@ static void test_read_only_drive(void)
 
     drive_add("nvram", "{'driver': 'raw', 'read-only': true, 'file': "
               "{'driver': 'file', 'filename': %s}}", path);
-    check_refused("nvram", "read-only");
+    check_refused("nvram", "drive 'nvram' is read-only");
     drive_remove("nvram");
 }
 
@@ -338,6 +338,29 @@ static void test_object(void)
     check_refused("nvram", "belongs to the blobstore object 'vmstate'");
     device_unplug(&device);
     store_remove("vmstate");
+    drive_remove("nvram");
+}
+
+static void test_pack(void)
+{
+    g_autofree char *path = image_new("pack", "raw", IMAGE_BYTES);
+    g_autofree char *text = g_strnfill(60 * KiB, 'a');
+    g_autoptr(BlobstoreInfo) info = NULL;
+    BlobstoreBlob *blob;
+    Device device;
+
+    drive_add_image("nvram", "raw", path);
+    store_add("s", &error_abort, "drive", "nvram", "pack", "on", NULL);
+    g_assert_true(device_plug(&device, "s", &error_abort));
+    write_text(device.permanent, text);
+    info = store_info("s");
+    blob = info->blobs->value;
+    g_assert_true(blob->packed);
+    g_assert_cmpuint(blob->size, ==, 60 * KiB);
+    g_assert_cmpuint(blob->stored_size, <, 4 * KiB);
+    assert_text_on_medium(&device, "s", text);
+    device_unplug(&device);
+    store_remove("s");
     drive_remove("nvram");
 }
 
@@ -554,6 +577,7 @@ static void add_tests(void)
     g_test_add_func("/blobstore/store/shared",
                     test_implicit_store_is_shared);
     g_test_add_func("/blobstore/store/object", test_object);
+    g_test_add_func("/blobstore/store/pack", test_pack);
     g_test_add_func("/blobstore/store/ambiguous", test_ambiguous_name);
     g_test_add_func("/blobstore/store/two-objects",
                     test_two_objects_on_one_drive);

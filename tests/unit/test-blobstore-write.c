@@ -41,9 +41,19 @@ static void tear_down(Fixture *fixture, gconstpointer data)
     g_free(fixture->path);
 }
 
+/* What is due is done. */
+static void run_until_idle(void)
+{
+    while (aio_poll(qemu_get_aio_context(), false)) {
+        /* starts it, at least */
+    }
+    bdrv_drain_all();
+}
+
 /* A write in another thread, as TPM commands are processed */
 typedef struct Worker {
     QemuThread thread;
+    Device *device;             /* or: */
     BlobStoreBlob *blob;
     const char *text;
     bool ok;
@@ -173,7 +183,12 @@ static void test_bad_metadata(Fixture *fixture, gconstpointer data)
 {
     const char *const no_value[] = { "key", NULL };
     const char *const no_key[] = { "=value", NULL };
+    g_autofree char *kilobyte = g_strnfill(1 * KiB, '=');
+    const char *const too_long[] = { "a=", kilobyte + 3, NULL };
+    const char *const longest[] = { "a=", kilobyte + 4, NULL };
     Error *err = NULL;
+
+    kilobyte[3] = kilobyte[4] = 'k';
 
     g_assert_false(blobstore_write_blob(fixture->device.permanent, "x", 1,
                                         no_value, &err));
@@ -182,6 +197,12 @@ static void test_bad_metadata(Fixture *fixture, gconstpointer data)
     g_assert_false(blobstore_write_blob(fixture->device.volatile_, "x", 1,
                                         no_key, &err));
     assert_error(err, "key=value");
+    err = NULL;
+    g_assert_false(blobstore_write_blob(fixture->device.volatile_, "x", 1,
+                                        too_long, &err));
+    assert_error(err, "at most 1024 bytes");
+    g_assert_true(blobstore_write_blob(fixture->device.savestate, "x", 1,
+                                       longest, &error_abort));
     assert_text(fixture->device.permanent, "old");
 }
 
@@ -203,10 +224,7 @@ static void test_drained_section_stages(Fixture *fixture, gconstpointer data)
     g_assert_true(g_bytes_equal(before, drained));
     bdrv_drained_end(bs);
 
-    while (aio_poll(qemu_get_aio_context(), false)) {
-        /* the write that was due */
-    }
-    bdrv_drain_all();
+    run_until_idle();
     assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
     assert_text_on_medium(device, "nvram", "new");
 }
@@ -233,18 +251,60 @@ static void test_drained_section_holds_worker(Fixture *fixture,
     assert_text_on_medium(device, "nvram", "new");
 }
 
+/* What is staged while an older version is written comes after that. */
+static void test_stage_during_write(Fixture *fixture, gconstpointer data)
+{
+    Device *device = &fixture->device;
+    BlockDriverState *bs = blk_bs(blk_by_name("nvram"));
+
+    bdrv_drained_begin(bs);
+    write_text(device->permanent, "new");
+    bdrv_drained_end(bs);
+    /* Starts the write; its I/O goes through a thread pool. */
+    aio_bh_poll(qemu_get_aio_context());
+    bdrv_do_drained_begin_quiesce(bs, NULL);
+    write_text(device->permanent, "newer");
+    assert_state("nvram", BLOBSTORE_STATE_DIRTY);
+    bdrv_drained_end(bs);
+    run_until_idle();
+    assert_text(device->permanent, "newer");
+    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_text_on_medium(device, "nvram", "newer");
+}
+
+static void *write_much(void *opaque)
+{
+    Worker *worker = opaque;
+    Device *device = worker->device;
+    g_autoptr(GBytes) text = g_bytes_new_static(worker->text,
+                                                strlen(worker->text));
+    BlobStoreChange changes[] = {
+        { device->permanent, text }, { device->savestate, text },
+    };
+
+    for (unsigned i = 0; i < 200; i++) {
+        g_assert_true(blobstore_write_blobs(device->client, changes, 2,
+                                            &error_abort));
+    }
+    qatomic_set(&worker->done, true);
+    aio_notify(qemu_get_aio_context());
+    return NULL;
+}
+
 /* A section that begins during a write waits for it, and not for ever. */
 static void test_drain_during_write(Fixture *fixture, gconstpointer data)
 {
-    Worker worker;
+    Worker worker = { .device = &fixture->device, .text = "new" };
 
-    worker_start(&worker, fixture->device.permanent, "new");
+    qemu_thread_create(&worker.thread, "worker", write_much, &worker,
+                       QEMU_THREAD_JOINABLE);
     while (!qatomic_read(&worker.done)) {
-        bdrv_drain_all();
         aio_poll(qemu_get_aio_context(), false);
+        bdrv_drain_all();
     }
     worker_finish(&worker);
     assert_text_on_medium(&fixture->device, "nvram", "new");
+    assert_text(fixture->device.savestate, "new");
 }
 
 /* A drive with this policy, on which fail_writes() makes writes fail */
@@ -498,10 +558,7 @@ static void resize(uint64_t bytes)
     g_assert_cmpint(blk_truncate(blk, bytes, true, PREALLOC_MODE_OFF, 0,
                                  NULL), ==, 0);
     blk_set_perm(blk, 0, BLK_PERM_ALL, &error_abort);
-    while (aio_poll(qemu_get_aio_context(), false)) {
-        /* what the new size leads to */
-    }
-    bdrv_drain_all();
+    run_until_idle();
 }
 
 /* A shrink cannot be refused; it is named, and growing back heals it. */
@@ -583,6 +640,7 @@ static void add_tests(void)
     add("/blobstore/write/bad-metadata", test_bad_metadata);
     add("/blobstore/drain/stage", test_drained_section_stages);
     add("/blobstore/drain/hold-worker", test_drained_section_holds_worker);
+    add("/blobstore/drain/stage-during-write", test_stage_during_write);
     add("/blobstore/drain/during-write", test_drain_during_write);
     add_policy("/blobstore/werror/report", BLOCKDEV_ON_ERROR_REPORT,
                test_werror_report);
