@@ -16,11 +16,22 @@ static void check_options(const BenchOptions *options)
     bench_check_directory(options->dir);
 }
 
+static void run(BenchResults *results)
+{
+    CpuUse before = bench_cpu_use();
+    CpuUse after;
+
+    bench_commits(&results->options, results->commit);
+    results->points = bench_scale(&results->options, results->scale);
+    after = bench_cpu_use();
+    results->others_percent = 100 * (after.others - before.others) /
+                              (after.total - before.total);
+}
+
 int main(int argc, char **argv)
 {
-    BenchOptions options = { NULL, 5, 500, 10000 };
-    CommitResult commits[COMMIT_SIZES];
-    ScaleResult scale[SCALE_POINTS];
+    BenchResults results = { .options = { NULL, 5, 500, 10000 } };
+    BenchOptions *options = &results.options;
     g_autofree char *json = NULL;
     g_autofree char *open = NULL;
     g_autofree char *dir = NULL;
@@ -30,18 +41,17 @@ int main(int argc, char **argv)
           "where to write; not on a tmpfs", "DIR" },
         { "json", 0, 0, G_OPTION_ARG_FILENAME, &json,
           "write the figures there, too", "FILE" },
-        { "runs", 0, 0, G_OPTION_ARG_INT, &options.runs,
+        { "runs", 0, 0, G_OPTION_ARG_INT, &options->runs,
           "the median of so many is reported (5)", "N" },
-        { "commits", 0, 0, G_OPTION_ARG_INT, &options.commits,
+        { "commits", 0, 0, G_OPTION_ARG_INT, &options->commits,
           "timed in each run, per size and contender (500)", "N" },
-        { "blobs", 0, 0, G_OPTION_ARG_INT, &options.most_blobs,
+        { "blobs", 0, 0, G_OPTION_ARG_INT, &options->most_blobs,
           "most other blobs in a store (10000)", "N" },
         { "open", 0, G_OPTION_FLAG_HIDDEN, G_OPTION_ARG_FILENAME, &open,
           NULL, NULL },
         { NULL }
     };
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
-    unsigned points;
 
     g_option_context_add_main_entries(context, entries, NULL);
     if (!g_option_context_parse(context, &argc, &argv, &error)) {
@@ -51,13 +61,11 @@ int main(int argc, char **argv)
         bench_open_store(open);
         return 0;
     }
-    options.dir = dir;
-    check_options(&options);
-    bench_commits(&options, commits);
-    points = bench_scale(&options, scale);
-    report_print(commits, scale, points);
-    if (json && !report_write_json(json, &options, commits, scale, points,
-                                   &error)) {
+    options->dir = dir;
+    check_options(options);
+    run(&results);
+    report_print(&results);
+    if (json && !report_write_json(json, &results, &error)) {
         bench_die("%s", error->message);
     }
     return 0;

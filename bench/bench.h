@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 enum {
-    CONTENDERS = 5,
+    CONTENDERS = 6,
     COMMIT_SIZES = 5,
     SCALE_POINTS = 5,
     SCALE_CONTENT_BYTES = 8192,
@@ -33,6 +33,8 @@ typedef struct Contender {
     void *(*open)(const char *dir, size_t max_bytes);
     /* Durable on return; a failure ends the program. */
     void (*commit)(void *self, const void *content, size_t bytes);
+    /* What it needs between commits, not timed; or NULL */
+    void (*rest)(void *self, size_t bytes);
     GBytes *(*read)(void *self);
     void (*close)(void *self);
 } Contender;
@@ -73,12 +75,18 @@ unsigned bench_scale(const BenchOptions *options,
 /* The other end of a cold open: this program, started again for it */
 void bench_open_store(const char *path);
 
+typedef struct BenchResults {
+    BenchOptions options;
+    CommitResult commit[COMMIT_SIZES];
+    ScaleResult scale[SCALE_POINTS];
+    unsigned points;        /* of @scale that were measured */
+    double others_percent;  /* of the processors, meanwhile */
+} BenchResults;
+
 /* report.c */
-void report_print(const CommitResult *commits, const ScaleResult *scale,
-                  unsigned points);
-bool report_write_json(const char *path, const BenchOptions *options,
-                       const CommitResult *commits, const ScaleResult *scale,
-                       unsigned points, GError **error);
+void report_print(const BenchResults *results);
+bool report_write_json(const char *path, const BenchResults *results,
+                       GError **error);
 
 /* measure.c */
 void bench_die(const char *format, ...) G_GNUC_PRINTF(1, 2) G_GNUC_NORETURN;
@@ -93,5 +101,13 @@ uint64_t bench_file_bytes(void);
 int64_t bench_device_bytes(const char *dir);
 double bench_peak_rss_mib(void);
 void bench_check_directory(const char *dir);
+
+/* How the processors were used since boot, in seconds */
+typedef struct CpuUse {
+    double total;
+    double others;          /* by neither this program nor nobody */
+} CpuUse;
+
+CpuUse bench_cpu_use(void);
 
 #endif /* BENCH_BENCH_H */

@@ -21,11 +21,19 @@ typedef struct Run {
     CommitCost cost[CONTENDERS];
 } Run;
 
-static void commit(unsigned n, void *const *open, uint8_t *content,
-                   size_t bytes)
+/* Returns the microseconds it took. */
+static double commit(unsigned n, void *const *open, uint8_t *content,
+                     size_t bytes)
 {
+    double start;
+
     bench_fill_random(content, bytes);
+    if (contenders[n].rest) {
+        contenders[n].rest(open[n], bytes);
+    }
+    start = bench_now_us();
     contenders[n].commit(open[n], content, bytes);
+    return bench_now_us() - start;
 }
 
 static void time_commits(const BenchOptions *options, void *const *open,
@@ -45,12 +53,9 @@ static void time_commits(const BenchOptions *options, void *const *open,
         bench_shuffle(order, CONTENDERS);
         for (unsigned k = 0; k < CONTENDERS; k++) {
             unsigned n = order[k];
-            double start;
 
-            bench_fill_random(content, bytes);
-            start = bench_now_us();
-            contenders[n].commit(open[n], content, bytes);
-            samples[n * options->commits + i] = bench_now_us() - start;
+            samples[n * options->commits + i] = commit(n, open, content,
+                                                       bytes);
         }
     }
     for (unsigned n = 0; n < CONTENDERS; n++) {

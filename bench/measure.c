@@ -12,10 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 #include <time.h>
+#include <unistd.h>
 
 void bench_die(const char *format, ...)
 {
@@ -130,6 +132,39 @@ int64_t bench_device_bytes(const char *dir)
         return -1;
     }
     return sectors * 512;
+}
+
+static double seconds(struct timeval time)
+{
+    return time.tv_sec + time.tv_usec / 1e6;
+}
+
+CpuUse bench_cpu_use(void)
+{
+    enum { IDLE = 3, IOWAIT = 4, FIELDS = 8 };
+    const int who[] = { RUSAGE_SELF, RUSAGE_CHILDREN };
+    g_autofree char *text = NULL;
+    char *at;
+    CpuUse use = { 0 };
+
+    if (!g_file_get_contents("/proc/stat", &text, NULL, NULL)) {
+        bench_die("cannot read /proc/stat");
+    }
+    at = text + strlen("cpu");
+    for (unsigned i = 0; i < FIELDS; i++) {
+        double time = g_ascii_strtoull(at, &at, 10) /
+                      (double)sysconf(_SC_CLK_TCK);
+
+        use.total += time;
+        use.others += i == IDLE || i == IOWAIT ? 0 : time;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(who); i++) {
+        struct rusage own;
+
+        getrusage(who[i], &own);
+        use.others -= seconds(own.ru_utime) + seconds(own.ru_stime);
+    }
+    return use;
 }
 
 void bench_check_directory(const char *dir)

@@ -13,7 +13,8 @@ from html import escape
 WIDTH, HEIGHT = 960, 440
 TICKS = [digit * 10.0 ** power for power in range(-3, 9) for digit in (1, 2, 5)]
 PANEL = {'top': 56, 'bottom': 380}
-COMMITS = (('rename', 'fsync + rename', '#888888'), ('sqlite', 'SQLite (WAL, FULL)', '#d08020'),
+COMMITS = (('rename', 'fsync + rename', '#888888'), ('sqlite', 'SQLite, log growing', '#d08020'),
+           ('sqlite_reused', 'SQLite, log reused', '#a0a030'),
            ('lmdb', 'LMDB', '#3070c0'), ('ours', 'blobstore', '#c02030'),
            ('limit', 'pwrite + fdatasync', '#202020'))
 SCALE = (('open_crashed_ms', 'open after a crash', '#888888'),

@@ -9,26 +9,33 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { TARGET_BYTES = 8192, TARGET_BLOBS = 10000 };
+enum { TARGET_BYTES = 8192, TARGET_BLOBS = 10000, QUIET_PERCENT = 5 };
+
+static void print_sizes(const CommitResult *commits)
+{
+    printf("%-20s", "");
+    for (unsigned s = 0; s < COMMIT_SIZES; s++) {
+        g_autofree char *size = g_strdup_printf("%zu KiB",
+                                                commits[s].bytes >> 10);
+
+        printf("  %20s", size);
+    }
+    putchar('\n');
+}
 
 static void print_commits(const CommitResult *commits)
 {
-    puts("Durable commit, microseconds: median (p99), and times our median");
-    printf("%10s", "bytes");
+    puts("Durable commit, microseconds: median (p99), and median in ours");
+    print_sizes(commits);
     for (unsigned n = 0; n < CONTENDERS; n++) {
-        printf("  %25s", contenders[n].title);
-    }
-    putchar('\n');
-    for (unsigned s = 0; s < COMMIT_SIZES; s++) {
-        const CommitCost *cost = commits[s].cost;
-
-        printf("%10zu", commits[s].bytes);
-        for (unsigned n = 0; n < CONTENDERS; n++) {
+        printf("%-20s", contenders[n].title);
+        for (unsigned s = 0; s < COMMIT_SIZES; s++) {
+            const CommitCost *cost = commits[s].cost;
             g_autofree char *cell = g_strdup_printf(
                 "%.1f (%.0f) %.2fx", cost[n].median_us, cost[n].p99_us,
                 cost[n].median_us / cost[0].median_us);
 
-            printf("  %25s", cell);
+            printf("  %20s", cell);
         }
         putchar('\n');
     }
@@ -36,24 +43,21 @@ static void print_commits(const CommitResult *commits)
 
 static void print_bytes(const CommitResult *commits)
 {
-    puts("\nBytes written by a commit: to files, to the device (all that the "
-         "device wrote;\nthe file system's journal included)");
-    printf("%10s", "bytes");
+    puts("\nBytes written by a commit: to files / by the device, the file "
+         "system's journal\nincluded (and what others wrote meanwhile; "
+         "the fewest of all runs)");
+    print_sizes(commits);
     for (unsigned n = 0; n < CONTENDERS; n++) {
-        printf("  %25s", contenders[n].title);
-    }
-    putchar('\n');
-    for (unsigned s = 0; s < COMMIT_SIZES; s++) {
-        printf("%10zu", commits[s].bytes);
-        for (unsigned n = 0; n < CONTENDERS; n++) {
+        printf("%-20s", contenders[n].title);
+        for (unsigned s = 0; s < COMMIT_SIZES; s++) {
             const CommitCost *cost = &commits[s].cost[n];
             g_autofree char *device = cost->device_bytes < 0
                 ? g_strdup("unknown")
                 : g_strdup_printf("%.0f", cost->device_bytes);
-            g_autofree char *cell = g_strdup_printf("%.0f, %s",
+            g_autofree char *cell = g_strdup_printf("%.0f / %s",
                                                     cost->file_bytes, device);
 
-            printf("  %25s", cell);
+            printf("  %20s", cell);
         }
         putchar('\n');
     }
@@ -114,8 +118,10 @@ static void print_targets(const CommitResult *commits,
                          ours / cost_of(at, "limit"), 1.15, true);
             print_target("8 KiB commit, times faster than LMDB",
                          cost_of(at, "lmdb") / ours, 2.0, false);
-            print_target("8 KiB commit, times faster than SQLite",
+            print_target("8 KiB commit, times faster than SQLite, log growing",
                          cost_of(at, "sqlite") / ours, 2.0, false);
+            print_target("8 KiB commit, times faster than SQLite, log reused",
+                         cost_of(at, "sqlite_reused") / ours, 2.0, false);
             print_target("8 KiB commit, times faster than rename",
                          cost_of(at, "rename") / ours, 3.5, false);
         }
@@ -138,13 +144,16 @@ static void print_targets(const CommitResult *commits,
                  last->open_crashed_ms, 3000, true);
 }
 
-void report_print(const CommitResult *commits, const ScaleResult *scale,
-                  unsigned points)
+void report_print(const BenchResults *results)
 {
-    print_commits(commits);
-    print_bytes(commits);
-    print_scale(scale, points);
-    print_targets(commits, scale, points);
+    print_commits(results->commit);
+    print_bytes(results->commit);
+    print_scale(results->scale, results->points);
+    print_targets(results->commit, results->scale, results->points);
+    printf("\nMeanwhile others used %.0f %% of the processors.%s\n",
+           results->others_percent,
+           results->others_percent > QUIET_PERCENT
+           ? " That is not quiet: do not trust the figures." : "");
 }
 
 static void append_commit(GString *json, const CommitResult *at)
@@ -181,23 +190,23 @@ static void append_scale(GString *json, const ScaleResult *at)
                            at->open_rss_mib, at->open_crashed_rss_mib);
 }
 
-bool report_write_json(const char *path, const BenchOptions *options,
-                       const CommitResult *commits, const ScaleResult *scale,
-                       unsigned points, GError **error)
+bool report_write_json(const char *path, const BenchResults *results,
+                       GError **error)
 {
     g_autoptr(GString) json = g_string_new(NULL);
 
     g_string_append_printf(json, "{\n  \"runs\": %u,\n  \"commits\": %u,\n"
-                           "  \"commit\": [\n", options->runs,
-                           options->commits);
+                           "  \"others_cpu_percent\": %.1f,\n"
+                           "  \"commit\": [\n", results->options.runs,
+                           results->options.commits, results->others_percent);
     for (unsigned s = 0; s < COMMIT_SIZES; s++) {
-        append_commit(json, &commits[s]);
+        append_commit(json, &results->commit[s]);
         g_string_append(json, s + 1 < COMMIT_SIZES ? ",\n" : "\n");
     }
     g_string_append(json, "  ],\n  \"scale\": [\n");
-    for (unsigned n = 0; n < points; n++) {
-        append_scale(json, &scale[n]);
-        g_string_append(json, n + 1 < points ? ",\n" : "\n");
+    for (unsigned n = 0; n < results->points; n++) {
+        append_scale(json, &results->scale[n]);
+        g_string_append(json, n + 1 < results->points ? ",\n" : "\n");
     }
     g_string_append(json, "  ]\n}\n");
     return g_file_set_contents(path, json->str, json->len, error);
