@@ -1,0 +1,186 @@
+/*
+ * Blobstore core: looking at all of a store, and repairing what is safe
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "check.h"
+
+#include "store-private.h"
+
+typedef struct Check {
+    BlobStore *store;
+    BlobCheckReport *report;
+    void *opaque;
+} Check;
+
+static bool check_pair(Check *check, BlobDigest *digest, const BlobPair *known,
+                       BlobFindingKind kind, GError **error)
+{
+    BlobPair pair = *known;
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+    int current;
+
+    if (!blob_pair_read(&check->store->medium, digest, &pair, &header,
+                        &payload, error)) {
+        return false;
+    }
+    current = blob_pair_current(&pair);
+    for (unsigned n = 0; n < 2; n++) {
+        BlobFinding finding = {
+            .kind = kind,
+            .offset = blob_pair_slot(&pair, n).offset,
+            .bytes = pair.slot_bytes,
+            .heals = current >= 0,
+        };
+
+        if (!pair.intact[n]) {
+            finding.text = "damaged or cut short";
+        } else if (pair.sequence[n] < pair.sequence[current]) {
+            finding.text = "older than the other copy";
+        } else {
+            continue;
+        }
+        check->report(&finding, check->opaque);
+    }
+    return true;
+}
+
+static bool check_blob(Check *check, Blob *blob, GError **error)
+{
+    BlobSlot slot = blob_slot_of(blob, blob->entry.slot);
+    BlobFinding finding = {
+        .blob = blob,
+        .offset = slot.offset,
+        .bytes = slot.bytes,
+    };
+    g_autoptr(GBytes) content = NULL;
+    g_autoptr(GError) local = NULL;
+
+    if (!blob_store_read(check->store, blob, &content, NULL, &local) &&
+        !blob->damage) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return false;
+    }
+    if (blob->damage) {
+        finding.kind = BLOB_FINDING_DAMAGED_BLOB;
+        finding.text = blob->damage;
+        check->report(&finding, check->opaque);
+    } else if (!content && !blob->registered) {
+        finding.kind = BLOB_FINDING_LEAK;
+        finding.text = "takes space, but has no content and no user";
+        finding.offset = blob->entry.offset;
+        finding.bytes = 2 * blob->entry.slot_bytes;
+        finding.heals = true;
+        check->report(&finding, check->opaque);
+    }
+    return true;
+}
+
+bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,
+                      GError **error)
+{
+    Check check = { store, report, opaque };
+
+    if (store->blank) {
+        return true;
+    }
+    if (!check_pair(&check, store->zero_seed, &store->super_pair,
+                    BLOB_FINDING_SUPERBLOCK_COPY, error) ||
+        !check_pair(&check, store->digest, &store->directory_pair,
+                    BLOB_FINDING_DIRECTORY_COPY, error)) {
+        return false;
+    }
+    for (guint i = 0; i < store->blobs->len; i++) {
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        if (blob->entry.slot_bytes && !check_blob(&check, blob, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* *@found becomes whether some slot holds a version that reads. */
+static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
+                       bool *found, GError **error)
+{
+    BlobJudge judge = { .any = true };
+
+    *found = false;
+    *older = blob->entry;
+    for (unsigned n = 0; n < 2; n++) {
+        BlobSlot slot = blob_slot_of(blob, n);
+        BlobEvidence evidence;
+        g_autoptr(GBytes) payload = NULL;
+        const BlobHeader *header = &evidence.newest;
+
+        if (!blob_slot_probe(&store->medium, store->digest, &slot, &judge,
+                             &evidence, error)) {
+            return false;
+        }
+        if (!evidence.complete || header->sequence >= blob->entry.sequence ||
+            (*found && header->sequence < older->sequence)) {
+            continue;
+        }
+        if (!blob_slot_read(&store->medium, &slot, header, &payload, error)) {
+            return false;
+        }
+        if (payload) {
+            *found = true;
+            older->sequence = header->sequence;
+            older->raw_bytes = header->raw_bytes;
+            older->stored_bytes = header->stored_bytes;
+            older->metadata_bytes = header->metadata_bytes;
+            older->flags = header->flags;
+            older->slot = n;
+        }
+    }
+    return true;
+}
+
+bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error)
+{
+    BlobEntry lost = blob->entry;
+    g_autofree char *damage = NULL;
+    BlobEntry older;
+    bool found;
+
+    if (store->read_only) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    "store is open for reading only");
+        return false;
+    }
+    if (!blob->damage || blob->registered || store->started) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
+                    "blob '%s/%s' is %s", lost.owner, lost.name,
+                    blob->damage ? "in use" : "not damaged");
+        return false;
+    }
+    if (!find_older(store, blob, &older, &found, error)) {
+        return false;
+    }
+    if (!found) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED,
+                    "blob '%s/%s' is damaged, and its other slot holds no "
+                    "older version: restore the image from a backup",
+                    lost.owner, lost.name);
+        return false;
+    }
+    /* An epoch record makes any version current that it names (R3). */
+    blob_digest_census(store->digest, lost.id, lost.sequence, store->census);
+    blob_digest_census(store->digest, older.id, older.sequence,
+                       store->census);
+    damage = g_steal_pointer(&blob->damage);
+    blob->entry = older;
+    if (!blob_store_start(store, error)) {
+        blob_digest_census(store->digest, older.id, older.sequence,
+                           store->census);
+        blob_digest_census(store->digest, lost.id, lost.sequence,
+                           store->census);
+        blob->entry = lost;
+        blob->damage = g_steal_pointer(&damage);
+        return false;
+    }
+    return true;
+}

@@ -1,0 +1,57 @@
+/*
+ * Blobstore core: looking at all of a store, and repairing what is safe
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_CHECK_H
+#define BLOBSTORE_CHECK_H
+
+#include "store.h"
+
+typedef enum BlobFindingKind {
+    /* One of two copies of the superblock is unreadable or older. */
+    BLOB_FINDING_SUPERBLOCK_COPY,
+    /* One of two copies of the directory is unreadable or older. */
+    BLOB_FINDING_DIRECTORY_COPY,
+    /* A blob's acknowledged content is gone. */
+    BLOB_FINDING_DAMAGED_BLOB,
+    /* An entry without content that nobody has registered takes space. */
+    BLOB_FINDING_LEAK,
+} BlobFindingKind;
+
+typedef struct BlobFinding {
+    BlobFindingKind kind;
+    Blob *blob;             /* NULL unless it is about one */
+    uint64_t offset;        /* bytes */
+    uint64_t bytes;         /* from there on */
+    const char *text;       /* what is wrong; valid during the call */
+    bool heals;             /* blob_store_start() repairs it */
+} BlobFinding;
+
+typedef void BlobCheckReport(const BlobFinding *finding, void *opaque);
+
+/*
+ * Reads everything that counts in @store, open but not necessarily started,
+ * and reports what is wrong with it: both copies of superblock and directory,
+ * and the current version of every blob.  That slots and census agree, and
+ * that nothing overlaps, blob_store_open() has checked; it refuses a store
+ * where they do not.  Writes nothing.  Damage that is found is remembered,
+ * as by blob_store_read().
+ *
+ * Returns false only if the storage fails.  Errors: IO.
+ */
+bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,
+                      GError **error);
+
+/*
+ * Makes the older version of a damaged blob, which its other slot may still
+ * hold, its current one.  The content that was acknowledged last is given up:
+ * only for when a user has asked for exactly that.  @store is open, not
+ * started, not read-only, and @blob not registered.  Durable on return.
+ *
+ * Errors: INVALID (the blob is not damaged), DAMAGED (there is no older
+ * version either), READ_ONLY, IO, EXHAUSTED.
+ */
+bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error);
+
+#endif /* BLOBSTORE_CHECK_H */
