@@ -22,7 +22,9 @@ class TAPResult(unittest.TestResult):
         print(f'{status} {self.count} {test.id()}{directive}', flush=True)
 
     def report_failure(self, test, error):
-        self.report('not ok', test)
+        """A case counts once, however many of its subtests fail before it."""
+        if not self.failed_subtests:
+            self.report('not ok', test)
         self.explain(test, error)
 
     def explain(self, test, error):
@@ -58,15 +60,11 @@ class TAPResult(unittest.TestResult):
         self.report('not ok', test)
 
     def addSubTest(self, test, subtest, err):
-        """A case with failing subtests counts as one failed case."""
         super().addSubTest(test, subtest, err)
         if err is None:
             return
-        if not self.failed_subtests:
-            self.report('not ok', test)
+        self.report_failure(subtest, err)
         self.failed_subtests = True
-        print(f'# in {subtest.id()}')
-        self.explain(subtest, err)
 
 
 def load(path):

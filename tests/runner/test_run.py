@@ -24,6 +24,7 @@ class Case(unittest.TestCase):
     def test_5_fails_in_two_subtests(self):
         for i in range(3):
             with self.subTest(i=i): self.assertEqual(i, 1)
+        self.fail('on purpose')
 class Broken(unittest.TestCase):
     @classmethod
     def setUpClass(cls): raise OSError('on purpose')
