@@ -122,6 +122,7 @@ fetch_extras() (
         dpkg-deb -x "$deb" "$extras.new"
     done
     rm -rf "$extras.new/deb" "$extras"
+    echo "${extra_packages[*]}" > "$extras.new/packages"
     mv "$extras.new" "$extras"
 )
 
@@ -177,7 +178,7 @@ main() {
     fi
 
     local need_extras=no need_qemu=no
-    [ -d "$extras" ] || need_extras=yes
+    [ "$(cat "$extras/packages" 2>/dev/null)" = "${extra_packages[*]}" ] || need_extras=yes
     if [ "${1:-}" != tools ]; then
         [ -d "$src" ] && [ "$(cat "$origin" 2>/dev/null)" = "$want" ] || need_qemu=yes
     fi
