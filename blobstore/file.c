@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "blobstore/storage.h"
 
@@ -118,11 +119,20 @@ BlobStorage *blob_storage_new_file(const char *path, bool writable,
                                    GError **error)
 {
     FileStorage *file;
-    int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC);
+    struct stat status;
+    /* O_NONBLOCK: opening a FIFO would wait for its other end. */
+    int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC |
+                  O_NONBLOCK);
 
-    if (fd < 0) {
+    if (fd < 0 || fstat(fd, &status)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO,
                     "cannot open '%s': %s", path, g_strerror(errno));
+        return NULL;
+    }
+    if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO,
+                    "'%s' is neither a file nor a block device", path);
+        close(fd);
         return NULL;
     }
     if (flock(fd, (writable ? LOCK_EX : LOCK_SH) | LOCK_NB)) {
