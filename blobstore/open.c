@@ -145,6 +145,11 @@ static bool open_superblock(BlobStore *store, uint64_t length, bool *found,
     if (!blob_layout_decode_superblock(data, bytes, &store->super, error)) {
         return false;
     }
+    if (store->super.generation != header.sequence) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                    "superblock does not belong to its header");
+        return false;
+    }
     if (store->super.state == BLOB_STATE_FORMATTING) {
         store->marked = true;
         return open_blank(store, error);
