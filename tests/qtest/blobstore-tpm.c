@@ -28,17 +28,23 @@ static void append_hex(GByteArray *bytes, const char *hex)
     }
 }
 
-static GByteArray *execute(TPM *tpm, uint16_t tag, uint32_t ordinal,
-                           const char *params)
+GByteArray *tpm_command(uint16_t tag, uint32_t ordinal, const char *params)
 {
-    g_autoptr(GByteArray) command = g_byte_array_new();
-    GByteArray *response = g_byte_array_new();
+    GByteArray *command = g_byte_array_new();
 
     g_byte_array_set_size(command, 10);
     append_hex(command, params);
     stw_be_p(command->data, tag);
     stl_be_p(command->data + 2, command->len);
     stl_be_p(command->data + 6, ordinal);
+    return command;
+}
+
+static GByteArray *execute(TPM *tpm, uint16_t tag, uint32_t ordinal,
+                           const char *params)
+{
+    g_autoptr(GByteArray) command = tpm_command(tag, ordinal, params);
+    GByteArray *response = g_byte_array_new();
 
     g_byte_array_set_size(response, 4096);
     tpm->transfer(tpm->vm, command->data, command->len,
@@ -156,6 +162,48 @@ GByteArray *tpm2_key(TPM *tpm, uint32_t handle)
     g_autofree char *params = g_strdup_printf("%08x", handle);
 
     return tpm_run(tpm, TPM2_NO_SESSIONS, TPM2_CC_READ_PUBLIC, params);
+}
+
+/* The registers of a TIS, step by step */
+
+void tis_start(QTestState *vm, int locality, GByteArray *command)
+{
+    qtest_writeb(vm, TIS_REG(locality, TPM_TIS_REG_ACCESS),
+                 TPM_TIS_ACCESS_REQUEST_USE);
+    /* Once from idle to ready; in ready it goes to the buffer's start. */
+    for (int i = 0; i < 2; i++) {
+        qtest_writel(vm, TIS_REG(locality, TPM_TIS_REG_STS),
+                     TPM_TIS_STS_COMMAND_READY);
+    }
+    for (int i = 0; i < command->len; i++) {
+        qtest_writeb(vm, TIS_REG(locality, TPM_TIS_REG_DATA_FIFO),
+                     command->data[i]);
+    }
+    qtest_writeb(vm, TIS_REG(locality, TPM_TIS_REG_STS), TPM_TIS_STS_TPM_GO);
+}
+
+bool tis_is_done(QTestState *vm, int locality)
+{
+    return qtest_readl(vm, TIS_REG(locality, TPM_TIS_REG_STS)) &
+           TPM_TIS_STS_DATA_AVAILABLE;
+}
+
+uint32_t tis_end(QTestState *vm, int locality)
+{
+    uint8_t response[10];
+
+    while (!tis_is_done(vm, locality)) {
+        g_usleep(1000);
+    }
+    for (int i = 0; i < sizeof(response); i++) {
+        response[i] = qtest_readb(vm, TIS_REG(locality,
+                                              TPM_TIS_REG_DATA_FIFO));
+    }
+    qtest_writel(vm, TIS_REG(locality, TPM_TIS_REG_STS),
+                 TPM_TIS_STS_COMMAND_READY);
+    qtest_writeb(vm, TIS_REG(locality, TPM_TIS_REG_ACCESS),
+                 TPM_TIS_ACCESS_ACTIVE_LOCALITY);
+    return ldl_be_p(response + 6);
 }
 
 /* A TPM in a raw image */

@@ -18,15 +18,23 @@ typedef struct TPM {
 #define TPM_STORED_BYTES 8
 
 /*
- * Commands are written in hex, responses are checked to be whole.  The hex of
- * @params is what follows the header, blanks are ignored.
+ * A command, to be unreferenced.  @params is what follows the header, in hex;
+ * blanks are ignored.
  */
+GByteArray *tpm_command(uint16_t tag, uint32_t ordinal, const char *params);
+/* Executes it; its result */
 uint32_t tpm_result(TPM *tpm, uint16_t tag, uint32_t ordinal,
                     const char *params);
 /* The same, but must succeed; the whole response, to be unreferenced */
 GByteArray *tpm_run(TPM *tpm, uint16_t tag, uint32_t ordinal,
                     const char *params);
 void tpm_do(TPM *tpm, uint16_t tag, uint32_t ordinal, const char *params);
+
+/* A TIS, step by step: starts a command */
+void tis_start(QTestState *vm, int locality, GByteArray *command);
+bool tis_is_done(QTestState *vm, int locality);
+/* Waits for its end and gives the locality up; the result of the command */
+uint32_t tis_end(QTestState *vm, int locality);
 
 /* TPM 2.0 */
 #define TPM2_NO_SESSIONS 0x8001
@@ -50,6 +58,17 @@ GByteArray *tpm2_key(TPM *tpm, uint32_t handle);
 #define TPM_ON_RAW TPM_DRIVE TPM_DEVICE
 
 TPM tpm_on_raw(const char *image);
+
+/*
+ * The same drive, of which the first access of one kind to one place fails:
+ * for path, "read" or "write", and (uint64_t) offset
+ */
+#define TPM_FAULTY_DRIVE \
+    "-blockdev driver=raw,node-name=nvram,file.driver=blkdebug," \
+    "file.image.driver=file,file.image.filename=%s," \
+    "file.inject-error.0.event=none,file.inject-error.0.iotype=%s," \
+    "file.inject-error.0.once=on,file.inject-error.0.sector=$((%" PRIu64 \
+    "/512)) "
 
 /* What a user has: an image of a TPM 2.0 with an NV index, not in use */
 typedef struct TPMImage {

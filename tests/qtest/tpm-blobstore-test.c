@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "hw/acpi/tpm.h"
 #include "qobject/qstring.h"
 #include "blobstore-tpm.h"
 #include "tpm-tis-util.h"
@@ -221,6 +222,56 @@ static void test_no_startup_from_state_without_shutdown(void)
     qtest_quit(tpm.vm);
 }
 
+/* The TPM knows at which locality a command comes. */
+static void test_locality(void)
+{
+    g_autofree char *image = image_new("raw");
+    TPM tpm = tpm_on_raw(image);
+    /* Extends PCR 20, which localities 1 to 3 may. */
+    g_autoptr(GByteArray) extend = tpm_command(
+        TPM2_SESSIONS, 0x182, "00000014 "
+        "00000009 40000009 0000 00 0000 00000001 000b "
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef");
+
+    g_assert_cmphex(tpm2_startup(&tpm, false), ==, 0);
+    for (int locality = 0; locality < 4; locality++) {
+        tis_start(tpm.vm, locality, extend);
+        /* TPM_RC_LOCALITY */
+        g_assert_cmphex(tis_end(tpm.vm, locality), ==, locality ? 0 : 0x907);
+    }
+    qtest_quit(tpm.vm);
+}
+
+static bool tpm_is_established(QTestState *vm)
+{
+    /* The bit is set if it is not. */
+    return !(qtest_readb(vm, TIS_REG(0, TPM_TIS_REG_ACCESS)) &
+             TPM_TIS_ACCESS_TPM_ESTABLISHMENT);
+}
+
+/*
+ * The flag of a dynamic launch can be read and reset at any time, also while
+ * a command is being executed.
+ */
+static void test_established_flag(void)
+{
+    g_autofree char *image = image_new("raw");
+    TPM tpm = tpm_on_raw(image);
+    g_autoptr(GByteArray) self_test = tpm_command(TPM2_NO_SESSIONS, 0x143,
+                                                  "01");
+
+    g_assert_cmphex(tpm2_startup(&tpm, false), ==, 0);
+    g_assert_false(tpm_is_established(tpm.vm));
+    for (int i = 0; i < 10; i++) {
+        tis_start(tpm.vm, 3, self_test);
+        qtest_writel(tpm.vm, TIS_REG(3, TPM_TIS_REG_STS),
+                     TPM_TIS_STS_RESET_ESTABLISHMENT_BIT);
+        g_assert_false(tpm_is_established(tpm.vm));
+        g_assert_cmphex(tis_end(tpm.vm, 3), ==, 0);
+    }
+    qtest_quit(tpm.vm);
+}
+
 /* query-tpm, query-tpm-types and info tpm tell the truth. */
 static void test_query_tpm(const void *data)
 {
@@ -370,6 +421,8 @@ int main(int argc, char **argv)
     qtest_add_func("/tpm-blobstore/suspend", test_suspend);
     qtest_add_func("/tpm-blobstore/no-startup-from-state-without-shutdown",
                    test_no_startup_from_state_without_shutdown);
+    qtest_add_func("/tpm-blobstore/locality", test_locality);
+    qtest_add_func("/tpm-blobstore/established-flag", test_established_flag);
     qtest_add_func("/tpm-blobstore/blobstore-info", test_blobstore_info);
     qtest_add_func("/tpm-blobstore/full-nv", test_full_nv);
     qtest_add_func("/tpm-blobstore/failing-realize", test_failing_realize);

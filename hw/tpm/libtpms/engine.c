@@ -121,7 +121,7 @@ void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality)
     }
 }
 
-/* The first error in the chain that has led here, for the user. */
+/* What went wrong first, for the user */
 static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
                                Error **errp)
 {
@@ -136,7 +136,7 @@ static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
                "%s (result 0x%x)", tpm->nvram.store,
                said ?: "it does not say why", result);
     error_append_hint(errp, "It may have been stored by a newer libtpms; this "
-                      "is version %u.%u.%u.  Nothing was changed.\n",
+                      "is version %u.%u.%u.  The state is as it was.\n",
                       version >> 16, (version >> 8) & 0xff, version & 0xff);
 }
 

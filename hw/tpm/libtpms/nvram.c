@@ -227,6 +227,8 @@ uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
     if (!blobstore_write_blob(nvram->blobs[blob], data, length,
                               blob == TPM_BLOB_PERMANENT ? metadata : NULL,
                               &err)) {
+        error_prepend(&err, "cannot store blob '" TPM_BLOB_OWNER "/%s': ",
+                      tpm_blobs[blob].name);
         return refuse(nvram, err);
     }
     return TPM_SUCCESS;
@@ -250,6 +252,8 @@ uint32_t tpm_nvram_delete(TPMNvram *nvram, const char *libtpms_name,
     }
     trace_tpm_nvram_delete(tpm_blobs[blob].name);
     if (!blobstore_delete_blob(nvram->blobs[blob], &err)) {
+        error_prepend(&err, "cannot delete blob '" TPM_BLOB_OWNER "/%s': ",
+                      tpm_blobs[blob].name);
         return refuse(nvram, err);
     }
     return TPM_SUCCESS;
