@@ -130,7 +130,9 @@ static void coroutine_fn resume_entry(void *opaque)
             blobstore_check_size(store);
             blobstore_unlock_core(store);
         }
-        blobstore_write_staged(store);
+        if (!store->write_failed) {
+            blobstore_write_staged(store);
+        }
     } while (store->resized);
     store->resuming = false;
     aio_wait_kick();
@@ -144,7 +146,10 @@ static void resume(void *opaque)
         return;
     }
     qemu_co_enter_all(&store->undrained, NULL);
-    if (!store->resuming && (store->resized || blobstore_is_dirty(store))) {
+    /* Stopping the VM drains: what failed must not be tried again by that. */
+    if (!store->resuming &&
+        (store->resized ||
+         (blobstore_is_dirty(store) && !store->write_failed))) {
         store->resuming = true;
         aio_co_enter(qemu_get_aio_context(),
                      qemu_coroutine_create(resume_entry, store));

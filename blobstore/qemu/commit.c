@@ -88,6 +88,7 @@ static bool coroutine_fn write_changes(BlobStoreObject *store,
     }
     blob_store_get_info(store->core, &after);
     acknowledge_changes(changes);
+    store->write_failed = false;
     trace_blobstore_commit(store->id, changes->len,
                            after.bytes_written - before.bytes_written,
                            store->durable,
@@ -137,6 +138,7 @@ static BlockErrorAction error_action(BlobStoreObject *store,
     BlockStorage *medium = &store->medium;
     BlockErrorAction action;
 
+    store->write_failed = true;
     if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
         return BLOCK_ERROR_ACTION_REPORT;
     }

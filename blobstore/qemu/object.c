@@ -241,6 +241,8 @@ void blobstore_object_close(BlobStoreObject *store)
     g_clear_pointer(&store->failure, g_free);
     blobstore_clear_snapshot(store);
     store->warnings_shown = 0;
+    store->write_failed = false;
+    store->shrunk = false;
     store->check_medium = false;
     store->resized = false;
     blk_unref(store->medium.blk);

@@ -143,12 +143,12 @@ bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
     g_autoptr(GError) local = NULL;
     bool unchanged;
 
+    if (store->shrunk) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL, "%s",
+                    store->failure);
+        return false;
+    }
     if (!store->check_medium) {
-        if (store->failure) {
-            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL,
-                        "%s", store->failure);
-            return false;
-        }
         return true;
     }
     if (!blob_store_check_unchanged(store->core, &unchanged, error)) {
@@ -222,8 +222,8 @@ static uint64_t used_end(BlobStore *core)
     return end;
 }
 
-/* The space that was cut off and is there again is zero: write it anew. */
-static void stage_everything(BlobStoreObject *store)
+/* The space that was cut off and is there again is zero. */
+static void coroutine_fn rewrite_everything(BlobStoreObject *store)
 {
     BlobStoreClient *client;
     BlobStoreBlob *blob;
@@ -237,12 +237,14 @@ static void stage_everything(BlobStoreObject *store)
             }
         }
     }
+    /* For the directory that this writes; if it fails the next write will. */
+    blob_store_close_clean(store->core, NULL);
 }
 
 void coroutine_fn blobstore_check_size(BlobStoreObject *store)
 {
     int64_t length = blk_co_getlength(store->medium.blk);
-    uint64_t needed = store->core ? used_end(store->core) : 0;
+    uint64_t needed = used_end(store->core);
 
     trace_blobstore_resize(store->id, length, needed);
     if (length < 0) {
@@ -254,10 +256,13 @@ void coroutine_fn blobstore_check_size(BlobStoreObject *store)
             " are in use: enlarge it again, device state is in RAM only",
             store->drive, length, needed);
 
+        store->shrunk = true;
         blobstore_set_failure(store, reason);
-    } else if (store->failure && !store->check_medium) {
+    } else if (store->shrunk) {
+        store->shrunk = false;
+        store->write_failed = false;
         blobstore_set_failure(store, NULL);
-        stage_everything(store);
+        rewrite_everything(store);
     }
 }
 
