@@ -64,29 +64,30 @@ static bool open_blank(BlobStore *store, GError **error)
 }
 
 /* Whether one of the places of a superblock copy bears the magic */
-static bool has_superblock_traces(BlobStore *store, uint64_t length)
+static bool find_superblock_traces(BlobStore *store, uint64_t length,
+                                   bool *found, GError **error)
 {
     uint64_t trailer = blob_layout_image_bytes(BLOB_SUPERBLOCK_BYTES) -
                        BLOB_HEADER_BYTES;
     g_autofree uint8_t *area = NULL;
 
+    *found = false;
     if (length < BLOB_DIRECTORY_OFFSET) {
-        return false;
+        return true;
     }
     area = blob_medium_alloc(BLOB_DIRECTORY_OFFSET);
     if (!blob_medium_read(&store->medium, 0, area, BLOB_DIRECTORY_OFFSET,
-                          NULL)) {
+                          error)) {
         return false;
     }
     for (unsigned n = 0; n < 2; n++) {
         const uint8_t *copy = area + n * BLOB_SUPERBLOCK_SLOT_BYTES;
 
-        if (!memcmp(copy, BLOB_MAGIC, strlen(BLOB_MAGIC)) ||
-            !memcmp(copy + trailer, BLOB_MAGIC, strlen(BLOB_MAGIC))) {
-            return true;
-        }
+        *found = *found ||
+                 !memcmp(copy, BLOB_MAGIC, strlen(BLOB_MAGIC)) ||
+                 !memcmp(copy + trailer, BLOB_MAGIC, strlen(BLOB_MAGIC));
     }
-    return false;
+    return true;
 }
 
 /* No intact superblock: blank, a format cut short, or something else? */
@@ -95,6 +96,7 @@ static bool open_without_superblock(BlobStore *store, uint64_t length,
 {
     uint64_t data;
     bool is_cut = false;
+    bool has_traces;
 
     if (!blob_blank_find_data(&store->medium, 0, length, &data, error)) {
         return false;
@@ -107,7 +109,10 @@ static bool open_without_superblock(BlobStore *store, uint64_t length,
     if (data == length || is_cut) {
         return open_blank(store, error);
     }
-    if (has_superblock_traces(store, length)) {
+    if (!find_superblock_traces(store, length, &has_traces, error)) {
+        return false;
+    }
+    if (has_traces) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
                     "both copies of the superblock (offsets 0 and %d) are "
                     "damaged: restore the image from a backup",

@@ -238,6 +238,26 @@ static void test_both_superblocks_damaged_are_refused(Trio *trio,
     }
 }
 
+/* A read error must not make a store look like something else. */
+static void test_damaged_superblocks_behind_a_read_error(
+    Trio *trio, gconstpointer unused)
+{
+    bool io = true;
+
+    g_clear_pointer(&trio->store, blob_store_free);
+    test_disk_bytes(trio->disk)[1300] ^= 1;
+    test_disk_bytes(trio->disk)[BLOB_SUPERBLOCK_SLOT_BYTES + 1300] ^= 1;
+    for (int n = 0; io; n++) {
+        GError *error = NULL;
+
+        trio->disk->fail_read = n;
+        g_assert_null(blob_store_open(&trio->disk->parent, NULL, &error));
+        io = error->code == BLOBSTORE_ERROR_IO;
+        g_assert_true(io || error->code == BLOBSTORE_ERROR_CORRUPT);
+        g_error_free(error);
+    }
+}
+
 static void test_damaged_directory_copy_is_lived_with(Trio *trio,
                                                       gconstpointer unused)
 {
@@ -395,6 +415,7 @@ int main(int argc, char **argv)
     ADD_TRIO(unknown_compatible_feature_is_ignored_and_kept);
     ADD_TRIO(read_only_store_is_not_written);
     ADD_TRIO(both_superblocks_damaged_are_refused);
+    ADD_TRIO(damaged_superblocks_behind_a_read_error);
     ADD_TRIO(damaged_directory_copy_is_lived_with);
     ADD_TRIO(both_directories_damaged_are_refused);
     ADD_TRIO(directory_that_makes_no_sense_is_refused);

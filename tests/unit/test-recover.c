@@ -163,6 +163,19 @@ static void test_damage_of_a_confirmed_version_is_found(
     }
 }
 
+/* R8: what left evidence is named, however much there is of it. */
+static void test_damage_of_many_confirmed_versions_is_found(
+    Trio *trio, gconstpointer unused)
+{
+    trio_write(trio, 0, "a2");
+    trio_write(trio, 1, "b2");
+    trio_write(trio, 2, "c2");
+    trio_current(trio, 0)[0] ^= 1;
+    trio_current(trio, 1)[8191] ^= 1;
+    trio_crash(trio);
+    trio_expect(trio, "damaged", "damaged", "c2");
+}
+
 /* The one case that cannot be told from a torn write; see design.md. */
 static void test_damage_of_the_last_commit_reads_as_the_one_before(
     Trio *trio, gconstpointer unused)
@@ -302,6 +315,7 @@ int main(int argc, char **argv)
     ADD(damaged_member_below_the_watermark);
     ADD(trailer_of_a_torn_write_has_its_watermark);
     ADD(damage_of_a_confirmed_version_is_found);
+    ADD(damage_of_many_confirmed_versions_is_found);
     ADD(damage_of_the_last_commit_reads_as_the_one_before);
     ADD(damage_of_a_recorded_version_is_found);
     ADD(damage_of_a_superseded_version_is_none);
