@@ -499,5 +499,9 @@ int main(int argc, char **argv)
     }
     printf("%s: %" G_GUINT64_FORMAT " broken promises\n",
            explorer.failures ? "FAILED" : "passed", explorer.failures);
+    g_free(explorer.base);
+    sim_disk_free(explorer.disk);
+    g_hash_table_unref(explorer.seen);
+    g_rand_free(explorer.random);
     return explorer.failures ? 1 : 0;
 }
