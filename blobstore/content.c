@@ -359,13 +359,17 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
         return false;
     }
     if (!versions->len) {
-        /* Deleting what is absent takes no commit.  But a failed write may
-         * have left a version of it, and must not come to life any more. */
+        /*
+         * Deleting what is absent takes no commit.  But a failed write may
+         * have left a version of it, and must not come to life any more.
+         */
         return store->epoch_open || store->clean ||
                blob_epoch_record(store, false, error);
     }
-    /* R4, R14, R1: a failed commit, a clean close and a full counter all
-     * want a new epoch first. */
+    /*
+     * R4, R14, R1: a failed commit, a clean close and a full counter all
+     * want a new epoch first.
+     */
     if ((!store->epoch_open || versions->len > UINT32_MAX - store->counter) &&
         !blob_epoch_record(store, false, error)) {
         return false;

@@ -117,8 +117,10 @@ static bool is_aligned(uint64_t bytes)
 
 uint64_t blob_layout_image_bytes(uint64_t payload)
 {
-    /* Header and trailer lie in different blocks: one damaged block leaves
-     * evidence of what was there. */
+    /*
+     * Header and trailer lie in different blocks: one damaged block leaves
+     * evidence of what was there.
+     */
     return MAX(round_up(2 * BLOB_HEADER_BYTES + payload),
                2 * BLOB_BLOCK_BYTES);
 }

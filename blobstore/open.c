@@ -43,8 +43,10 @@ static BlobStore *new_store(BlobStorage *storage,
     return store;
 }
 
-/* A blank medium, or one whose format was cut short, is fine unless the
- * caller wants a store that exists. */
+/*
+ * A blank medium, or one whose format was cut short, is fine unless the
+ * caller wants a store that exists.
+ */
 static bool open_blank(BlobStore *store, GError **error)
 {
     store->blank = true;

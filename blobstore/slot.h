@@ -48,11 +48,14 @@ typedef struct BlobJudge {
     uint64_t recorded;          /* 0: none */
 } BlobJudge;
 
-/* What a slot says about itself; header and trailer are both evidence (R7). */
+/*
+ * What a slot says about itself; header and trailer are both evidence (R7).
+ * It is complete if they are intact, equal, and matter, and if so is the
+ * payload of what the present epoch wrote (R9).
+ */
 typedef struct BlobEvidence {
     bool found;         /* some header or trailer that matters is intact */
-    bool complete;      /* header and trailer are intact, equal, and matter;
-                           so is the payload, in the present epoch */
+    bool complete;
     BlobHeader newest;  /* of those that matter; valid if @found */
     uint64_t highest;   /* sequence of any intact header or trailer */
 } BlobEvidence;

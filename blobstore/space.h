@@ -19,8 +19,10 @@ void blob_space_free(BlobSpace *space);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobSpace, blob_space_free)
 BlobSpace *blob_space_copy(const BlobSpace *space);
 
-/* Takes an extent that is known to be free; extents in ascending order are
- * taken fastest. */
+/*
+ * Takes an extent that is known to be free; extents in ascending order are
+ * taken fastest.
+ */
 void blob_space_take(BlobSpace *space, uint64_t offset, uint64_t bytes);
 
 /* Returns false if no free extent is large enough. */

@@ -181,8 +181,10 @@ static void leave_extents(BlobStore *store, const GArray *changes)
     }
 }
 
-/* A directory that failed to be written may name the new extents: they stay
- * taken until a later one is durable (R12). */
+/*
+ * A directory that failed to be written may name the new extents: they stay
+ * taken until a later one is durable (R12).
+ */
 static void take_back(BlobStore *store, const GArray *changes)
 {
     for (guint i = 0; i < changes->len; i++) {
@@ -269,8 +271,10 @@ bool blob_store_start(BlobStore *store, GError **error)
     if (!check_registered(store, error)) {
         return false;
     }
-    /* What was read may be in a volatile cache only, written by a user who
-     * crashed or whose write failed.  Nothing is built on that. */
+    /*
+     * What was read may be in a volatile cache only, written by a user who
+     * crashed or whose write failed.  Nothing is built on that.
+     */
     if (!store->epoch_open && !blob_medium_flush(&store->medium, error)) {
         return false;
     }

@@ -62,14 +62,18 @@ Blob *blob_store_add(BlobStore *store, const BlobEntry *entry);
 void blob_store_remove(BlobStore *store, Blob *blob);
 BlobSlot blob_slot_of(const Blob *blob, unsigned n);
 
-/* recover.c: R3 and R6 to R10.  Decides what is current after an unclean
+/*
+ * recover.c: R3 and R6 to R10.  Decides what is current after an unclean
  * close; damaged blobs are marked.  Writes nothing.  Errors: IO, STALE,
- * CORRUPT. */
+ * CORRUPT.
+ */
 bool blob_recover(BlobStore *store, GError **error);
 
-/* epoch.c: commits the directory under a new epoch id (R2).  On failure the
+/*
+ * epoch.c: commits the directory under a new epoch id (R2).  On failure the
  * number is used up, no epoch is open, and the call may be repeated.
- * Errors: IO, FULL, EXHAUSTED. */
+ * Errors: IO, FULL, EXHAUSTED.
+ */
 bool blob_epoch_record(BlobStore *store, bool clean, GError **error);
 
 /* format.c: R13.  Makes an empty store on a blank medium. */
@@ -78,9 +82,11 @@ bool blob_format(BlobStore *store, GError **error);
 /* How large a directory copy is made in a new store */
 uint64_t blob_format_directory_slot_bytes(const BlobStore *store);
 
-/* content.c: the stored payload of a blob's current version as it is on the
+/*
+ * content.c: the stored payload of a blob's current version as it is on the
  * medium, and its header.  Marks the blob damaged if it is not there.
- * Errors: IO, DAMAGED. */
+ * Errors: IO, DAMAGED.
+ */
 bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
                        GBytes **payload, GError **error);
 bool blob_fail_damaged(const Blob *blob, GError **error);

@@ -7,7 +7,10 @@
 
 #include <string.h>
 
-G_DEFINE_QUARK(blobstore-error-quark, blobstore_error)
+GQuark blobstore_error_quark(void)
+{
+    return g_quark_from_static_string("blobstore-error-quark");
+}
 
 const char *blob_kind_name(BlobKind kind)
 {

@@ -46,8 +46,8 @@ typedef struct BlobStoreOptions {
     bool format_never;      /* refuse a blank medium */
     const char *uuid;       /* refuse a store with another UUID; or NULL */
     bool pack;              /* deflate payloads where that saves a block */
-    uint32_t directory_blobs; /* room in a new directory; 0: 128, or twice
-                                 what is registered, whichever is more */
+    /* How many a new directory has room for; 0: 128 or twice those now */
+    uint32_t directory_blobs;
 } BlobStoreOptions;
 
 /*

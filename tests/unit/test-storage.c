@@ -325,7 +325,8 @@ static void test_store_lives_in_a_file(Setup *setup, gconstpointer unused)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/storage/memory/reads", test_memory_reads_what_was_written);
+    g_test_add_func("/storage/memory/reads",
+                    test_memory_reads_what_was_written);
     g_test_add_func("/storage/memory/ends", test_memory_ends_where_it_ends);
     g_test_add_func("/storage/memory/resize", test_memory_can_be_resized);
 #define ADD(name) g_test_add("/storage/file/" #name, Setup, NULL, set_up, \
