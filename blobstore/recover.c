@@ -309,8 +309,9 @@ static void adopt(BlobStore *store, Finding *finding)
     uint64_t recorded = entry->sequence;
 
     if (finding->lost) {
-        /* What is lost stays on record: the damage does not heal itself. */
+        /* On record it stays lost, and is no tombstone. */
         entry->sequence = finding->lost;
+        entry->flags &= ~BLOB_FLAG_DELETED;
     } else if (finding->current >= 0) {
         const BlobHeader *header =
             &finding->evidence[finding->current].newest;

@@ -333,6 +333,30 @@ static void test_directory_that_makes_no_sense_is_refused(
     trio_crash_fails(trio, BLOBSTORE_ERROR_TOO_SMALL, "*was it shrunk?");
 }
 
+static void other_length(BlobDirectory *directory)
+{
+    BlobEntry *entry = &g_array_index(directory->entries, BlobEntry, 0);
+
+    entry->raw_bytes = ++entry->stored_bytes;
+}
+
+static void other_metadata(BlobDirectory *directory)
+{
+    g_array_index(directory->entries, BlobEntry, 0).metadata_bytes = 1;
+}
+
+static void test_entry_unlike_its_slot_is_damage(Trio *trio,
+                                                 gconstpointer unused)
+{
+    for (int i = 0; i < 2; i++) {
+        test_close(trio->store);
+        test_edit_directory(trio->disk, i ? other_length : other_metadata);
+        trio_crash(trio);
+        trio_expect(trio, "damaged", "b1", "c1");
+        trio_renew(trio);
+    }
+}
+
 static void test_capacity_is_what_the_medium_has(Trio *trio,
                                                  gconstpointer unused)
 {
@@ -419,6 +443,7 @@ int main(int argc, char **argv)
     ADD_TRIO(damaged_directory_copy_is_lived_with);
     ADD_TRIO(both_directories_damaged_are_refused);
     ADD_TRIO(directory_that_makes_no_sense_is_refused);
+    ADD_TRIO(entry_unlike_its_slot_is_damage);
     ADD_TRIO(capacity_is_what_the_medium_has);
     ADD_TRIO(shrunk_medium_is_refused);
     ADD(open_fails_as_the_storage_does);

@@ -273,6 +273,24 @@ static void test_damage_is_not_forgotten(Trio *trio, gconstpointer unused)
                      "blob 't/a' is damaged*");
 }
 
+/* What was deleted before does not make it absent. */
+static void test_damage_after_a_delete_is_not_forgotten(Trio *trio,
+                                                        gconstpointer unused)
+{
+    trio_write(trio, 0, NULL);
+    test_close(trio->store);
+    trio_write(trio, 0, "a2");
+    trio_write(trio, 1, "b2");
+    trio_wipe(trio_current(trio, 0));
+    trio_crash(trio);
+    trio_expect(trio, "damaged", "b2", "c1");
+    test_register(trio->store, "b", 1000);
+    test_start(trio->store);
+    test_close(trio->store);
+    trio_crash(trio);
+    trio_expect(trio, "damaged", "b2", "c1");
+}
+
 static void test_recovery_writes_nothing(Trio *trio, gconstpointer unused)
 {
     trio_write(trio, 0, "a2");
@@ -322,6 +340,7 @@ int main(int argc, char **argv)
     ADD(damaged_tombstone_is_found);
     ADD(cut_first_write_reads_as_absent);
     ADD(damage_is_not_forgotten);
+    ADD(damage_after_a_delete_is_not_forgotten);
     ADD(recovery_writes_nothing);
     ADD(recovery_fails_as_the_storage_does);
     return g_test_run();

@@ -232,6 +232,7 @@ static void test_failed_calls_name_their_place(Setup *setup,
     int fd = -1;
     int full = open("/dev/full", O_RDWR | O_CLOEXEC);
     int ends[2];
+    int null;
 
     /* Puts another file under the storage: the last one that was opened. */
     for (int n = 3; n < 64 && fd < 0; n++) {
@@ -251,6 +252,14 @@ static void test_failed_calls_name_their_place(Setup *setup,
                       "cannot write at offset 512: *");
     g_assert_false(storage->ops->flush(storage, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "cannot flush*");
+
+    /* /dev/null takes writes, but cannot be flushed. */
+    null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    g_assert_cmpint(dup2(null, fd), ==, fd);
+    g_assert_true(write_at(storage, 512, buf, 512, false, NULL));
+    g_assert_false(write_at(storage, 512, buf, 512, true, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_IO, "cannot flush*");
+    close(null);
 
     g_assert_cmpint(pipe2(ends, O_CLOEXEC), ==, 0);
     g_assert_cmpint(dup2(ends[0], fd), ==, fd);
