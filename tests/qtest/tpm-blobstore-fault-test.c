@@ -226,6 +226,28 @@ static void start_key(QTestState *vm, int number)
     tis_start(vm, 0, command);
 }
 
+/* When the VM has stopped the command has ended, whatever it is doing. */
+static void test_stop_while_computing(void)
+{
+    g_auto(TPMImage) image = tpm_image_new();
+    TPM tpm = tpm_on_raw(image.path);
+    int interrupted = 0;
+
+    g_assert_cmphex(tpm2_startup(&tpm, false), ==, 0);
+    for (int i = 0; i < 10; i++) {
+        start_key(tpm.vm, i);
+        interrupted += !tis_is_done(tpm.vm, 0);
+        qtest_qmp_assert_success(tpm.vm, "{ 'execute': 'stop' }");
+        g_assert_true(tis_is_done(tpm.vm, 0));
+        g_assert_cmphex(tis_end(tpm.vm, 0), ==, 0);
+        qtest_qmp_assert_success(tpm.vm, "{ 'execute': 'cont' }");
+        /* FlushContext of the key */
+        tpm_do(&tpm, TPM2_NO_SESSIONS, 0x165, "80000000");
+    }
+    g_assert_cmpint(interrupted, >, 0);
+    qtest_quit(tpm.vm);
+}
+
 static void test_reset_while_computing(void)
 {
     g_auto(TPMImage) image = tpm_image_new();
@@ -278,6 +300,7 @@ int main(int argc, char **argv)
     qtest_add_func("/fault/reset-while-storing", test_reset_while_storing);
     qtest_add_func("/fault/stop-while-storing", test_stop_while_storing);
     qtest_add_func("/fault/quit-while-storing", test_quit_while_storing);
+    qtest_add_func("/fault/stop-while-computing", test_stop_while_computing);
     qtest_add_func("/fault/reset-while-computing", test_reset_while_computing);
     qtest_add_func("/fault/cancel", test_cancel);
     return blobstore_test_run();

@@ -268,6 +268,33 @@ static void test_failed_store(void)
     qtest_quit(tpm.vm);
 }
 
+/* Neither is a suspend: after it the TPM fails until reset as well. */
+static void test_failed_suspend(void)
+{
+    g_autofree char *image = image_new("raw");
+    g_autofree char *args = NULL;
+    TPM tpm = power_on(image);
+    QDict *info = store_info(tpm.vm);
+
+    args = g_strdup_printf(TPM_FAULTY_DRIVE TPM_1_2 "2>/dev/null", image,
+                           "write",
+                           blob_slot(store_blob(info, "savestate"), false));
+    qobject_unref(info);
+    qtest_quit(tpm.vm);
+
+    tpm.vm = qtest_init(args);
+    startup(&tpm, STARTUP_CLEAR);
+    g_assert_cmphex(tpm_result(&tpm, REQUEST, ORD_SAVE_STATE, ""), !=, 0);
+    g_assert_false(has_savestate(&tpm));
+    g_assert_cmphex(tpm_result(&tpm, REQUEST, ORD_GET_TICKS, ""), !=, 0);
+    g_assert_cmphex(tpm_result(&tpm, REQUEST, ORD_GET_TICKS, ""), ==,
+                    TPM_FAILEDSELFTEST);
+    qtest_system_reset(tpm.vm);
+    startup(&tpm, STARTUP_CLEAR);
+    tpm_do(&tpm, REQUEST, ORD_GET_TICKS, "");
+    qtest_quit(tpm.vm);
+}
+
 /* The state of a TPM 1.2 makes no new TPM 2.0. */
 static void test_as_tpm_2(void)
 {
@@ -301,6 +328,7 @@ int main(int argc, char **argv)
     qtest_add_func("/tpm12/startup-clear-after-suspend",
                    test_startup_clear_after_suspend);
     qtest_add_func("/tpm12/failed-store", test_failed_store);
+    qtest_add_func("/tpm12/failed-suspend", test_failed_suspend);
     qtest_add_func("/tpm12/as-tpm-2", test_as_tpm_2);
     return blobstore_test_run();
 }
