@@ -53,7 +53,7 @@ BlobStoreClient *blobstore_attach(const char *name, const char *owner,
     BlobStoreObject *store;
     BlobStoreClient *client;
 
-    assert(bql_locked() || qemu_in_main_thread());
+    assert(qemu_in_main_thread());
     if (!name_is_valid(owner)) {
         error_setg(errp, "blobstore: owner '%s' is not 1 to %d printable "
                    "ASCII characters without '/'", owner,

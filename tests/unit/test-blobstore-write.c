@@ -351,6 +351,29 @@ static void wait_for_stop_request(Worker *worker)
     g_assert_false(qatomic_read(&worker->done));
 }
 
+/* A write is not done before it is flushed: qcow2 has no FUA of its own. */
+static void test_commit_is_flushed(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *path = image_new("flush", "qcow2", IMAGE_BYTES);
+    BlockDriverState *bs;
+    Error *err = NULL;
+    Device device;
+
+    bs = blk_bs(drive_add("flush", "{'driver': 'blkdebug', 'inject-error': ["
+                          "{'event': 'l1_grow_alloc_table', 'iotype': "
+                          "'flush', 'errno': 5}], 'image': {'driver': "
+                          "'qcow2', 'file': {'driver': 'file', 'filename': "
+                          "%s}}}", path));
+    g_assert_true(device_plug(&device, "flush", &error_abort));
+    write_text(device.permanent, "old");
+    write_text(device.savestate, "old");
+    bdrv_debug_event(bs, BLKDBG_L1_GROW_ALLOC_TABLE);
+    g_assert_false(try_write_text(device.permanent, "new", &err));
+    assert_error(err, "Input/output error");
+    device_unplug(&device);
+    drive_remove("flush");
+}
+
 /* The device gets the error, the blob stays, the write can be repeated. */
 static void test_werror_report(Fixture *fixture, gconstpointer data)
 {
@@ -659,6 +682,7 @@ static void add_tests(void)
     add("/blobstore/write/two-writers", test_two_writers);
     add("/blobstore/write/several", test_write_several);
     add("/blobstore/write/bad-metadata", test_bad_metadata);
+    add("/blobstore/write/flushed", test_commit_is_flushed);
     add("/blobstore/drain/stage", test_drained_section_stages);
     add("/blobstore/drain/hold-worker", test_drained_section_holds_worker);
     add("/blobstore/drain/stage-during-write", test_stage_during_write);
