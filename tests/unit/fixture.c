@@ -51,6 +51,30 @@ Blob *test_register(BlobStore *store, const char *name, uint64_t max_size)
     return blob;
 }
 
+Blob *test_register_again(BlobStore *store, const char *name,
+                          uint64_t max_size)
+{
+    Blob *blob = blob_store_find(store, "t", name);
+
+    if (blob) {
+        blob_store_unregister(store, blob);
+    }
+    return test_register(store, name, max_size);
+}
+
+uint64_t test_required_bytes(unsigned count, uint64_t max_size)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(0);
+    g_autoptr(BlobStore) store = test_open(disk);
+
+    for (unsigned i = 0; i < count; i++) {
+        g_autofree char *name = g_strdup_printf("%u", i);
+
+        test_register(store, name, max_size);
+    }
+    return blob_store_required_bytes(store);
+}
+
 void test_start(BlobStore *store)
 {
     g_autoptr(GError) error = NULL;

@@ -19,6 +19,11 @@ BlobStore *test_open(TestDisk *disk);
 void test_open_fails(TestDisk *disk, const BlobStoreOptions *options,
                      BlobStoreError code, const char *pattern);
 Blob *test_register(BlobStore *store, const char *name, uint64_t max_size);
+/* ... with another maximum size, if it is registered already */
+Blob *test_register_again(BlobStore *store, const char *name,
+                          uint64_t max_size);
+/* What a new store for @count blobs needs */
+uint64_t test_required_bytes(unsigned count, uint64_t max_size);
 void test_start(BlobStore *store);
 void test_start_fails(BlobStore *store, BlobStoreError code,
                       const char *pattern);
