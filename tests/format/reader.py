@@ -100,6 +100,18 @@ class Header:
         return list(MEMBER.iter_unpack(self.member_list))[:self.member_count]
 
 
+def has_possible_lengths(version, slot_bytes):
+    """Of a header, or of an entry in the directory."""
+    if (version.raw_bytes > slot_bytes - 2 * HEADER.size
+            or version.metadata_bytes > min(MAX_METADATA, version.raw_bytes)):
+        return False
+    if version.flags == DELETED:
+        return version.raw_bytes == version.stored_bytes == 0
+    if version.flags == PACKED:
+        return version.stored_bytes < version.raw_bytes
+    return version.flags == 0 and version.stored_bytes == version.raw_bytes
+
+
 class Slot:
     """The place of one version, and the header and trailers found in it."""
 
@@ -125,18 +137,8 @@ class Slot:
         return header if self.allows(header) else None
 
     def allows(self, header):
-        room = self.size - 2 * HEADER.size
-        if (header.id != self.id or header.offset != self.offset
-                or header.flags & ~(DELETED | PACKED)
-                or header.stored_bytes > room
-                or header.member_count > MAX_MEMBERS
-                or header.metadata_bytes > min(MAX_METADATA, header.raw_bytes)):
-            return False
-        if header.flags & DELETED:
-            return header.raw_bytes == header.stored_bytes == 0
-        if header.flags & PACKED:
-            return header.stored_bytes < header.raw_bytes <= room
-        return header.stored_bytes == header.raw_bytes
+        return (header.id == self.id and header.offset == self.offset
+                and header.member_count <= MAX_MEMBERS and has_possible_lengths(header, self.size))
 
     def trailers(self):
         for end in range(2 * BLOCK, self.size + 1, BLOCK):
@@ -221,9 +223,10 @@ def read_superblock(medium):
     demand(not superblock.incompatible, 'unknown incompatible features, or sealed')
     demand(len(payload) == SUPERBLOCK.size, 'length of the superblock')
     demand(superblock.block_bytes == BLOCK, 'block size')
+    demand(superblock.state in (FORMATTING, READY), 'state of the superblock')
+    demand(superblock.generation == slot.header.sequence, 'generation of the superblock')
     if superblock.state == FORMATTING:
         raise Blank
-    demand(superblock.state == READY, 'state of the superblock')
     size = superblock.directory_bytes
     demand(superblock.directory_offset == DIRECTORY_OFFSET, 'offset of the directory')
     demand(2 * BLOCK <= size <= MAX_CONTENT and size % BLOCK == 0, 'size of the directory')
@@ -275,7 +278,7 @@ def read_directory(medium, superblock):
            and slot.header.epoch_id == head.epoch_id, 'epoch of the directory')
     demand(head.generation <= superblock.generation, 'directory newer than the superblock')
     demand(head.capacity % BLOCK == 0 and head.capacity >= superblock.data_offset, 'capacity')
-    demand(head.next_id >= FIRST_BLOB_ID, 'next id')
+    demand(FIRST_BLOB_ID <= head.next_id < (1 << 64) - 1, 'next id')
     demand(len(payload) == DIRECTORY.size + head.count * ENTRY.size, 'length of the directory')
     entries = [Entry(*fields) for fields in ENTRY.iter_unpack(payload[DIRECTORY.size:])]
     for entry in entries:
@@ -299,11 +302,8 @@ def check_entry(head, entry, data_offset, medium_bytes):
         demand(not any((entry.raw_bytes, entry.stored_bytes, entry.metadata_bytes, entry.flags,
                         entry.slot)), 'version of a blob that has none')
         return
-    room = entry.slot_bytes - 2 * HEADER.size
     demand(epoch_of(entry.sequence) < head.epoch, 'sequence of a blob')
-    demand(entry.raw_bytes <= room and entry.stored_bytes <= room
-           and entry.metadata_bytes <= min(MAX_METADATA, entry.raw_bytes)
-           and not entry.flags & ~(DELETED | PACKED), 'recorded version of a blob')
+    demand(has_possible_lengths(entry, entry.slot_bytes), 'recorded version of a blob')
 
 
 def check_distinct(entries):
@@ -325,13 +325,14 @@ class BlobSlot(Slot):
                          entry.slot_bytes)
         self.epoch_id = epoch_id
         self.recorded = entry.sequence if number == entry.slot else 0
+        # Of earlier epochs the digest is verified when the blob is read.
+        self.is_valid = self.complete and self.matters(self.header) and (
+            self.valid or self.header.epoch_id != epoch_id)
         self.evidence = [self.header] if self.header else []
-        if not (self.complete and self.matters(self.header)):
+        if not self.is_valid:
             self.evidence += self.trailers()
         mattering = [header for header in self.evidence if self.matters(header)]
         self.held = max(mattering, key=lambda header: header.sequence, default=None)
-        self.is_valid = self.complete and self.held is self.header and (
-            self.valid or self.held.epoch_id != epoch_id)
 
     def matters(self, header):
         return header.epoch_id == self.epoch_id or header.sequence == self.recorded != 0
