@@ -101,7 +101,7 @@ bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,
     return true;
 }
 
-/* *@found becomes whether some slot holds a version that reads. */
+/* *@found becomes whether some slot holds older content that reads. */
 static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
                        bool *found, GError **error)
 {
@@ -119,7 +119,8 @@ static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
                              &evidence, error)) {
             return false;
         }
-        if (!evidence.complete || header->sequence >= blob->entry.sequence ||
+        if (!evidence.complete || header->flags & BLOB_FLAG_DELETED ||
+            header->sequence >= blob->entry.sequence ||
             (*found && header->sequence < older->sequence)) {
             continue;
         }

@@ -45,8 +45,9 @@ bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,
 
 /*
  * Makes the older version of a damaged blob, which its other slot may still
- * hold, its current one.  The content that was acknowledged last is given up:
- * only for when a user has asked for exactly that.  @store is open, not
+ * hold, its current one.  The content that was acknowledged last is given up,
+ * and the older one may be of a write that failed: only for when a user has
+ * asked for exactly that.  @store is open, not
  * started, not read-only, and @blob not registered.  Durable on return.
  *
  * Errors: INVALID (the blob is not damaged), DAMAGED (there is no older

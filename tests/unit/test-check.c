@@ -199,6 +199,28 @@ static void test_fall_back_that_fails_changes_nothing(void)
     test_expect(store, a, "old a");
 }
 
+/* To have been deleted once is no content to fall back to. */
+static void test_fall_back_needs_content(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    Blob *blobs[1];
+    g_autoptr(BlobStore) store = test_store(disk, blobs, 1);
+    BlobChange change = { .blob = blobs[0] };
+    g_autoptr(GError) error = NULL;
+
+    test_write(store, blobs[0], "deleted");
+    g_assert_true(blob_store_write(store, &change, 1, NULL));
+    test_write(store, blobs[0], "lost");
+    test_close(store);
+    blob_store_free(store);
+    store = test_open(disk);
+    garble_current(disk, store, "a");
+    test_expect_damaged(store, blob_store_find(store, "t", "a"));
+    g_assert_false(blob_store_fall_back(store, blob_store_find(store, "t", "a"),
+                                        &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_DAMAGED, "*no older version*");
+}
+
 static void test_fall_back_is_refused(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -250,6 +272,8 @@ int main(int argc, char **argv)
                     test_fall_back_serves_the_older_version);
     g_test_add_func("/check/fall-back-that-fails-changes-nothing",
                     test_fall_back_that_fails_changes_nothing);
+    g_test_add_func("/check/fall-back-needs-content",
+                    test_fall_back_needs_content);
     g_test_add_func("/check/fall-back-is-refused", test_fall_back_is_refused);
     return g_test_run();
 }
