@@ -68,7 +68,7 @@ core: core-build
 	@tests/run.py core
 
 .PHONY: check
-check: core-build qemu guest
+check: qemu core-build guest
 	@$(programs) tests/run.py $(SUITES)
 
 .PHONY: coverage
