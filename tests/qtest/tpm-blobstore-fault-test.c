@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "qemu/units.h"
 #include "hw/acpi/tpm.h"
 #include "blobstore-tpm.h"
 #include "tpm-tis-util.h"
@@ -127,6 +128,42 @@ static void test_failed_store(void)
     g_assert_cmphex(tpm2_startup(&tpm, false), ==, 0);
     tpm2_nv_assert(&tpm, TPM2_INDEX, "at last!");
     qtest_quit(tpm.vm);
+}
+
+static void resize(TPM *tpm, uint64_t bytes)
+{
+    qtest_qmp_assert_success(tpm->vm, "{ 'execute': 'block_resize',"
+        " 'arguments': { 'device': 'nvram', 'size': %" PRIu64 "} }", bytes);
+}
+
+/*
+ * An image that was made too small fails what is stored, not the VM: the TPM
+ * works again, as it was, when the image is large enough and it is reset.
+ */
+static void test_shrunk_image(void)
+{
+    g_auto(TPMImage) image = tpm_image_new();
+    g_autofree char *args = g_strdup_printf(TPM_ON_RAW "2>/dev/null",
+                                            image.path);
+    TPM tpm = { qtest_init(args), tpm_tis_transfer };
+    QDict *info;
+
+    g_assert_cmphex(tpm2_startup(&tpm, false), ==, 0);
+    resize(&tpm, 64 * KiB);
+    info = store_info(tpm.vm);
+    g_assert_cmpstr(qdict_get_str(info, "state"), ==, "failed");
+    qobject_unref(info);
+    g_assert_cmphex(tpm2_nv_write(&tpm, TPM2_INDEX, "too late"), ==,
+                    TPM2_RC_FAILURE);
+    qtest_system_reset(tpm.vm);
+    g_assert_cmphex(tpm2_startup(&tpm, false), ==, TPM2_RC_FAILURE);
+
+    resize(&tpm, 4 * MiB);
+    qtest_system_reset(tpm.vm);
+    g_assert_cmphex(tpm2_startup(&tpm, false), ==, 0);
+    tpm2_nv_assert(&tpm, TPM2_INDEX, "unlikely");
+    qtest_quit(tpm.vm);
+    assert_tpm_image_works(&image);
 }
 
 /* Interruptions */
@@ -297,6 +334,7 @@ int main(int argc, char **argv)
     qtest_add_func("/fault/failed-read-of-blank-image",
                    test_failed_read_of_blank_image);
     qtest_add_func("/fault/failed-store", test_failed_store);
+    qtest_add_func("/fault/shrunk-image", test_shrunk_image);
     qtest_add_func("/fault/reset-while-storing", test_reset_while_storing);
     qtest_add_func("/fault/stop-while-storing", test_stop_while_storing);
     qtest_add_func("/fault/quit-while-storing", test_quit_while_storing);
