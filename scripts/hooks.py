@@ -144,6 +144,22 @@ TPM = [
     Hook('qapi/tpm.json', needs='qapi/blobstore-tpm.json',
          before="'emulator':",
          text="            'libtpms': 'TPMLibtpmsOptionsWrapper',\n"),
+    Hook('qemu-options.hx', needs='qapi/blobstore-tpm.json',
+         before='"-tpmdev emulator,id=id,chardev=dev',
+         text='    "-tpmdev libtpms,id=id,blobstore=store[,version=1.2|2.0]\\n"\n'
+              '    "                emulate a TPM, its state in a blob store '
+              'or drive\\n"\n'),
+    Hook('qemu-options.hx', needs='qapi/blobstore-tpm.json',
+         before='``-tpmdev emulator,id=id,chardev=dev``',
+         text='``-tpmdev libtpms,id=id,blobstore=store[,version=version]``\n'
+              '    A TPM emulated inside QEMU by libtpms. ``blobstore`` names '
+              'what keeps its\n'
+              '    state: a blobstore object, or a drive. ``version`` is 2.0 '
+              '(default) or 1.2.\n'
+              '\n'
+              '    A TPM 2.0 needs no ``-tpmdev``: ``-device '
+              'tpm-tis,blobstore=store``.\n'
+              '\n'),
     Hook('system/tpm-hmp-cmds.c', needs='qapi/blobstore-tpm.json',
          before='case TPM_TYPE__MAX:',
          text='        case TPM_TYPE_LIBTPMS:\n'
