@@ -130,6 +130,7 @@ static void coroutine_fn resume_entry(void *opaque)
             blobstore_check_size(store);
             blobstore_unlock_core(store);
         }
+        /* Stopping the VM drains: that must not try again what failed. */
         if (!store->write_failed) {
             blobstore_write_staged(store);
         }
@@ -146,10 +147,7 @@ static void resume(void *opaque)
         return;
     }
     qemu_co_enter_all(&store->undrained, NULL);
-    /* Stopping the VM drains: what failed must not be tried again by that. */
-    if (!store->resuming &&
-        (store->resized ||
-         (blobstore_is_dirty(store) && !store->write_failed))) {
+    if (!store->resuming && (store->resized || blobstore_is_dirty(store))) {
         store->resuming = true;
         aio_co_enter(qemu_get_aio_context(),
                      qemu_coroutine_create(resume_entry, store));

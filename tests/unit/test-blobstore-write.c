@@ -402,6 +402,7 @@ static void test_werror_report(Fixture *fixture, gconstpointer data)
 static void test_werror_ignore(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
+    BlockDriverState *bs = blk_bs(blk_by_name("nvram"));
 
     fail_writes(true);
     write_text(device->permanent, "new");
@@ -412,7 +413,14 @@ static void test_werror_ignore(Fixture *fixture, gconstpointer data)
     fail_writes(false);
     write_text(device->savestate, "suspended");
     assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
-    assert_text_on_medium(device, "nvram", "new");
+
+    /* All is as before the error. */
+    bdrv_drained_begin(bs);
+    write_text(device->permanent, "newer");
+    bdrv_drained_end(bs);
+    run_until_idle();
+    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_text_on_medium(device, "nvram", "newer");
     assert_text(device->savestate, "suspended");
 }
 
