@@ -108,7 +108,7 @@ struct BlobStoreObject {
     QEMUBH *resume_bh;          /* after a drained section or a resize */
     bool resuming;              /* its coroutine is running */
     bool resized;
-    bool write_failed;          /* try again with a write, or when the VM starts */
+    bool write_failed;          /* until a write works, or the VM starts */
     bool check_medium;          /* somebody else may have written to it */
     bool shrunk;                /* below what is in use */
     char *failure;              /* why the store failed, or NULL */
