@@ -180,7 +180,9 @@ static void restart(History *history, bool clean, unsigned skip)
     g_autoptr(GError) error = NULL;
     unsigned first = history->disk->events->len;
     unsigned promise = begin(history, &history->acknowledged);
+    const Promise *promised;
     BlobStoreOptions options = { .directory_blobs = 4 };
+    bool known = false;
     bool done = true;
 
     if (clean && history->store) {
@@ -207,12 +209,10 @@ static void restart(History *history, bool clean, unsigned skip)
         g_error("restart: %s", error->message);
     }
     /* An operation that had failed may have come to life. */
-    bool known = false;
-    for (unsigned i = 0;
-         i < g_array_index(history->promises, Promise, promise).count; i++) {
-        known |= !memcmp(&g_array_index(history->promises, Promise,
-                                        promise).worlds[i],
-                         &history->acknowledged, sizeof(World));
+    promised = &g_array_index(history->promises, Promise, promise);
+    for (unsigned i = 0; i < promised->count; i++) {
+        known |= !memcmp(&promised->worlds[i], &history->acknowledged,
+                         sizeof(World));
     }
     g_assert(known);
     end(history, &history->acknowledged, promise, first, true);
@@ -221,14 +221,30 @@ static void restart(History *history, bool clean, unsigned skip)
 static void run_op(History *history, char op)
 {
     switch (op) {
-    case 'w': write_blobs(history, 1, 0); break;
-    case 'v': write_blobs(history, 2, 0); break;
-    case 'n': write_blobs(history, 4, 0); break;
-    case 'm': write_blobs(history, 3, 0); break;
-    case 'd': write_blobs(history, 2, 2); break;
-    case 'e': write_blobs(history, 3, 2); break;
-    case 'r': restart(history, false, HISTORY_BLOBS); break;
-    case 'c': restart(history, true, HISTORY_BLOBS); break;
+    case 'w':
+        write_blobs(history, 1, 0);
+        break;
+    case 'v':
+        write_blobs(history, 2, 0);
+        break;
+    case 'n':
+        write_blobs(history, 4, 0);
+        break;
+    case 'm':
+        write_blobs(history, 3, 0);
+        break;
+    case 'd':
+        write_blobs(history, 2, 2);
+        break;
+    case 'e':
+        write_blobs(history, 3, 2);
+        break;
+    case 'r':
+        restart(history, false, HISTORY_BLOBS);
+        break;
+    case 'c':
+        restart(history, true, HISTORY_BLOBS);
+        break;
     case 'g':
         history->max_size[1] += 4096;
         restart(history, false, HISTORY_BLOBS);
@@ -237,9 +253,14 @@ static void run_op(History *history, char op)
         restart(history, false, 1);
         restart(history, false, HISTORY_BLOBS);
         break;
-    case 'F': history->fail_next = 0; break;
-    case 'G': history->fail_next = 1; break;
-    default: g_assert_not_reached();
+    case 'F':
+        history->fail_next = 0;
+        break;
+    case 'G':
+        history->fail_next = 1;
+        break;
+    default:
+        g_assert_not_reached();
     }
 }
 
