@@ -29,6 +29,7 @@ help:
 	@echo 'make paths     print where the built programs are, as shell assignments'
 	@echo 'make coverage  how much of the core its tests run, by lines'
 	@echo 'make bench     durable commits, ours and others: BENCH_DIR=, BENCH_JSON= and BENCH_SVG= say where'
+	@echo 'make mutants   break the core in one place at a time; a test must notice (ONLY=R4: of one rule)'
 	@echo 'make clean     remove build/, the fetched sources included'
 	@echo
 	@echo 'demo, run and check install the Debian packages that are missing; that needs root.'
@@ -80,6 +81,11 @@ coverage: packages
 	@find $(build)/coverage -name '*.gcda' -delete
 	@$(meson) test -C $(build)/coverage --quiet
 	@gcovr --root $(CURDIR) --filter blobstore/ $(build)/coverage
+
+.PHONY: mutants
+mutants: packages
+	@scripts/fetch-qemu.sh tools
+	@python3 tests/mutants/run.py --only='$(ONLY)'
 
 BENCH_DIR ?= $(build)/bench-data
 BENCH_JSON ?= $(build)/bench.json
