@@ -155,7 +155,7 @@ def block_programs():
 
 
 def upstream_programs():
-    names = ['tpm-crb-test', 'tpm-crb-swtpm-test', 'tpm-tis-test', 'tpm-tis-swtpm-test']
+    names = ['tpm-crb-test', 'tpm-tis-test']
     return grafted_programs(names, 'tests/qtest', 300)
 
 
