@@ -39,7 +39,7 @@ fi
 targets() {
     printf '%s\n' qemu-system-x86_64 qemu-img qemu-io qemu-nbd \
         storage-daemon/qemu-storage-daemon \
-        tests/qtest/tpm-{crb,tis}{,-swtpm}-test
+        tests/qtest/tpm-{crb,tis}-test
     cd "$top"
     for test in tests/unit/test-blobstore-*.c tests/qtest/*blobstore*-test.c; do
         [ ! -e "$test" ] || echo "${test%.c}"

@@ -206,7 +206,7 @@ def test_hooks(paths):
                           before="'hd-geo-test',",
                           text=f"   '{name}',\n"))
         table.append(Hook('tests/qtest/meson.build', needs=path,
-                          before="'tpm-crb-swtpm-test': [",
+                          before="'tpm-crb-test': [",
                           text=f"  '{name}': [io, tpmemu_files, "
                                f"'tpm-tis-util.c'{sources}],\n"))
     return table
