@@ -188,13 +188,19 @@ bool tis_is_done(QTestState *vm, int locality)
            TPM_TIS_STS_DATA_AVAILABLE;
 }
 
+uint32_t tis_wait(QTestState *vm, int locality)
+{
+    while (!tis_is_done(vm, locality)) {
+        g_usleep(1000);
+    }
+    return qtest_readl(vm, TIS_REG(locality, TPM_TIS_REG_STS));
+}
+
 uint32_t tis_end(QTestState *vm, int locality)
 {
     uint8_t response[10];
 
-    while (!tis_is_done(vm, locality)) {
-        g_usleep(1000);
-    }
+    tis_wait(vm, locality);
     for (int i = 0; i < sizeof(response); i++) {
         response[i] = qtest_readb(vm, TIS_REG(locality,
                                               TPM_TIS_REG_DATA_FIFO));

@@ -33,6 +33,8 @@ void tpm_do(TPM *tpm, uint16_t tag, uint32_t ordinal, const char *params);
 /* A TIS, step by step: starts a command */
 void tis_start(QTestState *vm, int locality, GByteArray *command);
 bool tis_is_done(QTestState *vm, int locality);
+/* Waits for its end; the status register then */
+uint32_t tis_wait(QTestState *vm, int locality);
 /* Waits for its end and gives the locality up; the result of the command */
 uint32_t tis_end(QTestState *vm, int locality);
 

@@ -242,6 +242,39 @@ static void test_locality(void)
     qtest_quit(tpm.vm);
 }
 
+/* Whatever the guest sends, there is an answer, and the TPM goes on. */
+static void test_malformed_commands(void)
+{
+    static const struct {
+        const char *bytes;
+        size_t count;
+    } commands[] = {
+        { "\x80\x01\x00\x00\x00\x06", 6 },
+        { "\x80\x01\x00\x00\x00\x09\x00\x00\x01", 9 },
+        { "\x00\x00\x00\x00\x00\x0a\x00\x00\x01\x7b", 10 },
+        { "\x80\x01\x00\x00\x00\x0a\xff\xff\xff\xff", 10 },
+        /* Sessions that are not there; a TPM 1.2's command */
+        { "\x80\x02\x00\x00\x00\x0a\x00\x00\x01\x82", 10 },
+        { "\x00\xc1\x00\x00\x00\x0a\x00\x00\x00\x53", 10 },
+        /* A size of nothing */
+        { "\x80\x01\x00\x00\x00\x00\x00\x00\x01\x7b", 10 },
+    };
+    g_autofree char *image = image_new("raw");
+    TPM tpm = tpm_on_raw(image);
+
+    g_assert_cmphex(tpm2_startup(&tpm, false), ==, 0);
+    for (int i = 0; i < ARRAY_SIZE(commands); i++) {
+        g_autoptr(GByteArray) command = g_byte_array_new();
+
+        g_byte_array_append(command, (const uint8_t *)commands[i].bytes,
+                            commands[i].count);
+        tis_start(tpm.vm, 0, command);
+        g_assert_cmphex(tis_end(tpm.vm, 0), !=, 0);
+        g_assert_cmphex(tpm2_nv_define(&tpm, TPM2_INDEX + i), ==, 0);
+    }
+    qtest_quit(tpm.vm);
+}
+
 static bool tpm_is_established(QTestState *vm)
 {
     /* The bit is set if it is not. */
@@ -422,6 +455,8 @@ int main(int argc, char **argv)
     qtest_add_func("/tpm-blobstore/no-startup-from-state-without-shutdown",
                    test_no_startup_from_state_without_shutdown);
     qtest_add_func("/tpm-blobstore/locality", test_locality);
+    qtest_add_func("/tpm-blobstore/malformed-commands",
+                   test_malformed_commands);
     qtest_add_func("/tpm-blobstore/established-flag", test_established_flag);
     qtest_add_func("/tpm-blobstore/blobstore-info", test_blobstore_info);
     qtest_add_func("/tpm-blobstore/full-nv", test_full_nv);

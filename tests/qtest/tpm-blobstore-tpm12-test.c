@@ -9,23 +9,25 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
+#include "hw/acpi/tpm.h"
 #include "blobstore-tpm.h"
 #include "tpm-tis-util.h"
 
 #define REQUEST 0x00c1
 
 enum {
-    ORD_EXTEND           = 0x14,
-    ORD_PCR_READ         = 0x15,
-    ORD_SAVE_STATE       = 0x98,
-    ORD_STARTUP          = 0x99,
-    ORD_NV_DEFINE_SPACE  = 0xcc,
-    ORD_NV_WRITE_VALUE   = 0xcd,
-    ORD_NV_READ_VALUE    = 0xcf,
-    ORD_GET_TICKS        = 0xf1,
+    ORD_EXTEND             = 0x14,
+    ORD_PCR_READ           = 0x15,
+    ORD_CONTINUE_SELF_TEST = 0x53,
+    ORD_SAVE_STATE         = 0x98,
+    ORD_STARTUP            = 0x99,
+    ORD_NV_DEFINE_SPACE    = 0xcc,
+    ORD_NV_WRITE_VALUE     = 0xcd,
+    ORD_NV_READ_VALUE      = 0xcf,
+    ORD_GET_TICKS          = 0xf1,
 
-    TPM_FAILEDSELFTEST   = 0x1c,
-    TPM_INVALID_POSTINIT = 0x26,
+    TPM_FAILEDSELFTEST     = 0x1c,
+    TPM_INVALID_POSTINIT   = 0x26,
 };
 
 #define STARTUP_CLEAR "0001"
@@ -130,6 +132,25 @@ static void test_restart(void)
     tpm = power_on(image);
     startup(&tpm, STARTUP_CLEAR);
     nv_assert(&tpm, "unlikely");
+    qtest_quit(tpm.vm);
+}
+
+/* The front end learns from the backend that a self test has ended well. */
+static void test_self_test(void)
+{
+    g_autofree char *image = image_new("raw");
+    TPM tpm = power_on(image);
+    g_autoptr(GByteArray) self_test = tpm_command(REQUEST,
+                                                  ORD_CONTINUE_SELF_TEST, "");
+    g_autoptr(GByteArray) ticks = tpm_command(REQUEST, ORD_GET_TICKS, "");
+
+    startup(&tpm, STARTUP_CLEAR);
+    tis_start(tpm.vm, 0, ticks);
+    g_assert_cmphex(tis_wait(tpm.vm, 0) & TPM_TIS_STS_SELFTEST_DONE, ==, 0);
+    g_assert_cmphex(tis_end(tpm.vm, 0), ==, 0);
+    tis_start(tpm.vm, 0, self_test);
+    g_assert_cmphex(tis_wait(tpm.vm, 0) & TPM_TIS_STS_SELFTEST_DONE, !=, 0);
+    g_assert_cmphex(tis_end(tpm.vm, 0), ==, 0);
     qtest_quit(tpm.vm);
 }
 
@@ -321,6 +342,7 @@ int main(int argc, char **argv)
 {
     blobstore_test_init(&argc, &argv);
     qtest_add_func("/tpm12/restart", test_restart);
+    qtest_add_func("/tpm12/self-test", test_self_test);
     qtest_add_func("/tpm12/query-tpm", test_query_tpm);
     qtest_add_func("/tpm12/suspend", test_suspend);
     qtest_add_func("/tpm12/suspend-and-restart", test_suspend_and_restart);

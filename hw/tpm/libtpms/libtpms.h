@@ -57,7 +57,7 @@ struct TPMLibtpms {
 
 /*
  * A TPM with its state in the blob store @store, ready for a front end.
- * Returns NULL if it cannot be had, with nothing written.
+ * Returns NULL if it cannot be had; the state is as it was then.
  */
 TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
                             Error **errp);
