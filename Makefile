@@ -6,6 +6,8 @@
 
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
+# The tools at work use all processors themselves.
+.NOTPARALLEL:
 
 build := $(CURDIR)/build
 qemu := $(build)/qemu/build

@@ -8,7 +8,8 @@
 # All of it comes from Debian 13, whatever Debian this machine runs, through an apt
 # configuration of our own under build/apt: it uses this machine's mirror, leaves
 # the machine's apt state alone and checks everything against Debian's archive
-# keys. QEMU_SRC=DIR copies the tree DIR instead of fetching QEMU.
+# keys. QEMU_SRC=DIR copies the tree DIR instead of fetching QEMU; it is copied
+# again only after make clean.
 #
 # usage: fetch-qemu.sh [tools]      (tools: build/debian alone)
 set -euo pipefail
@@ -141,22 +142,44 @@ fetch_qemu() (
         fail "cannot unpack the source package (see above)"
     }
     check_version src "the source package"
-    mv src "$src"
+    mv src "$src.new"
     rm -rf "$work"
 )
 
-copy_qemu() (
-    from=$1
-    [ -f "$from/configure" ] && [ -f "$from/VERSION" ] ||
-        fail "QEMU_SRC=$from is not a QEMU source tree"
-    check_version "$from" "QEMU_SRC"
-    say "copying $from"
-    rm -rf "$src.new"
+copy_qemu() {
+    say "copying $QEMU_SRC"
     mkdir -p "$src.new"
     # A .git would turn on developer defaults such as -Werror.
-    tar -C "$from" --exclude=./.git --exclude=./build -cf - . | tar -C "$src.new" -xf -
+    tar -C "$QEMU_SRC" --exclude=./.git --exclude=./build -cf - . |
+        tar -C "$src.new" -xf -
+}
+
+# Leaves QEMU_SRC as an absolute path; nothing is removed for a wrong one.
+check_given_tree() {
+    local given=$QEMU_SRC
+    QEMU_SRC=$(cd "$given" 2>/dev/null && pwd -P) ||
+        fail "QEMU_SRC=$given is no directory"
+    case $QEMU_SRC/ in
+    "$(realpath "$build")"/*)
+        fail "QEMU_SRC=$given is in build/, which make clean removes: give another" ;;
+    esac
+    [ -f "$QEMU_SRC/configure" ] && [ -f "$QEMU_SRC/VERSION" ] ||
+        fail "QEMU_SRC=$given is not a QEMU source tree"
+    check_version "$QEMU_SRC" "QEMU_SRC=$given"
+}
+
+# The tree that is there stays until the new one is complete.
+replace_tree() {
+    mkdir -p "$build/qemu"
+    rm -rf "$src.new"
+    if [ -n "${QEMU_SRC:-}" ]; then
+        copy_qemu
+    else
+        fetch_qemu
+    fi
+    rm -rf "$src" "$build/qemu/build" "$origin"
     mv "$src.new" "$src"
-)
+}
 
 check_version() {
     local version
@@ -169,13 +192,16 @@ check_version() {
 
 main() {
     local want
+    mkdir -p "$build"
     if [ -n "${QEMU_SRC:-}" ]; then
-        [ -d "$QEMU_SRC" ] || fail "QEMU_SRC=$QEMU_SRC is no directory"
-        QEMU_SRC=$(cd "$QEMU_SRC" && pwd)
+        check_given_tree
         want="copied from $QEMU_SRC"
     else
         want="Debian $suite"
     fi
+    # One at a time, also under make -j.
+    exec 9> "$build/fetch.lock"
+    flock 9
 
     local need_extras=no need_qemu=no
     [ "$(cat "$extras/packages" 2>/dev/null)" = "${extra_packages[*]}" ] || need_extras=yes
@@ -184,10 +210,6 @@ main() {
     fi
     [ $need_extras$need_qemu != nono ] || return 0
 
-    if [ $need_qemu = yes ]; then
-        rm -rf "$src" "$build/qemu/build" "$origin"
-        mkdir -p "$build/qemu"
-    fi
     if [ $need_qemu = yes ] && [ -z "${QEMU_SRC:-}" ]; then
         set_up_apt "deb deb-src"
     elif [ $need_extras = yes ]; then
@@ -197,11 +219,7 @@ main() {
         fetch_extras
     fi
     if [ $need_qemu = yes ]; then
-        if [ -n "${QEMU_SRC:-}" ]; then
-            copy_qemu "$QEMU_SRC"
-        else
-            fetch_qemu
-        fi
+        replace_tree
         echo "$want" > "$origin"
         say "QEMU $(cat "$src/VERSION") ($want) is in build/qemu/src"
     fi

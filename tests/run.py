@@ -115,6 +115,7 @@ def core_programs():
 
 def script_programs():
     return tap_suite(['tests/graft/test_graft.py', 'tests/runner/test_run.py',
+                      'tests/setup/test_setup.py',
                       'tests/repository/test_repository.py'], 300)
 
 
