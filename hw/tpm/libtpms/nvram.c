@@ -250,6 +250,11 @@ uint32_t tpm_nvram_delete(TPMNvram *nvram, const char *libtpms_name,
     if (!content) {
         return must_exist ? TPM_FAIL : TPM_SUCCESS;
     }
+    if (blob == TPM_BLOB_PERMANENT) {
+        error_setg(&err, "libtpms wants to delete the permanent state of the "
+                   "TPM, which would make a new one of it");
+        return refuse(nvram, err);
+    }
     trace_tpm_nvram_delete(tpm_blobs[blob].name);
     if (!blobstore_delete_blob(nvram->blobs[blob], &err)) {
         error_prepend(&err, "cannot delete blob '" TPM_BLOB_OWNER "/%s': ",
