@@ -85,6 +85,14 @@ bool blob_epoch_record(BlobStore *store, bool clean, GError **error)
                     "copy its blobs to a new store");
         return false;
     }
+    /*
+     * R4: a write that failed must not land on top of what comes after this
+     * record.  A durable write settles nothing but itself.
+     */
+    if (store->medium.unsettled &&
+        !blob_medium_flush(&store->medium, error)) {
+        return false;
+    }
     /* A number is never used twice, even if this record fails. */
     store->epoch++;
     store->epoch_open = false;

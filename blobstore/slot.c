@@ -29,11 +29,9 @@ bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,
 
 bool blob_medium_flush(BlobMedium *medium, GError **error)
 {
-    if (!medium->storage->ops->flush(medium->storage, error)) {
-        medium->write_errors++;
-        return false;
-    }
-    return true;
+    medium->unsettled = !medium->storage->ops->flush(medium->storage, error);
+    medium->write_errors += medium->unsettled;
+    return !medium->unsettled;
 }
 
 bool blob_slot_write(BlobMedium *medium, BlobDigest *digest,
@@ -62,6 +60,7 @@ bool blob_slot_write(BlobMedium *medium, BlobDigest *digest,
     if (!medium->storage->ops->write(medium->storage, slot->offset, image,
                                      bytes, durable, error)) {
         medium->write_errors++;
+        medium->unsettled = true;
         return false;
     }
     medium->bytes_written += bytes;

@@ -13,6 +13,7 @@ typedef struct BlobMedium {
     BlobStorage *storage;       /* borrowed */
     uint64_t bytes_written;
     uint64_t write_errors;
+    bool unsettled;             /* a failed write may still land */
 } BlobMedium;
 
 bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,

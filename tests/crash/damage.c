@@ -185,7 +185,7 @@ static GPtrArray *older_images(const SimDisk *disk)
     for (guint i = 0; i + 1 < disk->events->len; i++) {
         const SimEvent *event = &g_array_index(disk->events, SimEvent, i);
 
-        if (event->is_flush) {
+        if (event->kind != SIM_WRITE) {
             g_ptr_array_add(images, g_memdup2(image, disk->bytes));
         } else {
             memcpy(image + event->offset, event->data, event->bytes);

@@ -24,6 +24,7 @@ typedef struct Loose {
     const uint8_t *data;
     unsigned write;             /* which write it belongs to */
     unsigned class;             /* role within that write */
+    bool failed;                /* the write was reported as failed */
 } Loose;
 
 typedef struct Explorer {
@@ -144,7 +145,7 @@ static void check_deep(Explorer *explorer, const World *world,
             if (i == cut && bytes > 4096) {
                 bytes = 4096;
             }
-            if (!event->is_flush) {
+            if (event->kind == SIM_WRITE) {
                 memcpy(disk->data + event->offset, event->data, bytes);
             }
         }
@@ -247,42 +248,64 @@ static unsigned class_of(const SimEvent *event, size_t at)
     return at + 2048 >= event->bytes ? 3 : 2;
 }
 
+/*
+ * Forgets what is loose in a range that a durable write has settled; what has
+ * failed may still land, and on top of it.
+ */
+static void settle(Explorer *explorer, const SimEvent *event)
+{
+    unsigned kept = 0;
+
+    memcpy(explorer->base + event->offset, event->data, event->bytes);
+    for (unsigned i = 0; i < explorer->loose_count; i++) {
+        const Loose *loose = &explorer->loose[i];
+
+        if (loose->failed || loose->offset < event->offset ||
+            loose->offset >= event->offset + event->bytes) {
+            explorer->loose[kept++] = *loose;
+        }
+    }
+    explorer->loose_count = kept;
+}
+
+static void loosen(Explorer *explorer, const SimEvent *event, unsigned write)
+{
+    for (size_t at = 0; at < event->bytes; at += SIM_SECTOR_BYTES) {
+        if (memcmp(explorer->base + event->offset + at, event->data + at,
+                   SIM_SECTOR_BYTES)) {
+            g_assert(explorer->loose_count < MAX_UNFLUSHED);
+            explorer->loose[explorer->loose_count++] = (Loose) {
+                event->offset + at, event->data + at, write,
+                class_of(event, at), event->failed,
+            };
+        }
+    }
+}
+
 /* What a reader of the cut sees for sure, and what is loose. */
 static void prepare(Explorer *explorer, unsigned events)
 {
     const GArray *log = explorer->history->disk->events;
-    unsigned flushed = 0;
     unsigned writes = 0;
 
     explorer->loose_count = 0;
     memcpy(explorer->base, explorer->history->disk->start,
            HISTORY_DISK_BYTES);
     for (unsigned i = 0; i < events; i++) {
-        if (g_array_index(log, SimEvent, i).is_flush) {
-            flushed = i + 1;
-        }
-    }
-    for (unsigned i = 0; i < events; i++) {
         const SimEvent *event = &g_array_index(log, SimEvent, i);
 
-        if (event->is_flush) {
-            continue;
-        }
-        if (i < flushed) {
-            memcpy(explorer->base + event->offset, event->data, event->bytes);
-            continue;
-        }
-        for (size_t at = 0; at < event->bytes; at += SIM_SECTOR_BYTES) {
-            if (memcmp(explorer->base + event->offset + at, event->data + at,
-                       SIM_SECTOR_BYTES)) {
-                g_assert(explorer->loose_count < MAX_UNFLUSHED);
-                explorer->loose[explorer->loose_count++] = (Loose) {
-                    event->offset + at, event->data + at, writes,
-                    class_of(event, at),
-                };
+        if (event->kind == SIM_WRITE) {
+            loosen(explorer, event, writes++);
+        } else if (event->kind == SIM_DURABLE) {
+            settle(explorer, event - 1);
+        } else {
+            for (unsigned j = 0; j < explorer->loose_count; j++) {
+                memcpy(explorer->base + explorer->loose[j].offset,
+                       explorer->loose[j].data, SIM_SECTOR_BYTES);
             }
+            explorer->loose_count = 0;
+            writes = 0;
         }
-        writes++;
     }
     memcpy(explorer->disk->data, explorer->base, HISTORY_DISK_BYTES);
 }
@@ -416,6 +439,8 @@ static void explore_known(Explorer *explorer)
     static const char *const known[] = {
         "mGeGGg",   /* the only durable copy of the directory was replaced */
         "geFvd",    /* a failed write came to life after a delete */
+        "mdGnwn",   /* a failed write landed on a later one */
+        "Gncmcr",   /* the same with a copy of the directory */
     };
 
     for (size_t i = 0; i < G_N_ELEMENTS(known); i++) {

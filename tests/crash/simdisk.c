@@ -17,21 +17,27 @@ static void clear_event(gpointer data)
     g_free(((SimEvent *)data)->data);
 }
 
-static void record(SimDisk *disk, uint64_t offset, const void *buf,
-                   size_t bytes)
+static void record(SimDisk *disk, SimEventKind kind)
+{
+    SimEvent event = { .kind = kind, .promise = disk->promise };
+
+    g_array_append_val(disk->events, event);
+}
+
+static void record_write(SimDisk *disk, uint64_t offset, const void *buf,
+                         size_t bytes, bool failed)
 {
     SimEvent event = {
-        .is_flush = !buf,
+        .kind = SIM_WRITE,
+        .failed = failed,
         .offset = offset,
         .bytes = bytes,
-        .data = buf ? g_memdup2(buf, bytes) : NULL,
+        .data = g_memdup2(buf, bytes),
         .promise = disk->promise,
     };
 
     g_array_append_val(disk->events, event);
-    if (buf) {
-        memcpy(disk->data + offset, buf, bytes);
-    }
+    memcpy(disk->data + offset, buf, bytes);
 }
 
 static bool fails_now(SimDisk *disk, GError **error)
@@ -62,7 +68,7 @@ static bool sim_flush(BlobStorage *storage, GError **error)
     if (fails_now(sim_disk(storage), error)) {
         return false;
     }
-    record(sim_disk(storage), 0, NULL, 0);
+    record(sim_disk(storage), SIM_FLUSH);
     return true;
 }
 
@@ -71,13 +77,14 @@ static void land(SimDisk *disk, uint64_t offset, const uint8_t *buf,
 {
     switch (disk->landing) {
     case SIM_LANDS_ALL:
-        record(disk, offset, buf, bytes);
+        record_write(disk, offset, buf, bytes, true);
         break;
     case SIM_LANDS_FIRST_BLOCK:
-        record(disk, offset, buf, 4096);
+        record_write(disk, offset, buf, 4096, true);
         break;
     case SIM_LANDS_LAST_BLOCK:
-        record(disk, offset + bytes - 4096, buf + bytes - 4096, 4096);
+        record_write(disk, offset + bytes - 4096, buf + bytes - 4096, 4096,
+                     true);
         break;
     default:
         break;
@@ -95,9 +102,9 @@ static bool sim_write(BlobStorage *storage, uint64_t offset, const void *buf,
         land(disk, offset, buf, bytes);
         return false;
     }
-    record(disk, offset, buf, bytes);
+    record_write(disk, offset, buf, bytes, false);
     if (durable) {
-        record(disk, 0, NULL, 0);
+        record(disk, SIM_DURABLE);
     }
     return true;
 }

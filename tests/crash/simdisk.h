@@ -19,9 +19,16 @@ typedef enum SimLanding {
     SIM_LANDING_COUNT,
 } SimLanding;
 
-/* One thing that happened; a flush has no bytes. */
+typedef enum SimEventKind {
+    SIM_WRITE,
+    SIM_DURABLE,                /* the write before it is durable (FUA) */
+    SIM_FLUSH,                  /* all writes before it are */
+} SimEventKind;
+
+/* One thing that happened; only a write has bytes. */
 typedef struct SimEvent {
-    bool is_flush;
+    SimEventKind kind;
+    bool failed;                /* may land at any time until a flush */
     uint64_t offset;
     size_t bytes;
     uint8_t *data;

@@ -115,7 +115,7 @@ static void emit_cut(Output *output, const SimDisk *disk, const char *store,
     guint flushed = 0;
 
     for (guint i = 0; i < events; i++) {
-        if (nth_event(disk, i)->is_flush) {
+        if (nth_event(disk, i)->kind != SIM_WRITE) {
             flushed = i;
         }
     }
@@ -126,7 +126,7 @@ static void emit_cut(Output *output, const SimDisk *disk, const char *store,
         for (guint i = 0; i < events; i++) {
             const SimEvent *event = nth_event(disk, i);
 
-            if (event->is_flush) {
+            if (event->kind != SIM_WRITE) {
                 continue;
             }
             loose |= i >= flushed;
@@ -144,7 +144,7 @@ static void replay(const SimDisk *disk, uint8_t *image, guint events)
     for (guint i = 0; i < events; i++) {
         const SimEvent *event = nth_event(disk, i);
 
-        if (!event->is_flush) {
+        if (event->kind == SIM_WRITE) {
             memcpy(image + event->offset, event->data, event->bytes);
         }
     }
@@ -158,7 +158,7 @@ static uint64_t any_written(Output *output, const SimDisk *disk, size_t bytes)
     do {
         event = nth_event(disk, g_rand_int_range(output->random, 0,
                                                  disk->events->len));
-    } while (event->is_flush);
+    } while (event->kind != SIM_WRITE);
     return event->offset + g_rand_int_range(output->random, 0,
                                             event->bytes / bytes) * bytes;
 }

@@ -31,6 +31,8 @@ MUTANTS = [
      "    if (!write_versions(store, versions, error)) {"),
     ("R4", "deleting an absent blob lets a failed write live", "content.c",
      "return store->epoch_open || store->clean ||", "return true ||"),
+    ("R4", "a failed write may land on what follows", "epoch.c",
+     "    if (store->medium.unsettled &&", "    if (false &&"),
     ("R6", "half of a multi-blob write counts", "recover.c",
      "if (!member_is_valid(recovery, &header->members[i])) {",
      "if (false) {"),
