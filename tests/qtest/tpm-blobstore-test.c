@@ -375,6 +375,33 @@ static void test_blobstore_info(void)
     qtest_quit(tpm.vm);
 }
 
+/* HMP shows what QMP does, and that there is nothing to show. */
+static void test_info_blobstore(void)
+{
+    g_autofree char *image = image_new("raw");
+    TPM tpm = tpm_on_raw(image);
+    QDict *info = store_info(tpm.vm);
+    QDict *blob = store_blob(info, "permanent");
+    g_autofree char *slot =
+        g_strdup_printf("slot at %" PRIu64 ", 528384 bytes, current",
+                        blob_slot(blob, true));
+    g_autofree char *size = g_strdup_printf(
+        "tpm/permanent: permanent, %" PRId64 " of 524288 bytes",
+        qdict_get_int(blob, "size"));
+    g_autofree char *text = qtest_hmp(tpm.vm, "info blobstore");
+    QTestState *none = qtest_init("-machine none");
+    g_autofree char *nothing = qtest_hmp(none, "info blobstore");
+
+    assert_contains(text, "nvram: active, drive nvram, uuid ",
+                    qdict_get_str(info, "uuid"), size, slot,
+                    "tpm/savestate: savestate, absent",
+                    "tpm/volatile: volatile, absent", NULL);
+    assert_contains(nothing, "no device uses a blobstore", NULL);
+    qobject_unref(info);
+    qtest_quit(none);
+    qtest_quit(tpm.vm);
+}
+
 /* NV memory filled to the brim fits into the blob. */
 static void test_full_nv(void)
 {
@@ -459,6 +486,7 @@ int main(int argc, char **argv)
                    test_malformed_commands);
     qtest_add_func("/tpm-blobstore/established-flag", test_established_flag);
     qtest_add_func("/tpm-blobstore/blobstore-info", test_blobstore_info);
+    qtest_add_func("/tpm-blobstore/info-blobstore", test_info_blobstore);
     qtest_add_func("/tpm-blobstore/full-nv", test_full_nv);
     qtest_add_func("/tpm-blobstore/failing-realize", test_failing_realize);
     return blobstore_test_run();
