@@ -15,6 +15,8 @@ packages=(
     dpkg-dev debian-archive-keyring ca-certificates
     # the test guest
     cpio busybox-static tpm2-tools
+    # checking the model
+    spin
     # coverage
     gcovr
 )

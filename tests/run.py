@@ -119,6 +119,12 @@ def script_programs():
                       'tests/repository/test_repository.py'], 300)
 
 
+def model_programs():
+    effort = int(os.environ.get('EFFORT') or 1)
+    return [Program(name='rules', command=[sys.executable, 'tests/model/run.py'],
+                    timeout_seconds=3600 * effort, live=True)]
+
+
 def style_programs():
     """QEMU's checkpatch.pl on every C file of ours."""
     checkpatch = QEMU_SOURCE / 'scripts/checkpatch.pl'
@@ -172,6 +178,7 @@ def functional_programs():
 SUITES = {
     'core': (core_programs, 'the core on memory and files, with ASan and UBSan'),
     'scripts': (script_programs, 'the graft, this runner and the repository as a whole'),
+    'model': (model_programs, 'the rules of the format, by spin'),
     'style': (style_programs, "QEMU's checkpatch.pl on our C"),
     'block': (block_programs, "the glue over QEMU's block layer"),
     'upstream': (upstream_programs, "QEMU's own TPM tests"),
