@@ -373,7 +373,7 @@ GBytes *blob_layout_encode_directory(const BlobDirectory *directory)
     return g_bytes_new_take(out, bytes);
 }
 
-bool blob_layout_name_is_valid(const char *name)
+bool blob_name_is_valid(const char *name)
 {
     size_t length = strlen(name);
 
@@ -400,7 +400,7 @@ static bool decode_name(const char in[64], char out[64])
             return false;
         }
     }
-    return blob_layout_name_is_valid(out);
+    return blob_name_is_valid(out);
 }
 
 static bool version_is_sane(const BlobEntry *entry, uint32_t epoch)

@@ -163,7 +163,4 @@ bool blob_layout_decode_directory(GBytes *payload,
                                   const BlobSuperblock *super,
                                   BlobDirectory *directory, GError **error);
 
-/* Whether @name is 1 to BLOB_NAME_MAX_BYTES of printable ASCII without '/' */
-bool blob_layout_name_is_valid(const char *name);
-
 #endif /* BLOBSTORE_LAYOUT_H */

@@ -79,11 +79,10 @@ static bool check_registration(const BlobStore *store, const char *owner,
                                const char *name, uint64_t max_size,
                                GError **error)
 {
-    if (!blob_layout_name_is_valid(owner) ||
-        !blob_layout_name_is_valid(name)) {
+    if (!blob_name_is_valid(owner) || !blob_name_is_valid(name)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
                     "'%s/%s': owner and name are 1 to %d printable ASCII "
-                    "characters without '/'", owner, name,
+                    "characters without space or '/'", owner, name,
                     BLOB_NAME_MAX_BYTES);
         return false;
     }

@@ -9,17 +9,11 @@
 #include "qemu/main-loop.h"
 #include "glue.h"
 
-static bool name_is_valid(const char *name)
-{
-    size_t length = strlen(name);
-
-    for (size_t i = 0; i < length; i++) {
-        if (!g_ascii_isprint(name[i]) || name[i] == '/') {
-            return false;
-        }
-    }
-    return length >= 1 && length <= BLOBSTORE_NAME_MAX_BYTES;
-}
+/* What devices are told is what the core checks. */
+QEMU_BUILD_BUG_ON(BLOBSTORE_NAME_MAX_BYTES != BLOB_NAME_MAX_BYTES);
+QEMU_BUILD_BUG_ON(BLOBSTORE_METADATA_MAX_BYTES != BLOB_METADATA_MAX_BYTES);
+QEMU_BUILD_BUG_ON(BLOBSTORE_MAX_BLOB_BYTES != BLOB_MAX_SIZE_BYTES);
+QEMU_BUILD_BUG_ON(BLOBSTORE_MAX_BLOBS_PER_WRITE != BLOB_MEMBERS_MAX);
 
 static BlobStoreClient *find_client(BlobStoreObject *store, const char *owner)
 {
@@ -54,9 +48,9 @@ BlobStoreClient *blobstore_attach(const char *name, const char *owner,
     BlobStoreClient *client;
 
     assert(qemu_in_main_thread());
-    if (!name_is_valid(owner)) {
+    if (!blob_name_is_valid(owner)) {
         error_setg(errp, "blobstore: owner '%s' is not 1 to %d printable "
-                   "ASCII characters without '/'", owner,
+                   "ASCII characters without space or '/'", owner,
                    BLOBSTORE_NAME_MAX_BYTES);
         return NULL;
     }
@@ -136,10 +130,10 @@ BlobStoreBlob *blobstore_register_blob(BlobStoreClient *client,
     BlobStoreBlob *blob;
 
     assert(!client->started);
-    if (!name_is_valid(name)) {
+    if (!blob_name_is_valid(name)) {
         error_setg(errp, "blobstore '%s': blob name '%s' is not 1 to %d "
-                   "printable ASCII characters without '/'", store->id, name,
-                   BLOBSTORE_NAME_MAX_BYTES);
+                   "printable ASCII characters without space or '/'",
+                   store->id, name, BLOBSTORE_NAME_MAX_BYTES);
         return NULL;
     }
     if (!max_size || max_size > BLOBSTORE_MAX_BLOB_BYTES) {

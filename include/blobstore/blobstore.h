@@ -49,8 +49,8 @@ typedef enum BlobStoreKind {
  *         which a store with default options is made and shared by all
  *         devices that name it
  * @owner: under which name the device's blobs are filed; 1 to 63 bytes of
- *         printable ASCII without '/'.  It must be the same at every start
- *         of the VM, so it never depends on the order of creation.
+ *         printable ASCII without space or '/'.  It must be the same at every
+ *         start of the VM, so it never depends on the order of creation.
  * @errp: pointer to a NULL-initialized error object
  *
  * Opens the store if it is not open yet.  Writes nothing.
@@ -64,7 +64,7 @@ BlobStoreClient *blobstore_attach(const char *store, const char *owner,
 /**
  * blobstore_register_blob:
  * @client: the device's handle
- * @name: 1 to 63 bytes of printable ASCII without '/'
+ * @name: 1 to 63 bytes of printable ASCII without space or '/'
  * @kind: where the blob lives
  * @max_size: bytes of content that it can grow to, 1 to
  *            BLOBSTORE_MAX_BLOB_BYTES; may be larger than at the last start
@@ -109,8 +109,9 @@ bool blobstore_start(BlobStoreClient *client, Error **errp);
  * Returns the content last written.  Served from RAM: never waits, and works
  * in a drained section too.
  *
- * Returns: true on success; false on failure (the store has failed).  A
- * failure never means that the blob is absent.
+ * Returns: true on success, also when the store has failed since: what was
+ * accepted is in RAM.  Should a failure be returned one day, it does not mean
+ * that the blob is absent.
  */
 bool blobstore_read_blob(BlobStoreBlob *blob, GBytes **content,
                          char ***metadata, Error **errp);
