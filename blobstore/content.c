@@ -250,7 +250,8 @@ static bool prepare_versions(BlobStore *store, const BlobChange *changes,
         if (!prepare_version(store, &changes[i], version, error)) {
             return false;
         }
-        if (!changes[i].content && !is_present(changes[i].blob)) {
+        if (!changes[i].content && !is_present(changes[i].blob) &&
+            !(changes[i].delete_again && changes[i].blob->entry.sequence)) {
             g_array_set_size(versions, versions->len - 1);
         }
     }

@@ -37,6 +37,12 @@ typedef enum BlobKind {
     BLOB_KIND_SAVESTATE = 2,
 } BlobKind;
 
+/*
+ * Whether @name is 1 to BLOB_NAME_MAX_BYTES of printable ASCII without space
+ * or '/', as owners and names of blobs have to be
+ */
+bool blob_name_is_valid(const char *name);
+
 /* "permanent" or "savestate"; static. */
 const char *blob_kind_name(BlobKind kind);
 
@@ -71,7 +77,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobStore, blob_store_free)
 /*
  * Announces that the caller uses the blob @owner/@name, of at most @max_size
  * bytes of content (1 to BLOB_MAX_SIZE_BYTES).  Names are 1 to
- * BLOB_NAME_MAX_BYTES bytes of printable ASCII without '/'.  Writes nothing.
+ * BLOB_NAME_MAX_BYTES bytes of printable ASCII without space or '/'.  Writes
+ * nothing.
  * The blob belongs to the store and is valid until blob_store_unregister()
  * or blob_store_free().  It can be read at once and written after
  * blob_store_start().
@@ -125,13 +132,15 @@ typedef struct BlobChange {
     Blob *blob;
     GBytes *content;             /* borrowed; NULL deletes the blob */
     const char *const *metadata; /* NULL-terminated "key=value", or NULL */
+    bool delete_again;           /* even if absent, but once written */
 } BlobChange;
 
 /*
  * Writes and deletes 1 to BLOB_MEMBERS_MAX different blobs, all or nothing.
  * Durable on return.  On failure every blob keeps its last acknowledged
  * content and the call may be repeated.  Deleting an absent blob does
- * nothing.
+ * nothing, unless the change says to delete it again: then even a medium that
+ * has lost everything tells that it is absent.
  *
  * Errors: IO, INVALID, TOO_LARGE, DAMAGED, READ_ONLY (opened so, or not
  * started), EXHAUSTED.
@@ -149,9 +158,10 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
 bool blob_store_close_clean(BlobStore *store, GError **error);
 
 /*
- * Whether the medium is still as this store last wrote it: *@unchanged is
- * false if another user has opened it for writing, or an older state has
- * been restored.  Reads the directory header only.
+ * Whether the directory on the medium is the one that this store wrote last:
+ * *@unchanged is false if another user has opened the store for writing, or
+ * one of an earlier epoch has been restored.  What was restored within the
+ * present epoch is not noticed.  Reads the headers of both copies only.
  *
  * Errors: IO.
  */

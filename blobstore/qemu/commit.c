@@ -61,6 +61,7 @@ static void acknowledge_changes(GArray *changes)
         Change *change = &g_array_index(changes, Change, i);
 
         blobstore_acknowledge(change->blob, change->version);
+        change->blob->rewrite = false;
     }
 }
 
@@ -80,6 +81,7 @@ static bool coroutine_fn write_changes(BlobStoreObject *store,
             .blob = change->blob->core,
             .content = change->version->content,
             .metadata = (const char *const *)change->version->metadata,
+            .delete_again = change->blob->rewrite,
         };
     }
     blob_store_get_info(store->core, &before);
@@ -170,7 +172,7 @@ static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
      * runs.  Not while holding anything that stopping the VM waits for.
      */
     if (action == BLOCK_ERROR_ACTION_STOP && commit->may_wait &&
-        runstate_is_running()) {
+        runstate_is_running() && !store->resetting) {
         qemu_co_queue_wait(&store->unstopped, NULL);
     }
     return true;

@@ -37,6 +37,7 @@ struct BlobStoreBlob {
     BlobStoreKind kind;
     uint64_t max_size;
     Blob *core;                 /* NULL if volatile */
+    bool rewrite;               /* the medium has lost even that it is absent */
 
     /* Under the store's versions_lock: */
     BlobVersion *acknowledged;  /* on the medium; or volatile; never NULL */
@@ -114,6 +115,7 @@ struct BlobStoreObject {
     char *failure;              /* why the store failed, or NULL */
 
     CoQueue unstopped;          /* writes of workers that wait for a stop */
+    bool resetting;             /* the main loop waits for the workers */
     VMChangeStateEntry *first_on_stop;
     VMChangeStateEntry *last_on_stop;
     Error *migration_blocker;

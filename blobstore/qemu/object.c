@@ -381,13 +381,21 @@ static ResettableState *get_reset_state(Object *obj)
 }
 
 /*
- * A device that is reset waits for its worker.  Should that wait for the VM
- * to stop, it must not any more: the main loop would stop the VM after the
- * reset.  This phase comes before any device's.
+ * A device that is reset waits for its worker, which therefore must not wait
+ * for the VM to stop: the main loop would stop the VM after the reset.  The
+ * first phase comes before any device's, the last after.
  */
 static void reset_enter(Object *obj, ResetType type)
 {
-    qemu_co_enter_all(&BLOBSTORE(obj)->unstopped, NULL);
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    store->resetting = true;
+    qemu_co_enter_all(&store->unstopped, NULL);
+}
+
+static void reset_exit(Object *obj, ResetType type)
+{
+    BLOBSTORE(obj)->resetting = false;
 }
 
 static void blobstore_class_init(ObjectClass *oc, void *data)
@@ -399,6 +407,7 @@ static void blobstore_class_init(ObjectClass *oc, void *data)
     ucc->can_be_deleted = blobstore_can_be_deleted;
     rc->get_state = get_reset_state;
     rc->phases.enter = reset_enter;
+    rc->phases.exit = reset_exit;
 
     object_class_property_add_str(oc, "drive", get_drive, set_drive);
     object_class_property_set_description(oc, "drive",

@@ -232,7 +232,8 @@ static void coroutine_fn rewrite_everything(BlobStoreObject *store)
         QTAILQ_FOREACH(blob, &client->blobs, next) {
             g_autoptr(BlobVersion) latest = blobstore_latest_version(blob);
 
-            if (blob->core && client->started && latest->content) {
+            if (blob->core && client->started) {
+                blob->rewrite = true;
                 blobstore_stage(blob, latest, "the medium was too small");
             }
         }

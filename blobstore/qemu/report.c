@@ -29,7 +29,12 @@ static const char *image_format(BlobStoreObject *store)
 
 static void hint_too_small(BlobStoreObject *store, Error **errp)
 {
-    if (store->core) {
+    if (store->shrunk) {
+        error_append_hint(errp, "Do not shut down the VM: enlarge the drive "
+                          "with the monitor command\n  block_resize %s %"
+                          PRIu64 "B\n", store->drive,
+                          blob_store_required_bytes(store->core));
+    } else if (store->core) {
         error_append_hint(errp, "Shut down the VM and make the image "
                           "larger:\n  qemu-img resize -f %s '%s' %" PRIu64
                           "\n", image_format(store), image_name(store),

@@ -144,13 +144,28 @@ void vm_start_now(void)
     }
 }
 
-void vm_reset_now(void)
+void vm_reset_begin(void)
 {
     GList *at;
 
     for (at = resettables; at; at = at->next) {
-        resettable_reset(at->data, RESET_TYPE_COLD);
+        resettable_assert_reset(at->data, RESET_TYPE_COLD);
     }
+}
+
+void vm_reset_end(void)
+{
+    GList *at;
+
+    for (at = resettables; at; at = at->next) {
+        resettable_release_reset(at->data, RESET_TYPE_COLD);
+    }
+}
+
+void vm_reset_now(void)
+{
+    vm_reset_begin();
+    vm_reset_end();
 }
 
 bool vm_stop_was_requested(void)

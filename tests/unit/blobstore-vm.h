@@ -21,6 +21,9 @@ int vm_run_tests(int argc, char **argv, void (*add_tests)(void));
 void vm_stop_now(RunState state);
 void vm_start_now(void);
 void vm_reset_now(void);
+/* The same in two parts: what devices do in between has to end. */
+void vm_reset_begin(void);
+void vm_reset_end(void);
 /* Since the last vm_start_now() */
 bool vm_stop_was_requested(void);
 unsigned vm_migration_blockers(void);

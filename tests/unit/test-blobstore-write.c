@@ -469,6 +469,34 @@ static void test_werror_stop_and_reset(Fixture *fixture, gconstpointer data)
     fail_writes(false);
 }
 
+/* Also if the write fails only while the reset waits for it. */
+static void test_werror_stop_during_reset(Fixture *fixture,
+                                          gconstpointer data)
+{
+    Worker worker;
+    Worker next;
+
+    fail_writes(true);
+    vm_reset_begin();
+    worker_start(&worker, fixture->device.permanent, "new");
+    worker_finish(&worker);
+    g_assert_true(worker.ok);
+    assert_state("nvram", BLOBSTORE_STATE_DIRTY);
+    vm_reset_end();
+
+    /* From then on a write waits again. */
+    fail_writes(false);
+    vm_stop_now(RUN_STATE_PAUSED);
+    vm_start_now();
+    write_text(fixture->device.permanent, "old");
+    fail_writes(true);
+    worker_start(&next, fixture->device.permanent, "newer");
+    wait_for_stop_request(&next);
+    vm_stop_now(RUN_STATE_IO_ERROR);
+    worker_finish(&next);
+    fail_writes(false);
+}
+
 /* The main loop stops the VM: it cannot wait for that. */
 static void test_werror_stop_in_main_thread(Fixture *fixture,
                                             gconstpointer data)
@@ -624,6 +652,31 @@ static void test_shrink(Fixture *fixture, gconstpointer data)
     assert_text_on_medium(device, "nvram", "newer");
 }
 
+/* That a blob was deleted is on the medium again, too. */
+static void test_shrink_with_deleted_blob(Fixture *fixture,
+                                          gconstpointer data)
+{
+    g_autofree char *path = image_new("crashed", "raw", IMAGE_BYTES);
+    g_autoptr(GBytes) content = NULL;
+    Device crashed;
+
+    write_text(fixture->device.savestate, "suspended");
+    blobstore_delete_blob(fixture->device.savestate, &error_abort);
+    resize(128 * KiB);
+    resize(IMAGE_BYTES);
+    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+
+    content = image_content(fixture->path);
+    image_set_content(path, content);
+    drive_add_image("crashed", "raw", path);
+    g_assert_true(device_plug(&crashed, "crashed", &error_abort));
+    assert_text(crashed.permanent, "old");
+    assert_text(crashed.savestate, NULL);
+    device_unplug(&crashed);
+    drive_remove("crashed");
+    unlink(path);
+}
+
 /* Even if it cut off the directory */
 static void test_shrink_below_the_directory(Fixture *fixture,
                                             gconstpointer data)
@@ -703,6 +756,8 @@ static void add_tests(void)
                test_werror_stop);
     add_policy("/blobstore/werror/stop-and-reset", BLOCKDEV_ON_ERROR_STOP,
                test_werror_stop_and_reset);
+    add_policy("/blobstore/werror/stop-during-reset", BLOCKDEV_ON_ERROR_STOP,
+               test_werror_stop_during_reset);
     add_policy("/blobstore/werror/stop-in-main-thread",
                BLOCKDEV_ON_ERROR_STOP, test_werror_stop_in_main_thread);
     add_policy("/blobstore/werror/enospc", BLOCKDEV_ON_ERROR_ENOSPC,
@@ -714,6 +769,8 @@ static void add_tests(void)
     add("/blobstore/vm/exchanged-medium", test_exchanged_medium);
     add("/blobstore/vm/shutdown", test_shutdown_closes_clean);
     add("/blobstore/resize/shrink", test_shrink);
+    add("/blobstore/resize/shrink-with-deleted-blob",
+        test_shrink_with_deleted_blob);
     add("/blobstore/resize/shrink-below-directory",
         test_shrink_below_the_directory);
     add("/blobstore/resize/grow", test_grow);
