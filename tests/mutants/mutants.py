@@ -74,7 +74,9 @@ MUTANTS = [
      "            blob_space_release(store->space, change->before.offset,\n"
      "                               2 * change->before.slot_bytes);"),
     ("R12", "deleting writes nothing", "content.c",
-     "if (!changes[i].content && !is_present(changes[i].blob)) {",
+     "if (!changes[i].content && !is_present(changes[i].blob) &&\n"
+     "            !(changes[i].delete_again && "
+     "changes[i].blob->entry.sequence)) {",
      "if (!changes[i].content) {"),
     ("R13", "a format begins without its marker", "format.c",
      "    if (!store->marked) {", "    if (false) {"),

@@ -317,6 +317,32 @@ static void test_failed_write_changes_nothing_and_can_be_repeated(void)
     }
 }
 
+/* For a medium that has lost even the tombstone */
+static void test_absent_blob_is_deleted_again_when_asked(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    Blob *blobs[2];
+    g_autoptr(BlobStore) store = test_store(disk, blobs, 2);
+    BlobChange again = { .blob = blobs[0], .delete_again = true };
+    BlobChange never_written = { .blob = blobs[1], .delete_again = true };
+    uint64_t sequence;
+
+    test_write(store, blobs[0], "a");
+    g_assert_true(blob_store_write(store, &again, 1, NULL));
+    memset(test_slot(disk, blobs[0], 0), 0, 2 * blobs[0]->entry.slot_bytes);
+    sequence = blobs[0]->entry.sequence;
+    g_assert_true(blob_store_write(store, &again, 1, NULL));
+    g_assert_cmpuint(blobs[0]->entry.sequence, >, sequence);
+
+    test_disk_reset_counts(disk);
+    g_assert_true(blob_store_write(store, &never_written, 1, NULL));
+    g_assert_cmpuint(disk->writes, ==, 0);
+
+    blob_store_free(store);
+    store = test_open(disk);
+    test_expect(store, test_register(store, "a", 1000), NULL);
+}
+
 static void test_failed_flush_fails_all_members(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -396,6 +422,7 @@ int main(int argc, char **argv)
     ADD(last_epoch_can_be_read_but_not_left);
     ADD(unrecordable_first_write_ends_the_last_epoch);
     ADD(failed_write_changes_nothing_and_can_be_repeated);
+    ADD(absent_blob_is_deleted_again_when_asked);
     ADD(failed_flush_fails_all_members);
     ADD(first_write_fails_wherever_the_storage_does);
     ADD(new_epoch_that_fails_fails_the_write);
