@@ -27,6 +27,7 @@ fail(BlockStorage *medium, bool is_read, int ret, GError **error,
     va_end(args);
     medium->last_errno = -ret;
     medium->last_was_read = is_read;
+    medium->last_may_be_flush = false;
     g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO, "cannot %s: %s",
                 what, strerror(-ret));
     return false;
@@ -70,9 +71,12 @@ medium_write(BlobStorage *storage, uint64_t offset, const void *buf,
 
     trace_blobstore_write(offset, bytes, durable, ret);
     if (ret < 0) {
-        return fail(medium, false, ret, error,
-                    "write %zu bytes at offset %" PRIu64, bytes, offset);
+        fail(medium, false, ret, error,
+             "write %zu bytes at offset %" PRIu64, bytes, offset);
+        medium->last_may_be_flush = durable;
+        return false;
     }
+    medium->bytes_written += bytes;
     return true;
 }
 
@@ -83,7 +87,9 @@ static bool coroutine_fn medium_flush(BlobStorage *storage, GError **error)
 
     trace_blobstore_flush(ret);
     if (ret < 0) {
-        return fail(medium, false, ret, error, "flush the medium");
+        fail(medium, false, ret, error, "flush the medium");
+        medium->last_may_be_flush = true;
+        return false;
     }
     return true;
 }

@@ -66,20 +66,32 @@ bool blobstore_call(BlobStoreObject *store, BlobStoreCall *func, void *opaque,
     return call.ok;
 }
 
+/*
+ * Request queuing is off: a drained section waits for the whole operation,
+ * and none begins in the section.
+ */
+bool coroutine_fn blobstore_try_lock_core(BlobStoreObject *store, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (!store->drained) {
+        qemu_co_mutex_lock(&store->core_lock);
+        if (!store->drained) {
+            blk_inc_in_flight(store->medium.blk);
+            return true;
+        }
+        qemu_co_mutex_unlock(&store->core_lock);
+    }
+    error_setg(errp, "blobstore '%s': drive '%s' is drained: a snapshot or a "
+               "block job is changing it", store->id, store->drive);
+    error_append_hint(errp, "Try again when that is done.\n");
+    return false;
+}
+
 void coroutine_fn blobstore_lock_core(BlobStoreObject *store)
 {
-    BlockBackend *blk = store->medium.blk;
-
-    qemu_co_mutex_lock(&store->core_lock);
-    /*
-     * Request queuing is off: a drained section waits for the whole
-     * operation, and one that begins in the section is held back as a whole.
-     */
-    blk_inc_in_flight(blk);
-    while (store->drained) {
-        blk_dec_in_flight(blk);
+    while (!blobstore_try_lock_core(store, NULL)) {
         qemu_co_queue_wait(&store->undrained, NULL);
-        blk_inc_in_flight(blk);
     }
 }
 
@@ -124,9 +136,8 @@ static void coroutine_fn resume_entry(void *opaque)
     BlobStoreObject *store = opaque;
 
     do {
-        if (store->resized) {
+        if (store->resized && blobstore_try_lock_core(store, NULL)) {
             store->resized = false;
-            blobstore_lock_core(store);
             blobstore_check_size(store);
             blobstore_unlock_core(store);
         }
@@ -134,7 +145,8 @@ static void coroutine_fn resume_entry(void *opaque)
         if (!store->write_failed) {
             blobstore_write_staged(store);
         }
-    } while (store->resized);
+        /* The end of a drained section begins anew. */
+    } while (store->resized && !store->drained);
     store->resuming = false;
     aio_wait_kick();
 }

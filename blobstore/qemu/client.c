@@ -97,7 +97,9 @@ static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
-    blobstore_lock_core(store);
+    if (!blobstore_try_lock_core(store, errp)) {
+        return false;
+    }
     ok = blobstore_ensure_medium(store, &error);
     if (ok) {
         blob->core = blob_store_register(
@@ -169,7 +171,9 @@ static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
-    blobstore_lock_core(store);
+    if (!blobstore_try_lock_core(store, errp)) {
+        return false;
+    }
     ok = blobstore_start_core(opaque, &error);
     blobstore_unlock_core(store);
     if (!ok) {
@@ -221,13 +225,14 @@ bool blobstore_delete_blob(BlobStoreBlob *blob, Error **errp)
     return blobstore_commit(blob->client, &change, 1, errp);
 }
 
+/* No I/O: done in a drained section as well */
 static bool coroutine_fn call_unregister(BlobStoreObject *store, void *opaque,
                                          Error **errp)
 {
     BlobStoreClient *client = opaque;
     BlobStoreBlob *blob;
 
-    blobstore_lock_core(store);
+    qemu_co_mutex_lock(&store->core_lock);
     QTAILQ_FOREACH(blob, &client->blobs, next) {
         if (blob->core) {
             blob_store_unregister(store->core, blob->core);
@@ -235,7 +240,8 @@ static bool coroutine_fn call_unregister(BlobStoreObject *store, void *opaque,
         }
     }
     QTAILQ_REMOVE(&store->clients, client, next);
-    blobstore_unlock_core(store);
+    blobstore_take_snapshot(store);
+    qemu_co_mutex_unlock(&store->core_lock);
     return true;
 }
 
@@ -248,9 +254,7 @@ void blobstore_detach(BlobStoreClient *client)
         return;
     }
     store = client->store;
-    if (!store->drained) {
-        blobstore_write_staged(store);
-    }
+    blobstore_write_staged(store);
     blobstore_call(store, call_unregister, client, NULL);
     QTAILQ_FOREACH_SAFE(blob, &client->blobs, next, next) {
         if (blob->staged) {

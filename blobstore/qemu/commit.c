@@ -21,7 +21,7 @@ typedef struct Change {
 
 typedef struct Commit {
     GArray *changes;            /* of Change; none to volatile blobs */
-    bool may_wait;              /* for the VM to stop */
+    bool may_wait;              /* for a drained section, for the VM to stop */
 } Commit;
 
 static void clear_change(gpointer data)
@@ -71,7 +71,7 @@ static bool coroutine_fn write_changes(BlobStoreObject *store,
 {
     BlobChange core_changes[BLOBSTORE_MAX_BLOBS_PER_WRITE];
     int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    BlobStoreInfo before, after;
+    uint64_t written_before = store->medium.bytes_written;
 
     assert(changes->len <= ARRAY_SIZE(core_changes));
     for (guint i = 0; i < changes->len; i++) {
@@ -84,15 +84,13 @@ static bool coroutine_fn write_changes(BlobStoreObject *store,
             .delete_again = change->blob->rewrite,
         };
     }
-    blob_store_get_info(store->core, &before);
     if (!blob_store_write(store->core, core_changes, changes->len, error)) {
         return false;
     }
-    blob_store_get_info(store->core, &after);
     acknowledge_changes(changes);
     store->write_failed = false;
     trace_blobstore_commit(store->id, changes->len,
-                           after.bytes_written - before.bytes_written,
+                           store->medium.bytes_written - written_before,
                            store->durable,
                            qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start);
     return true;
@@ -165,6 +163,7 @@ static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
                 "written %s", store->id, error->message,
                 action == BLOCK_ERROR_ACTION_STOP
                 ? "when the VM continues" : "with the next change");
+    blobstore_advise_on_flush(store);
     g_error_free(error);
     stage_changes(commit->changes, "write error");
     /*
@@ -185,7 +184,12 @@ static bool coroutine_fn call_commit(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok = true;
 
-    blobstore_lock_core(store);
+    if (commit->may_wait) {
+        blobstore_lock_core(store);
+    } else if (!blobstore_try_lock_core(store, NULL)) {
+        stage_changes(commit->changes, "the drive is drained");
+        return true;
+    }
     if (!blobstore_drive_is_active(store->medium.blk)) {
         stage_changes(commit->changes, "the drive is inactive");
     } else {
@@ -203,7 +207,9 @@ static bool coroutine_fn call_write_staged(BlobStoreObject *store,
     g_autoptr(GError) error = NULL;
     bool ok = true;
 
-    blobstore_lock_core(store);
+    if (!blobstore_try_lock_core(store, NULL)) {
+        return true;            /* It is done when the section ends. */
+    }
     if (blobstore_drive_is_active(store->medium.blk)) {
         ok = blobstore_ensure_medium(store, &error) &&
              write_all_staged(store, &error);
@@ -214,6 +220,7 @@ static bool coroutine_fn call_write_staged(BlobStoreObject *store,
         trace_blobstore_error(store->id, error->message);
         error_report("blobstore '%s': %s; the device state is in RAM only",
                      store->id, error->message);
+        blobstore_advise_on_flush(store);
     }
     return ok;
 }
@@ -243,11 +250,21 @@ static bool check_metadata(const char *const *metadata)
 
 /* Here rather than in the core: a staged change reaches that too late. */
 static bool check_change(BlobStoreClient *client,
-                         const BlobStoreChange *change, Error **errp)
+                         const BlobStoreChange *changes, size_t n,
+                         Error **errp)
 {
+    const BlobStoreChange *change = &changes[n];
     const BlobStoreBlob *blob = change->blob;
 
     assert(blob->client == client);
+    for (size_t i = 0; i < n; i++) {
+        if (changes[i].blob == blob) {
+            error_setg(errp, "blobstore '%s': blob '%s/%s' is in the same "
+                       "write twice", client->store->id, client->owner,
+                       blob->name);
+            return false;
+        }
+    }
     if (change->content && g_bytes_get_size(change->content) >
                            blob->max_size) {
         error_setg(errp, "blobstore '%s': blob '%s/%s': %zu bytes are more "
@@ -263,15 +280,6 @@ static bool check_change(BlobStoreClient *client,
         return false;
     }
     return true;
-}
-
-/*
- * Only a worker can wait for a drained section to end: anybody else may be
- * the one who would end it.
- */
-static bool must_stage(BlobStoreObject *store)
-{
-    return !blobstore_in_worker_thread() && store->drained;
 }
 
 bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,
@@ -290,17 +298,15 @@ bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,
     for (size_t i = 0; i < count; i++) {
         BlobStoreBlob *blob = changes[i].blob;
 
-        if (!check_change(client, &changes[i], errp)) {
+        if (!check_change(client, changes, i, errp)) {
             return false;
         }
-        add_change(blob->core ? medium_changes : volatile_changes, blob,
+        add_change(blob->kind == BLOBSTORE_VOLATILE ? volatile_changes
+                                                    : medium_changes, blob,
                    blob_version_new(changes[i].content, changes[i].metadata));
     }
-    if (!medium_changes->len) {
-        /* nothing to write */
-    } else if (must_stage(store)) {
-        stage_changes(medium_changes, "the drive is drained");
-    } else if (!blobstore_call(store, call_commit, &commit, errp)) {
+    if (medium_changes->len &&
+        !blobstore_call(store, call_commit, &commit, errp)) {
         return false;
     }
     acknowledge_changes(volatile_changes);

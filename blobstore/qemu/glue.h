@@ -76,6 +76,8 @@ typedef struct BlockStorage {
     BlockBackend *blk;
     int last_errno;             /* positive, of the last failure */
     bool last_was_read;
+    bool last_may_be_flush;
+    uint64_t bytes_written;
 } BlockStorage;
 
 struct BlobStoreObject {
@@ -105,7 +107,7 @@ struct BlobStoreObject {
     bool durable;               /* false with cache=unsafe */
 
     bool drained;               /* between drained_begin and drained_end */
-    CoQueue undrained;          /* operations held back meanwhile */
+    CoQueue undrained;          /* writes of workers held back meanwhile */
     QEMUBH *resume_bh;          /* after a drained section or a resize */
     bool resuming;              /* its coroutine is running */
     bool resized;
@@ -157,10 +159,16 @@ typedef bool coroutine_fn BlobStoreCall(BlobStoreObject *store, void *opaque,
 bool blobstore_call(BlobStoreObject *store, BlobStoreCall *call, void *opaque,
                     Error **errp);
 bool blobstore_in_worker_thread(void);
-/* Around every use of the core: one at a time, not in drained sections. */
+/*
+ * Around every use of the core with I/O: one at a time, not in drained
+ * sections.  Whose end only a worker may wait for, with the second: anybody
+ * else may be the one, or be called by the one, who would end it.
+ */
+bool coroutine_fn blobstore_try_lock_core(BlobStoreObject *store,
+                                          Error **errp);
 void coroutine_fn blobstore_lock_core(BlobStoreObject *store);
 void coroutine_fn blobstore_unlock_core(BlobStoreObject *store);
-/* Lets operations wait while the drive is drained. */
+/* Between them the store follows the drained sections of its drive. */
 void blobstore_gate_open(BlobStoreObject *store);
 void blobstore_gate_close(BlobStoreObject *store);
 
@@ -168,6 +176,8 @@ void blobstore_gate_close(BlobStoreObject *store);
 
 /* Hands @error, which it consumes, to the user as one of this store. */
 void blobstore_propagate(BlobStoreObject *store, GError *error, Error **errp);
+/* After the report of an error: what can be done if a flush has failed. */
+void blobstore_advise_on_flush(BlobStoreObject *store);
 /* What the core found wrong and lives with: reports it, once. */
 void blobstore_show_warnings(BlobStoreObject *store);
 void blobstore_set_failure(BlobStoreObject *store, const char *reason);

@@ -27,7 +27,7 @@ static void print_blob(Monitor *mon, const BlobstoreBlob *blob)
         monitor_printf(mon, ", packed into %" PRIu64, blob->stored_size);
     }
     if (blob->sequence) {
-        monitor_printf(mon, ", version %" PRIu64 ".%" PRIu64,
+        monitor_printf(mon, ", sequence %" PRIu64 ".%" PRIu64,
                        blob->sequence >> 32, blob->sequence & UINT32_MAX);
     }
     monitor_printf(mon, "\n");

@@ -60,7 +60,7 @@ static bool is_open(const BlobStoreObject *store)
     return store->medium.blk;
 }
 
-/* Another store that has, or is meant for, the same drive */
+/* Another store that has, or else one that is meant for, the same drive */
 typedef struct Rival {
     const BlobStoreObject *self;
     const char *drive;
@@ -74,8 +74,10 @@ static void match_rival(BlobStoreObject *store, void *opaque)
     BlockDriverState *bs = is_open(store) ? blk_bs(store->medium.blk)
                                           : blobstore_drive_node(store->drive);
 
-    if (store != rival->self && (!strcmp(store->drive, rival->drive) ||
-                                 (bs && bs == rival->bs))) {
+    if (store == rival->self || (rival->found && is_open(rival->found))) {
+        return;
+    }
+    if (!strcmp(store->drive, rival->drive) || (bs && bs == rival->bs)) {
         rival->found = store;
     }
 }
@@ -107,7 +109,10 @@ static void refuse_unknown(const char *name, Error **errp)
     Object *other = object_resolve_path_component(object_get_objects_root(),
                                                   name);
 
-    if (other) {
+    if (!*name) {
+        error_setg(errp, "the name of a blobstore object, drive or node is "
+                   "empty");
+    } else if (other) {
         error_setg(errp, "'%s' is a %s object, not a blobstore or a drive",
                    name, object_get_typename(other));
     } else {
@@ -124,7 +129,7 @@ static void refuse_unknown(const char *name, Error **errp)
         error_append_hint(errp, "There is:%s. ", names->str);
     }
     error_append_hint(errp, "To add it: -drive if=none,id=%s,file=...,"
-                      "format=...\n", name);
+                      "format=...\n", *name ? name : "nvram");
 }
 
 static BlobStoreObject *make_implicit(const char *drive)
@@ -182,7 +187,9 @@ static bool coroutine_fn call_open(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
-    blobstore_lock_core(store);
+    if (!blobstore_try_lock_core(store, errp)) {
+        return false;
+    }
     ok = blobstore_open_core(store, &error);
     blobstore_unlock_core(store);
     if (!ok) {
@@ -252,24 +259,26 @@ void blobstore_object_close(BlobStoreObject *store)
 static void blobstore_complete(UserCreatable *uc, Error **errp)
 {
     BlobStoreObject *store = BLOBSTORE(uc);
+    g_autofree char *id =
+        g_strdup(object_get_canonical_path_component(OBJECT(store)));
     QemuUUID uuid;
 
     if (!store->drive || !*store->drive) {
-        error_setg(errp, "blobstore needs 'drive', the id of the drive that "
-                   "it is on");
+        error_setg(errp, "blobstore '%s' needs 'drive', the id of the drive "
+                   "that it is on", id);
         return;
     }
     if (store->uuid && qemu_uuid_parse(store->uuid, &uuid) < 0) {
-        error_setg(errp, "blobstore: '%s' is not a UUID", store->uuid);
+        error_setg(errp, "blobstore '%s': '%s' is not a UUID", id,
+                   store->uuid);
         return;
     }
     if (store->rerror == BLOCKDEV_ON_ERROR_ENOSPC) {
-        error_setg(errp, "blobstore: rerror=enospc makes no sense: reading "
-                   "needs no space");
+        error_setg(errp, "blobstore '%s': rerror=enospc makes no sense: "
+                   "reading needs no space", id);
         return;
     }
-    store->id =
-        g_strdup(object_get_canonical_path_component(OBJECT(store)));
+    store->id = g_steal_pointer(&id);
 }
 
 static bool blobstore_can_be_deleted(UserCreatable *uc)

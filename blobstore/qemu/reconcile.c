@@ -274,7 +274,9 @@ static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,
     bool unchanged = true;
     bool ok;
 
-    blobstore_lock_core(store);
+    if (!blobstore_try_lock_core(store, errp)) {
+        return false;
+    }
     ok = (!store->check_medium ||
           blob_store_check_unchanged(store->core, &unchanged, &error)) &&
          unchanged && blob_store_close_clean(store->core, &error);
@@ -283,13 +285,10 @@ static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,
     return ok;
 }
 
-/*
- * Best effort, because an unclean close loses nothing.  A drained drive cannot
- * be waited for here.
- */
+/* Best effort, because an unclean close loses nothing */
 void blobstore_close_clean(BlobStoreObject *store)
 {
-    if (store->core && !store->drained && !store->failure &&
+    if (store->core && !store->failure &&
         blobstore_drive_is_active(store->medium.blk)) {
         blobstore_call(store, call_close_clean, NULL, NULL);
     }

@@ -67,6 +67,28 @@ static void hint_foreign(BlobStoreObject *store, Error **errp)
     }
 }
 
+/*
+ * Until it is opened again, a file that could not be flushed once cannot be
+ * flushed at all, except with O_DIRECT: see handle_aiocb_flush().
+ */
+static const char *flush_advice(BlobStoreObject *store)
+{
+    BlockDriverState *bs = blk_bs(store->medium.blk);
+
+    if (!store->medium.last_may_be_flush ||
+        (bs && bdrv_get_flags(bs) & BDRV_O_NOCACHE)) {
+        return "";
+    }
+    return "If it was the flush that failed, trying again is only sure to "
+           "work on a drive with cache.direct=on. Otherwise restart the VM "
+           "when the storage works.\n";
+}
+
+void blobstore_advise_on_flush(BlobStoreObject *store)
+{
+    error_printf("%s", flush_advice(store));
+}
+
 static void append_hint(BlobStoreObject *store, int code, Error **errp)
 {
     switch (code) {
@@ -93,7 +115,7 @@ static void append_hint(BlobStoreObject *store, int code, Error **errp)
         break;
     case BLOBSTORE_ERROR_IO:
         error_append_hint(errp, "Check the storage of drive '%s', then try "
-                          "again.\n", store->drive);
+                          "again.\n%s", store->drive, flush_advice(store));
         break;
     default:
         break;

@@ -56,7 +56,8 @@ typedef enum BlobStoreKind {
  * Opens the store if it is not open yet.  Writes nothing.
  *
  * Returns: the device's handle, owned by the caller; NULL on failure (no
- * such store, medium unusable or in use, @owner attached already).
+ * such store, medium unusable or in use, @owner attached already), or while
+ * the drive is drained.
  */
 BlobStoreClient *blobstore_attach(const char *store, const char *owner,
                                   Error **errp);
@@ -75,7 +76,7 @@ BlobStoreClient *blobstore_attach(const char *store, const char *owner,
  *
  * Returns: the blob, owned by @client; NULL on failure (bad name or size,
  * registered already, on the medium as another kind or larger than
- * @max_size).
+ * @max_size), or while the drive is drained.
  */
 BlobStoreBlob *blobstore_register_blob(BlobStoreClient *client,
                                        const char *name, BlobStoreKind kind,
@@ -93,7 +94,7 @@ BlobStoreBlob *blobstore_register_blob(BlobStoreClient *client,
  * failure keeps the VM from starting.
  *
  * Returns: true on success; false on failure (medium too small, damaged
- * blob, I/O error).
+ * blob, I/O error), or while the drive is drained.
  */
 bool blobstore_start(BlobStoreClient *client, Error **errp);
 
@@ -169,8 +170,9 @@ bool blobstore_delete_blob(BlobStoreBlob *blob, Error **errp);
  * blobstore_detach:
  * @client: the device's handle, or NULL
  *
- * Gives the handle and its blobs back.  What was written stays.  An implicit
- * store goes with its last client.
+ * Gives the handle and its blobs back.  What was written stays, unless it
+ * cannot be written any more: that is reported.  An implicit store goes with
+ * its last client.
  */
 void blobstore_detach(BlobStoreClient *client);
 

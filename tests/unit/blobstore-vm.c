@@ -9,8 +9,10 @@
 #include "crypto/init.h"
 #include "hw/resettable.h"
 #include "migration/blocker.h"
+#include "monitor/monitor.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-blobstore.h"
+#include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/units.h"
@@ -347,6 +349,37 @@ void assert_state(const char *id, BlobstoreState state)
 
     g_assert_cmpstr(BlobstoreState_str(info->state), ==,
                     BlobstoreState_str(state));
+}
+
+/* What is reported meanwhile, or NULL */
+static GString *reported;
+
+int error_vprintf(const char *format, va_list args)
+{
+    if (!reported) {
+        return vfprintf(stderr, format, args);
+    }
+    g_string_append_vprintf(reported, format, args);
+    return 0;
+}
+
+int error_vprintf_unless_qmp(const char *format, va_list args)
+{
+    return error_vprintf(format, args);
+}
+
+void assert_hint(Error *err, const char *part)
+{
+    g_assert_nonnull(err);
+    reported = g_string_new(NULL);
+    error_report_err(error_copy(err));
+    if (!strstr(reported->str, part)) {
+        g_test_message("expected: %s", part);
+        g_test_message("reported: %s", reported->str);
+        g_test_fail();
+    }
+    g_string_free(reported, TRUE);
+    reported = NULL;
 }
 
 void assert_error(Error *err, const char *part)

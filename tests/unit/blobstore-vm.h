@@ -72,6 +72,8 @@ void assert_text_on_medium(Device *device, const char *store,
 BlobstoreInfo *store_info(const char *id);
 void assert_state(const char *id, BlobstoreState state);
 
+/* Does not consume the error. */
+void assert_hint(Error *err, const char *part);
 /* Consumes the error. */
 void assert_error(Error *err, const char *part);
 

@@ -215,6 +215,7 @@ static void test_too_small(void)
 static void test_no_such_drive(void)
 {
     check_refused("nvram", "no blobstore object, drive or node 'nvram'");
+    check_refused("", "the name of a blobstore object, drive or node is empty");
 }
 
 static void test_empty_drive(void)
@@ -389,9 +390,16 @@ static void test_two_objects_on_one_drive(void)
     drive_add_image("nvram", "raw", path);
     store_add("one", &error_abort, "drive", "nvram", NULL);
     store_add("two", &error_abort, "drive", "nvram", NULL);
+    store_add("three", &error_abort, "drive", "nvram", NULL);
     g_assert_true(device_plug(&device, "one", &error_abort));
     check_refused("two", "drive 'nvram' is in use by blobstore 'one'");
+    check_refused("three", "drive 'nvram' is in use by blobstore 'one'");
     device_unplug(&device);
+    g_assert_true(device_plug(&device, "three", &error_abort));
+    check_refused("one", "drive 'nvram' is in use by blobstore 'three'");
+    check_refused("two", "drive 'nvram' is in use by blobstore 'three'");
+    device_unplug(&device);
+    store_remove("three");
     store_remove("one");
     store_remove("two");
     drive_remove("nvram");
@@ -402,14 +410,14 @@ static void test_bad_properties(void)
     Error *err = NULL;
 
     g_assert_null(store_add("s", &err, NULL));
-    assert_error(err, "needs 'drive'");
+    assert_error(err, "blobstore 's' needs 'drive'");
     err = NULL;
     g_assert_null(store_add("s", &err, "drive", "nvram", "uuid", "1", NULL));
-    assert_error(err, "'1' is not a UUID");
+    assert_error(err, "blobstore 's': '1' is not a UUID");
     err = NULL;
     g_assert_null(store_add("s", &err, "drive", "nvram", "rerror", "enospc",
                             NULL));
-    assert_error(err, "rerror=enospc");
+    assert_error(err, "blobstore 's': rerror=enospc");
 }
 
 /* format=never and uuid= keep a wrong image out, and write nothing. */
@@ -516,12 +524,19 @@ static void test_limits_of_registration(void)
     drive_add_image("nvram", "raw", path);
     g_assert_null(blobstore_attach("nvram", "a/b", &err));
     assert_error(err, "owner 'a/b'");
+    err = NULL;
+    g_assert_null(blobstore_attach("nvram", "a b", &err));
+    assert_error(err, "without space or '/'");
     client = blobstore_attach("nvram", "tpm", &error_abort);
 
     err = NULL;
     g_assert_null(blobstore_register_blob(client, long_name,
                                           BLOBSTORE_VOLATILE, 1, &err));
     assert_error(err, "1 to 63");
+    err = NULL;
+    g_assert_null(blobstore_register_blob(client, "a b", BLOBSTORE_VOLATILE,
+                                          1, &err));
+    assert_error(err, "without space or '/'");
     err = NULL;
     g_assert_null(blobstore_register_blob(client, "b", BLOBSTORE_PERMANENT, 0,
                                           &err));

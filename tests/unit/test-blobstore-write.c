@@ -181,6 +181,30 @@ static void test_write_several(Fixture *fixture, gconstpointer data)
     assert_text(device->savestate, "new");
 }
 
+/* Not even where the last one would win, because nothing is written yet */
+static void test_same_blob_twice(Fixture *fixture, gconstpointer data)
+{
+    Device *device = &fixture->device;
+    BlockDriverState *bs = blk_bs(blk_by_name("nvram"));
+    g_autoptr(GBytes) text = g_bytes_new_static("new", 3);
+    BlobStoreChange permanent[] = {
+        { device->permanent, text }, { device->permanent, NULL },
+    };
+    BlobStoreChange volatile_[] = {
+        { device->volatile_, text }, { device->volatile_, NULL },
+    };
+    Error *err = NULL;
+
+    g_assert_false(blobstore_write_blobs(device->client, volatile_, 2, &err));
+    assert_error(err, "twice");
+    err = NULL;
+    bdrv_drained_begin(bs);
+    g_assert_false(blobstore_write_blobs(device->client, permanent, 2, &err));
+    bdrv_drained_end(bs);
+    assert_error(err, "blob 'tpm/permanent' is in the same write twice");
+    assert_text(device->permanent, "old");
+}
+
 static void test_bad_metadata(Fixture *fixture, gconstpointer data)
 {
     const char *const no_value[] = { "key", NULL };
@@ -272,6 +296,100 @@ static void test_stage_during_write(Fixture *fixture, gconstpointer data)
     assert_text(device->permanent, "newer");
     assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
     assert_text_on_medium(device, "nvram", "newer");
+}
+
+/*
+ * The main thread cannot wait for the end of a section that may be its own:
+ * what needs the medium is refused.
+ */
+static void test_drained_section_refuses_start(Fixture *fixture,
+                                               gconstpointer data)
+{
+    Device *device = &fixture->device;
+    BlockDriverState *bs = blk_bs(blk_by_name("nvram"));
+    BlobStoreClient *other;
+    Error *err = NULL;
+
+    device_unplug(device);
+    bdrv_drained_begin(bs);
+    g_assert_false(device_plug(device, "nvram", &err));
+    assert_error(err, "drive 'nvram' is drained");
+    bdrv_drained_end(bs);
+    g_assert_true(device_plug(device, "nvram", &error_abort));
+    assert_text(device->permanent, "old");
+
+    other = blobstore_attach("nvram", "uefi", &error_abort);
+    bdrv_drained_begin(bs);
+    err = NULL;
+    g_assert_null(blobstore_register_blob(other, "variables",
+                                          BLOBSTORE_PERMANENT, 4 * KiB,
+                                          &err));
+    assert_error(err, "drive 'nvram' is drained");
+    bdrv_drained_end(bs);
+    blobstore_register_blob(other, "variables", BLOBSTORE_PERMANENT, 4 * KiB,
+                            &error_abort);
+    bdrv_drained_begin(bs);
+    err = NULL;
+    g_assert_false(blobstore_start(other, &err));
+    assert_error(err, "drive 'nvram' is drained");
+    bdrv_drained_end(bs);
+    g_assert_true(blobstore_start(other, &error_abort));
+    blobstore_detach(other);
+}
+
+/* Giving blobs back needs no medium, though others wait for it. */
+static void test_unplug_in_drained_section(Fixture *fixture,
+                                           gconstpointer data)
+{
+    BlockDriverState *bs = blk_bs(blk_by_name("nvram"));
+    Worker worker;
+    Device other;
+
+    other.client = blobstore_attach("nvram", "uefi", &error_abort);
+    blobstore_register_blob(other.client, "variables", BLOBSTORE_PERMANENT,
+                            4 * KiB, &error_abort);
+    g_assert_true(blobstore_start(other.client, &error_abort));
+
+    bdrv_drained_begin(bs);
+    worker_start(&worker, fixture->device.permanent, "new");
+    worker_gets_stuck(&worker);
+    blobstore_detach(other.client);
+    bdrv_drained_end(bs);
+    worker_finish(&worker);
+    g_assert_true(worker.ok);
+
+    bdrv_drained_begin(bs);
+    device_unplug(&fixture->device);
+    bdrv_drained_end(bs);
+    g_assert_true(device_plug(&fixture->device, "nvram", &error_abort));
+    assert_text(fixture->device.permanent, "new");
+}
+
+/* What was about to write when the section began gives up and goes. */
+static void test_unplug_before_staged_is_written(Fixture *fixture,
+                                                 gconstpointer data)
+{
+    BlockDriverState *bs = blk_bs(blk_by_name("nvram"));
+    BlobStoreClient *other = blobstore_attach("nvram", "uefi", &error_abort);
+    CoroutineWrite write = {
+        .blob = blobstore_register_blob(other, "variables",
+                                        BLOBSTORE_PERMANENT, 4 * KiB,
+                                        &error_abort),
+    };
+
+    g_assert_true(blobstore_start(other, &error_abort));
+    bdrv_drained_begin(bs);
+    write_text(fixture->device.permanent, "lost");
+    bdrv_drained_end(bs);
+    /* One write has the core, the staged one waits for it. */
+    qemu_coroutine_enter(qemu_coroutine_create(write_entry, &write));
+    aio_bh_poll(qemu_get_aio_context());
+    bdrv_do_drained_begin_quiesce(bs, NULL);
+    device_unplug(&fixture->device);
+    poll_until(&write.done);
+    blobstore_detach(other);
+    bdrv_drained_end(bs);
+    g_assert_true(device_plug(&fixture->device, "nvram", &error_abort));
 }
 
 static void *write_much(void *opaque)
@@ -369,6 +487,7 @@ static void test_commit_is_flushed(Fixture *fixture, gconstpointer data)
     write_text(device.savestate, "old");
     bdrv_debug_event(bs, BLKDBG_L1_GROW_ALLOC_TABLE);
     g_assert_false(try_write_text(device.permanent, "new", &err));
+    assert_hint(err, "cache.direct=on");
     assert_error(err, "Input/output error");
     device_unplug(&device);
     drive_remove("flush");
@@ -639,6 +758,7 @@ static void test_shrink(Fixture *fixture, gconstpointer data)
     assert_state("nvram", BLOBSTORE_STATE_FAILED);
     assert_text(device->permanent, "newer");
     g_assert_false(try_write_text(device->permanent, "newest", &err));
+    assert_hint(err, "block_resize nvram ");
     assert_error(err, "made smaller");
 
     /* Nor does the VM heal it that stops meanwhile. */
@@ -742,12 +862,17 @@ static void add_tests(void)
     add("/blobstore/write/coroutine", test_write_in_coroutine);
     add("/blobstore/write/two-writers", test_two_writers);
     add("/blobstore/write/several", test_write_several);
+    add("/blobstore/write/same-blob-twice", test_same_blob_twice);
     add("/blobstore/write/bad-metadata", test_bad_metadata);
     add("/blobstore/write/flushed", test_commit_is_flushed);
     add("/blobstore/drain/stage", test_drained_section_stages);
     add("/blobstore/drain/hold-worker", test_drained_section_holds_worker);
     add("/blobstore/drain/stage-during-write", test_stage_during_write);
     add("/blobstore/drain/during-write", test_drain_during_write);
+    add("/blobstore/drain/refuse-start", test_drained_section_refuses_start);
+    add("/blobstore/drain/unplug", test_unplug_in_drained_section);
+    add("/blobstore/drain/unplug-before-staged-is-written",
+        test_unplug_before_staged_is_written);
     add_policy("/blobstore/werror/report", BLOCKDEV_ON_ERROR_REPORT,
                test_werror_report);
     add_policy("/blobstore/werror/ignore", BLOCKDEV_ON_ERROR_IGNORE,
