@@ -114,20 +114,28 @@ bool blob_store_read(BlobStore *store, Blob *blob, GBytes **content,
     return true;
 }
 
-/* Returns false if @metadata breaks a documented limit. */
-static bool encode_metadata(const char *const *metadata, GByteArray *out)
+bool blob_metadata_is_valid(const char *const *metadata)
 {
+    size_t room = BLOB_METADATA_MAX_BYTES;
+
     for (; metadata && *metadata; metadata++) {
         const char *equals = strchr(*metadata, '=');
         size_t bytes = strlen(*metadata) + 1;
 
-        if (!equals || equals == *metadata ||
-            bytes > BLOB_METADATA_MAX_BYTES - out->len) {
+        if (!equals || equals == *metadata || bytes > room) {
             return false;
         }
-        g_byte_array_append(out, (const uint8_t *)*metadata, bytes);
+        room -= bytes;
     }
     return true;
+}
+
+static void encode_metadata(const char *const *metadata, GByteArray *out)
+{
+    for (; metadata && *metadata; metadata++) {
+        g_byte_array_append(out, (const uint8_t *)*metadata,
+                            strlen(*metadata) + 1);
+    }
 }
 
 /* Content that has no metadata before it is not copied. */
@@ -201,13 +209,14 @@ static bool prepare_version(BlobStore *store, const BlobChange *change,
         version->header.flags = BLOB_FLAG_DELETED;
         return true;
     }
-    if (!encode_metadata(change->metadata, metadata)) {
+    if (!blob_metadata_is_valid(change->metadata)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
                     "blob '%s/%s': metadata is not a list of key=value of at "
                     "most %d bytes", change->blob->entry.owner,
                     change->blob->entry.name, BLOB_METADATA_MAX_BYTES);
         return false;
     }
+    encode_metadata(change->metadata, metadata);
     version->header.metadata_bytes = metadata->len;
     version->payload = join_payload(metadata, change->content);
     version->header.raw_bytes = g_bytes_get_size(version->payload);

@@ -43,6 +43,12 @@ typedef enum BlobKind {
  */
 bool blob_name_is_valid(const char *name);
 
+/*
+ * Whether @metadata, a NULL-terminated array or NULL, is all "key=value" with
+ * a key and of at most BLOB_METADATA_MAX_BYTES
+ */
+bool blob_metadata_is_valid(const char *const *metadata);
+
 /* "permanent" or "savestate"; static. */
 const char *blob_kind_name(BlobKind kind);
 

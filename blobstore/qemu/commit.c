@@ -232,22 +232,6 @@ void blobstore_write_staged(BlobStoreObject *store)
     }
 }
 
-static bool check_metadata(const char *const *metadata)
-{
-    size_t bytes = 0;
-
-    for (; metadata && *metadata; metadata++) {
-        const char *equals = strchr(*metadata, '=');
-
-        bytes += strlen(*metadata) + 1;
-        if (!equals || equals == *metadata ||
-            bytes > BLOBSTORE_METADATA_MAX_BYTES) {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* Here rather than in the core: a staged change reaches that too late. */
 static bool check_change(BlobStoreClient *client,
                          const BlobStoreChange *changes, size_t n,
@@ -273,7 +257,7 @@ static bool check_change(BlobStoreClient *client,
                    g_bytes_get_size(change->content), blob->max_size);
         return false;
     }
-    if (!check_metadata(change->metadata)) {
+    if (!blob_metadata_is_valid(change->metadata)) {
         error_setg(errp, "blobstore '%s': blob '%s/%s': metadata is not a "
                    "list of key=value of at most %d bytes", client->store->id,
                    client->owner, blob->name, BLOBSTORE_METADATA_MAX_BYTES);
