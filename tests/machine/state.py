@@ -47,7 +47,7 @@ def change_volatile(tpm, session, number):
     for pcr in PCRS:
         tpm.run(tpm2.pcr_extend(pcr, digest(number)))
     tpm.run(tpm2.policy_restart(session))
-    tpm.run(tpm2.policy_command_code(session, 0x100 + number % 0x80))
+    tpm.run(tpm2.policy_command_code(session, tpm2.CC_NV_WRITE + number % 2))
 
 
 def volatile(tpm, session):

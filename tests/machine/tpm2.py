@@ -19,6 +19,8 @@ NV_COUNTER = 1 << 4
 NV_OWNER_READ = 1 << 17
 NV_BYTES = 8                        # of an index here, and of any counter
 
+CC_NV_WRITE, CC_NV_WRITE_LOCK = 0x137, 0x138
+
 POLICY_SESSION = 1
 
 
@@ -84,7 +86,7 @@ def nv_undefine(index):
 
 
 def nv_write(index, data):
-    return authorized(0x137, [OWNER, index], sized(data) + struct.pack(">H", 0))
+    return authorized(CC_NV_WRITE, [OWNER, index], sized(data) + struct.pack(">H", 0))
 
 
 def nv_increment(index):
