@@ -46,7 +46,12 @@ class Machine(VM):
 
     @property
     def pid(self):
-        return self._process.pid
+        """Of its process, once there is one."""
+        return self._process and self._process.pid
+
+    @property
+    def exit_status(self):
+        return self._process.poll()
 
     def kill(self):
         """End it at once, as a crash of QEMU would."""

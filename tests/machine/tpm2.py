@@ -12,7 +12,7 @@ ALG_NULL = 0x0010
 
 CLEAR, STATE = 0, 1                 # TPM_SU, of startup and shutdown
 
-RC_FAILURE = 0x101
+RC_FAILURE, RC_NV_DEFINED = 0x101, 0x14c
 
 NV_OWNER_WRITE = 1 << 1
 NV_COUNTER = 1 << 4
