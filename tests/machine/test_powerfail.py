@@ -97,7 +97,9 @@ class Run:
             for write in self.writes[done:step.end]:
                 disk.take(write)
             done = step.end
-            sequence, step.content = self.permanent(disk.content())
+            found = self.permanent(disk.content())
+            self.test.assertIsNotNone(found, "acknowledged, but not on the disk")
+            sequence, step.content = found
             self.test.assertEqual(sequence, step.sequence)
 
     def power_failures(self):
