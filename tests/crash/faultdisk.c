@@ -54,6 +54,7 @@ static int failing_variant(FaultDisk *disk, unsigned variant_count)
     const Fault *fault = &disk->plan[disk->fired];
 
     if (!disk->armed || disk->fired == disk->planned ||
+        (disk->only_writes && variant_count != WRITE_VARIANTS) ||
         disk->calls++ < fault->call) {
         return -1;
     }

@@ -28,6 +28,7 @@ typedef struct FaultDisk {
     BlobStorage parent;
     TestDisk *disk;
     bool armed;                 /* calls count, and fail as planned */
+    bool only_writes;           /* ... but no other calls than these */
     Fault plan[FAULT_MAX];
     unsigned planned;
     unsigned fired;

@@ -386,10 +386,12 @@ static bool run_broken(Run *run, const char *step)
     g_assert(*rest == ',');
     fault_disk_plan(run->disk, &fault, 1);
     run->disk->armed = true;
+    run->disk->only_writes = true;
     if (run_step(run, rest + 1, &error) || !run->disk->fired) {
         g_error("%s: does not fail as told", step);
     }
     run->disk->armed = false;
+    run->disk->only_writes = false;
     return true;
 }
 

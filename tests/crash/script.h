@@ -54,7 +54,7 @@ void run_restart(Run *run, const Run *start);
  *   exact                  makes the medium as large as the store asks for
  *   damage:a               flips a bit in the current version
  *   damage:4096            flips a bit at that offset
- *   broken:2,verb:args     the verb fails, at the call with this number
+ *   broken:2,verb:args     the verb fails, at the write with this number
  *
  * Returns what the core's call returned.
  */
