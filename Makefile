@@ -27,6 +27,7 @@ help:
 	@echo 'make run       an interactive guest with such a TPM'
 	@echo 'make check     every test; SUITES="core device" runs some, EFFORT= and SEED= reach them'
 	@echo 'make core      the core and its tests alone, with sanitizers, in seconds'
+	@echo 'make crash     let the power fail everywhere: SEED=, EFFORT=; ID=... looks again at one that it found'
 	@echo 'make qemu      fetch QEMU 10.0, graft this repository onto it and build it'
 	@echo 'make paths     print where the built programs are, as shell assignments'
 	@echo 'make coverage  how much of the core its tests run, by lines'
@@ -70,8 +71,19 @@ core-build: packages
 core: core-build
 	@tests/run.py core
 
+.PHONY: fast-build
+fast-build: packages
+	@scripts/fetch-qemu.sh tools
+	@[ -f $(build)/fast/build.ninja ] || \
+		$(meson) setup $(build)/fast -Dbuildtype=release
+	@$(ninja) -C $(build)/fast --quiet tests/crash/explore
+
+.PHONY: crash
+crash: fast-build
+	@$(build)/fast/tests/crash/explore $(ID)
+
 .PHONY: check
-check: qemu core-build guest
+check: qemu core-build fast-build guest
 	@$(programs) tests/run.py $(SUITES)
 
 .PHONY: coverage
