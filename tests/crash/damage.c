@@ -675,7 +675,7 @@ static GPtrArray *older_images(const SimDisk *disk)
         if (event->kind != SIM_WRITE) {
             g_ptr_array_add(images, g_memdup2(image, disk->bytes));
         } else {
-            memcpy(image + event->offset, event->data, event->bytes);
+            sim_event_apply(event, image);
         }
     }
     return images;
