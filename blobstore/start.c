@@ -131,8 +131,16 @@ static bool place_blob(BlobStore *store, Blob *blob, GArray *changes,
     Change change = { blob, blob->entry };
     uint64_t bytes = wanted_bytes(blob);
     uint64_t offset;
-    bool found = blob_space_allocate(store->space, bytes, &offset);
+    bool found;
 
+    /* Where ids begin is for the medium to say, and it may lie. */
+    if (!blob->entry.slot_bytes && store->next_id == UINT64_MAX - 1) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
+                    "store has used up its last id and takes no new blobs: "
+                    "copy its blobs to a new store");
+        return false;
+    }
+    found = blob_space_allocate(store->space, bytes, &offset);
     g_assert(found);            /* ensure_capacity() */
     if (!blob->entry.slot_bytes) {
         blob->entry.id = store->next_id++;
