@@ -295,6 +295,7 @@ static bool check_still_blank(BlobStore *store, GError **error)
 {
     BlobPair pair = store->super_pair;
     BlobHeader header;
+    BlobSuperblock super;
     g_autoptr(GBytes) payload = NULL;
 
     if (store->space) {
@@ -304,7 +305,15 @@ static bool check_still_blank(BlobStore *store, GError **error)
                         &payload, error)) {
         return false;
     }
-    if (payload && header.sequence > 1) {
+    if (!payload) {
+        return true;
+    }
+    if (!blob_layout_decode_superblock(g_bytes_get_data(payload, NULL),
+                                       g_bytes_get_size(payload), &super,
+                                       error)) {
+        return false;
+    }
+    if (super.state != BLOB_STATE_FORMATTING) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
                     "medium was blank when it was opened and holds a store "
                     "now: unless it is in use elsewhere, open it again");

@@ -87,7 +87,7 @@ MUTANTS = [
      "    if (!write_superblock(store, error) ||\n"
      "        !blob_epoch_record(store, false, error)) {"),
     ("R13", "a store that landed late is formatted over", "start.c",
-     "if (payload && header.sequence > 1) {", "if (false) {"),
+     "if (super.state != BLOB_STATE_FORMATTING) {", "if (false) {"),
     ("R14", "a clean close is not believed", "open.c",
      "if (!store->clean && !blob_recover(store, error)) {",
      "if (!blob_recover(store, error)) {"),
