@@ -12,7 +12,8 @@ from vm import VMError
 
 MIB = 1 << 20
 SIZE = 4 * MIB              # of a new image
-TOO_SMALL = 256 << 10       # for what is in use
+ONE_SLOT = 256 << 10        # has room for one slot of the permanent blob
+TOO_SMALL = 64 << 10        # not for that, nor for the second copy of the directory
 
 
 class ResizeTest(MachineTest):
@@ -108,12 +109,12 @@ class ResizeTest(MachineTest):
         self.assertEqual(self.vm.exit_status, 1)
 
     def test_what_was_cut_off_is_damaged_and_makes_no_new_tpm(self):
-        self.crash_cut_to(64 << 10)
+        self.crash_cut_to(TOO_SMALL)
         self.assert_refused("tpm/permanent")
 
     def test_with_one_slot_cut_off_the_other_is_used(self):
         """Which is that of the change before, if the last one is gone without a trace."""
-        self.crash_cut_to(TOO_SMALL)
+        self.crash_cut_to(ONE_SLOT)
         self.power_on_again()
         counter = self.tpm.run(tpm2.nv_counter(state.COUNTER))
         self.assertIn(counter, (self.expected["counter"], self.expected["counter"] - 1))
