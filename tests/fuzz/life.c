@@ -55,7 +55,7 @@ bool life_open(Life *life)
     life->disk->frozen = false;
     code = fuzz_outcome(life->store, &error, codes);
     life->over = code == BLOBSTORE_ERROR_FOREIGN ||
-                code == BLOBSTORE_ERROR_CORRUPT;
+                 code == BLOBSTORE_ERROR_CORRUPT;
     life->disk->store = life->store;
     return life->store;
 }

@@ -232,9 +232,10 @@ static bool write_some(Session *session, BlobStore *store,
         expect(session, store);
         session->disk->failed = false;
         ok = blob_store_write(store, changes, count, &error);
-        fuzz_outcome(ok, &error, WRITE_CODES & ~FUZZ_CODE(IO));
-        session->in_doubt |= !ok;   /* that was the last epoch */
+        code = fuzz_outcome(ok, &error, WRITE_CODES & ~FUZZ_CODE(IO));
     }
+    /* Without another epoch a write that has failed is not put to rest. */
+    session->in_doubt |= code == BLOBSTORE_ERROR_EXHAUSTED;
     return ok;
 }
 

@@ -84,7 +84,7 @@ static void choose_blobs(Life *life, uint8_t mask, uint8_t sizes)
     for (unsigned n = 0; n < FUZZ_BLOBS; n++) {
         life->registered[n] = mask & 1 << n;
         life->max_size[n] = MAX(life->max_size[n],
-                               table[sizes >> 2 * n & 3]);
+                                table[sizes >> 2 * n & 3]);
     }
     life->options.pack = mask & 0x10;
 }
