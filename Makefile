@@ -26,7 +26,7 @@ help:
 	@echo 'make demo      boot a Linux guest whose TPM lives on a block device, twice, and compare'
 	@echo 'make run       an interactive guest with such a TPM'
 	@echo 'make check     every test; SUITES="core device" runs some, EFFORT= and SEED= reach them'
-	@echo 'make core      the core and its tests alone, with sanitizers, in seconds'
+	@echo 'make core      the core and its tests alone, with sanitizers, in a minute or two'
 	@echo 'make crash     let the power fail everywhere: SEED=, EFFORT=; ID=... looks again at one that it found'
 	@echo 'make qemu      fetch QEMU 10.0, graft this repository onto it and build it'
 	@echo 'make paths     print where the built programs are, as shell assignments'
@@ -77,7 +77,7 @@ fast-build: packages
 	@scripts/fetch-qemu.sh tools
 	@[ -f $(build)/fast/build.ninja ] || \
 		$(meson) setup $(build)/fast -Dbuildtype=release
-	@$(ninja) -C $(build)/fast --quiet tests/crash/explore
+	@$(ninja) -C $(build)/fast --quiet tests/crash/{explore,damage}
 
 .PHONY: crash
 crash: fast-build

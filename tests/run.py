@@ -115,10 +115,11 @@ def core_programs():
 
 
 def crash_programs():
-    """The crash explorer as `make crash` runs it."""
+    """The crash explorer as `make crash` runs it, and all the damage."""
     effort = int(os.environ.get('EFFORT') or 1)
-    return [Program(name='explore', command=[str(FAST / 'tests/crash/explore')], tap=False,
-                    timeout_seconds=1800 * effort, live=True)]
+    return [Program(name=name, command=[str(FAST / 'tests/crash' / name)], tap=False,
+                    timeout_seconds=1800 * effort, live=True)
+            for name in ('explore', 'damage')]
 
 
 def script_programs():
