@@ -10,7 +10,7 @@
 
 enum {
     PIECE_MAX_BYTES = 4096,
-    PIECE_GAP_BYTES = 8,        /* zeros that do not end a piece */
+    PIECE_GAP_BYTES = 24,       /* zeros that do not end a piece */
 };
 
 size_t fuzz_piece_head(const uint8_t *data, uint32_t *offset)

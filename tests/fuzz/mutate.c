@@ -9,7 +9,7 @@
 #include "fuzz.h"
 #include "image.h"
 
-enum { MAX_PIECES = 512 };
+enum { MAX_PIECES = 512, HEADER_FIELDS_BYTES = 240 };
 
 /* Where the pieces of an input begin, with their heads */
 typedef struct Pieces {
@@ -138,15 +138,20 @@ static void copy_piece(Pieces *pieces, uint64_t *random)
     append_piece(pieces, offset, at, bytes);
 }
 
-/* A field that was zero: in a header, a directory or its entries */
+/* A field that was zero, in a block that is not: of its header, or anywhere */
 static void add_word(Pieces *pieces, uint64_t *random)
 {
-    uint32_t block = fuzz_random(random) % FUZZ_IMAGE_MAX_BLOCKS;
-    uint32_t field = fuzz_random(random) % 256 * 8;
+    uint32_t offset;
+    size_t bytes;
+    uint32_t fields = fuzz_random(random) & 1 ? HEADER_FIELDS_BYTES
+                                              : BLOB_BLOCK_BYTES;
     uint64_t word = word_like(pieces, 0, random);
 
-    append_piece(pieces, block * BLOB_BLOCK_BYTES + field,
-                 (const uint8_t *)&word, sizeof(word));
+    piece(pieces, fuzz_random(random) % pieces->count, &offset, &bytes);
+    offset -= offset % BLOB_BLOCK_BYTES;
+    offset += fuzz_random(random) % (fields / 4) * 4;
+    append_piece(pieces, offset, (const uint8_t *)&word,
+                 fuzz_random(random) & 1 ? 4 : 8);
 }
 
 size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t max_bytes,
@@ -163,7 +168,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t max_bytes,
         return LLVMFuzzerMutate(data, bytes, max_bytes);
     }
     do {
-        switch (fuzz_random(&random) % 12) {
+        switch (fuzz_random(&random) % 14) {
         case 0:
         case 1:
             LLVMFuzzerMutate(data, FUZZ_HEAD_BYTES, FUZZ_HEAD_BYTES);
@@ -179,9 +184,10 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t bytes, size_t max_bytes,
             copy_piece(&pieces, &random);
             return pieces.bytes;
         case 6:
-            add_word(&pieces, &random);
-            break;
         case 7:
+            add_word(&pieces, &random);
+            return pieces.bytes;
+        case 8:
             return LLVMFuzzerMutate(data, bytes, max_bytes);
         default:
             change_word(&pieces, &random);

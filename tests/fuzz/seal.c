@@ -25,6 +25,9 @@ enum {
     DIRECTORY_AT_COUNT = 48,
     ENTRY_AT_MAX_SIZE = 16,
     ENTRY_AT_SLOT_BYTES = 32,
+    ENTRY_AT_RAW_BYTES = 40,
+    ENTRY_AT_STORED_BYTES = 48,
+    ENTRY_AT_FLAGS = 61,
     WATERMARK_REACH = 256,
 };
 
@@ -118,6 +121,10 @@ static void seal_slot(const Sealing *sealing, const BlobSlot *slot,
     if (is_zero(header, AT_CHECK)) {
         return;
     }
+    if (sealing->head->repair & FUZZ_REPAIR_SHAPE &&
+        !get32(header + AT_FLAGS)) {
+        put64(header + AT_STORED_BYTES, get64(header + AT_RAW_BYTES));
+    }
     end = image_end(slot, header);
     if (end && sealing->head->repair & FUZZ_REPAIR_DIGEST) {
         blob_digest_sha256(header + BLOB_HEADER_BYTES,
@@ -192,6 +199,10 @@ static void shape_directory(const Sealing *sealing, const BlobSlot *slot)
         if (max_size <= BLOB_MAX_SIZE_BYTES) {
             put64(entry + ENTRY_AT_SLOT_BYTES,
                   blob_layout_slot_bytes(max_size));
+        }
+        if (!entry[ENTRY_AT_FLAGS]) {
+            put64(entry + ENTRY_AT_STORED_BYTES,
+                  get64(entry + ENTRY_AT_RAW_BYTES));
         }
     }
 }
