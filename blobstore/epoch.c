@@ -65,12 +65,6 @@ static void release_unlisted(BlobStore *store)
             i++;
         }
     }
-    for (guint i = 0; i < store->pending->len; i++) {
-        BlobPending *extent = &g_array_index(store->pending, BlobPending, i);
-
-        blob_space_release(store->space, extent->offset, extent->bytes);
-    }
-    g_array_set_size(store->pending, 0);
 }
 
 bool blob_commit_begin(BlobStore *store, GError **error)

@@ -33,7 +33,6 @@ static BlobStore *new_store(BlobStorage *storage,
     store->blobs = g_ptr_array_new_with_free_func(blob_free);
     store->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                            NULL);
-    store->pending = g_array_new(FALSE, FALSE, sizeof(BlobPending));
     store->warnings = g_ptr_array_new_with_free_func(g_free);
     g_ptr_array_add(store->warnings, NULL);
     store->super_pair = (BlobPair) {

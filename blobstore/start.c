@@ -183,40 +183,36 @@ static bool place_all(BlobStore *store, GArray *changes, GError **error)
     return !copied || blob_medium_flush(&store->medium, error);
 }
 
-static void append_pending(BlobStore *store, const BlobEntry *entry)
-{
-    BlobPending extent = { entry->offset, 2 * entry->slot_bytes };
-
-    if (extent.bytes) {
-        g_array_append_val(store->pending, extent);
-    }
-}
-
-/* R12: extents left behind are free once no directory names them. */
+/* R12: no directory names the extents left behind any more. */
 static void leave_extents(BlobStore *store, const GArray *changes)
 {
     for (guint i = 0; i < changes->len; i++) {
         const Change *change = &g_array_index(changes, Change, i);
 
-        if (change->before.offset != change->blob->entry.offset) {
-            append_pending(store, &change->before);
+        if (change->before.slot_bytes &&
+            change->before.offset != change->blob->entry.offset) {
+            blob_space_release(store->space, change->before.offset,
+                               2 * change->before.slot_bytes);
         }
     }
 }
 
 /*
- * A directory that failed to be written may name the new extents: they stay
- * taken until a later one is durable (R12).
+ * A directory that failed to be written may name the new extents.  They are
+ * free, but nothing is placed before another record: see
+ * place_and_record().
  */
 static void take_back(BlobStore *store, const GArray *changes)
 {
     for (guint i = 0; i < changes->len; i++) {
         const Change *change = &g_array_index(changes, Change, i);
+        BlobEntry *entry = &change->blob->entry;
 
-        if (change->before.offset != change->blob->entry.offset) {
-            append_pending(store, &change->blob->entry);
+        if (change->before.offset != entry->offset) {
+            blob_space_release(store->space, entry->offset,
+                               2 * entry->slot_bytes);
         }
-        change->blob->entry = change->before;
+        *entry = change->before;
     }
 }
 
@@ -225,11 +221,10 @@ static bool place_and_record(BlobStore *store, GError **error)
     g_autoptr(GArray) changes = g_array_new(FALSE, FALSE, sizeof(Change));
 
     /*
-     * R12: what an older copy of the directory names, or may name after a
-     * start that failed, is not free yet.
+     * R12: what an older copy of the directory names, or one that failed to
+     * be written may name, must not be overwritten.
      */
-    if ((store->pending->len ||
-         !blob_pair_is_whole(&store->directory_pair)) &&
+    if (!blob_pair_is_whole(&store->directory_pair) &&
         !blob_epoch_record(store, false, error)) {
         return false;
     }
@@ -243,12 +238,11 @@ static bool place_and_record(BlobStore *store, GError **error)
     if (!changes->len && store->epoch_open) {
         return true;
     }
-    leave_extents(store, changes);
     if (!blob_epoch_record(store, false, error)) {
-        g_array_set_size(store->pending, 0);
         take_back(store, changes);
         return false;
     }
+    leave_extents(store, changes);
     return true;
 }
 
@@ -334,9 +328,11 @@ bool blob_store_start(BlobStore *store, GError **error)
     }
     /*
      * What was read may be in a volatile cache only, written by a user who
-     * crashed or whose write failed.  Nothing is built on that.
+     * crashed or whose write failed.  Nothing is built on that.  And what we
+     * failed to write must not land on what is put in its place.
      */
-    if (!store->epoch_open && !blob_medium_flush(&store->medium, error)) {
+    if ((!store->epoch_open || store->medium.unsettled) &&
+        !blob_medium_flush(&store->medium, error)) {
         return false;
     }
     if (store->blank &&

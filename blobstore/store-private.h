@@ -16,12 +16,6 @@ struct Blob {
     char *damage;               /* what is wrong with it, or NULL */
 };
 
-/* An extent that a directory on the medium may still name (R12) */
-typedef struct BlobPending {
-    uint64_t offset;
-    uint64_t bytes;
-} BlobPending;
-
 struct BlobStore {
     BlobMedium medium;
     BlobStoreOptions options;
@@ -51,7 +45,6 @@ struct BlobStore {
     GPtrArray *blobs;           /* of Blob: by id, then those without one */
     GHashTable *by_name;        /* "owner/name" -> Blob */
     BlobSpace *space;           /* NULL while blank */
-    GArray *pending;            /* of BlobPending */
     GPtrArray *warnings;        /* NULL-terminated strings */
     uint64_t commits;
 };

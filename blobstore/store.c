@@ -66,7 +66,6 @@ void blob_store_free(BlobStore *store)
     }
     g_clear_pointer(&store->by_name, g_hash_table_unref);
     g_clear_pointer(&store->blobs, g_ptr_array_unref);
-    g_clear_pointer(&store->pending, g_array_unref);
     g_clear_pointer(&store->warnings, g_ptr_array_unref);
     blob_space_free(store->space);
     blob_digest_free(store->digest);

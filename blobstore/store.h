@@ -113,8 +113,8 @@ void blob_store_unregister(BlobStore *store, Blob *blob);
  * blob_store_required_bytes()), DAMAGED (a registered blob), FULL,
  * EXHAUSTED, READ_ONLY, FOREIGN (the medium has grown, and the new space is
  * not blank), CORRUPT and STALE (the superblock is not as it was when the
- * store was opened).  On failure nothing that was acknowledged is lost; the
- * call may be repeated.
+ * store was opened), BUSY.  On failure nothing that was acknowledged is
+ * lost; the call may be repeated.
  */
 bool blob_store_start(BlobStore *store, GError **error);
 
@@ -162,7 +162,7 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
  * directory only.  The store stays usable; a later write starts a new epoch.
  * Does nothing if nothing was written since the last clean close.
  *
- * Errors: IO, EXHAUSTED.
+ * Errors: IO, EXHAUSTED, BUSY.
  */
 bool blob_store_close_clean(BlobStore *store, GError **error);
 

@@ -71,9 +71,13 @@ MUTANTS = [
     ("R11", "recorded but absent is not damage", "recover.c",
      "if (entry->sequence > best && !finding->lost) {", "if (false) {"),
     ("R12", "extents are free before the directory says so", "start.c",
-     "            append_pending(store, &change->before);",
-     "            blob_space_release(store->space, change->before.offset,\n"
-     "                               2 * change->before.slot_bytes);"),
+     "    if (!blob_epoch_record(store, false, error)) {\n        take_back",
+     "    leave_extents(store, changes);\n"
+     "    if (!blob_epoch_record(store, false, error)) {\n        take_back"),
+    ("R12", "a start that failed leaves no trace", "start.c",
+     "    if (!blob_pair_is_whole(&store->directory_pair) &&", "    if (false &&"),
+    ("R4", "a copy that failed may land on another blob's", "start.c",
+     "    if ((!store->epoch_open || store->medium.unsettled) &&", "    if (!store->epoch_open &&"),
     ("R12", "deleting writes nothing", "content.c",
      "if (!changes[i].content && !is_present(changes[i].blob) &&\n"
      "            !(changes[i].delete_again && "
@@ -109,8 +113,8 @@ MUTANTS = [
      "return entry->sequence ? !entry->slot : 0;",
      "return entry->slot;"),
     ("promise", "what was read is built on without a flush", "start.c",
-     "if (!store->epoch_open && !blob_medium_flush(&store->medium, error)) {",
-     "if (false) {"),
+     "    if ((!store->epoch_open || store->medium.unsettled) &&",
+     "    if (store->medium.unsettled &&"),
     ("promise", "the digest is not verified", "slot.c",
      "    if (!memcmp(digest, header->digest, sizeof(digest))) {",
      "    if (true) {"),

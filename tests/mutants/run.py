@@ -24,7 +24,7 @@ BUILD = REPO / "build/mutants/build"
 MESON = REPO / "build/debian/usr/lib/python3/dist-packages"
 PARTS = ("meson.build", "meson_options.txt", "blobstore", "include", "tests/unit", "tests/crash",
          "tests/format", "tests/fuzz", "tests/tap.py", "bench")
-TIMEOUT_SECONDS = 300
+TIMEOUT_SECONDS = 900
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(MESON), "G_DEBUG": "fatal-warnings"}
 

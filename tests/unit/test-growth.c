@@ -114,23 +114,52 @@ static void test_growth_refuses_new_space_that_is_not_blank(void)
     Blob *blob;
     g_autoptr(BlobStore) store = test_store(disk, &blob, 1);
     uint64_t end = test_disk_length(disk);
-    g_autofree char *message = g_strdup_printf(
-        "*new space is not blank*at offset %" G_GUINT64_FORMAT, end + 70000);
+    const uint64_t bytes = 100 * BLOB_BLOCK_BYTES;
+    const uint64_t places[] = { 0, 70000, bytes - 1 };
 
     test_write(store, blob, "one");
     test_register_again(store, "a", 20000);
-    test_disk_resize(disk, end + 100 * BLOB_BLOCK_BYTES);
-    test_disk_bytes(disk)[end + 70000] = 1;
-    test_disk_reset_counts(disk);
-    test_start_fails(store, BLOBSTORE_ERROR_FOREIGN, message);
-    g_assert_cmpuint(disk->writes, ==, 0);
-    test_disk_bytes(disk)[end + 70000] = 0;
+    test_disk_resize(disk, end + bytes);
+    for (guint i = 0; i < G_N_ELEMENTS(places); i++) {
+        g_autofree char *message = g_strdup_printf(
+            "*new space is not blank*at offset %" G_GUINT64_FORMAT,
+            end + places[i]);
+
+        test_disk_bytes(disk)[end + places[i]] = 1;
+        test_disk_reset_counts(disk);
+        test_start_fails(store, BLOBSTORE_ERROR_FOREIGN, message);
+        g_assert_cmpuint(disk->writes, ==, 0);
+        test_disk_bytes(disk)[end + places[i]] = 0;
+    }
     disk->fail_read = 0;
     test_start_fails(store, BLOBSTORE_ERROR_IO, "read failed as told");
     disk->fail_length = 0;
     test_start_fails(store, BLOBSTORE_ERROR_IO, "length failed as told");
     test_start(store);
     test_expect(store, blob, "one");
+}
+
+/* What takes the place of a copy that failed must not be hit by it. */
+static void test_copy_that_lands_late_hits_nothing(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    Blob *blobs[2];
+    g_autoptr(BlobStore) store = test_store(disk, blobs, 2);
+
+    test_write2(store, blobs[0], "one", blobs[1], "two");
+    test_register_again(store, "b", 20000);
+    disk->failing_write_is_late = true;
+    disk->fail_write = 0;
+    test_start_fails(store, BLOBSTORE_ERROR_IO, "write failed as told");
+    test_register_again(store, "b", 1000);
+    test_register_again(store, "a", 20000);
+    test_start(store);
+    test_expect(store, blobs[0], "one");
+    test_expect(store, blobs[1], "two");
+    blob_store_free(store);
+    store = test_open(disk);
+    test_expect(store, blob_store_find(store, "t", "a"), "one");
+    test_expect(store, blob_store_find(store, "t", "b"), "two");
 }
 
 /* Every read, write and flush of a start, failing once */
@@ -311,6 +340,7 @@ int main(int argc, char **argv)
     ADD(growth_survives_power_loss_at_every_sector);
     ADD(growth_into_new_space_survives_power_loss);
     ADD(growth_refuses_new_space_that_is_not_blank);
+    ADD(copy_that_lands_late_hits_nothing);
     ADD(growth_that_failed_anywhere_can_be_repeated);
     ADD(growth_of_a_blob_that_cannot_be_read_fails);
     ADD(extent_is_reused_only_when_no_directory_names_it);

@@ -306,6 +306,20 @@ static void test_superblock_lost_between_open_and_start_is_an_error(void)
     test_start_fails(store, BLOBSTORE_ERROR_CORRUPT, "*superblock*");
 }
 
+static void test_superblock_replaced_between_open_and_start_is_an_error(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStore) store = test_store(disk, NULL, 1);
+
+    g_clear_pointer(&store, blob_store_free);
+    test_disk_bytes(disk)[20] ^= 1;
+    store = test_open(disk);
+    test_edit_superblock(disk, make_older);
+    test_disk_reset_counts(disk);
+    test_start_fails(store, BLOBSTORE_ERROR_CORRUPT, "superblock has changed*");
+    g_assert_cmpuint(disk->writes, ==, 0);
+}
+
 static void test_older_superblock_copy_is_healed(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -343,6 +357,7 @@ int main(int argc, char **argv)
     ADD(start_again_with_nothing_new_writes_nothing);
     ADD(damaged_superblock_copy_is_healed);
     ADD(superblock_lost_between_open_and_start_is_an_error);
+    ADD(superblock_replaced_between_open_and_start_is_an_error);
     ADD(older_superblock_copy_is_healed);
     return g_test_run();
 }

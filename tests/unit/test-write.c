@@ -421,6 +421,23 @@ static void test_first_write_fails_wherever_the_storage_does(void)
     }
 }
 
+/* R4: it may still land until then; a durable write settles only itself. */
+static void test_flush_comes_between_a_failed_write_and_the_next(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    Blob *blob;
+    g_autoptr(BlobStore) store = test_store(disk, &blob, 1);
+
+    test_write(store, blob, "one");
+    disk->failing_write_is_late = true;
+    disk->fail_write = 0;
+    test_write_fails(store, blob, "two", BLOBSTORE_ERROR_IO, "*");
+    test_disk_record(disk);
+    test_write(store, blob, "three");
+    g_assert_null(g_array_index(disk->events, TestEvent, 0).data);
+    test_expect(store, blob, "three");
+}
+
 static void test_new_epoch_that_fails_fails_the_write(void)
 {
     for (int n = 0; n < 2; n++) {
@@ -459,6 +476,7 @@ int main(int argc, char **argv)
     ADD(one_commit_at_a_time);
     ADD(failed_flush_fails_all_members);
     ADD(first_write_fails_wherever_the_storage_does);
+    ADD(flush_comes_between_a_failed_write_and_the_next);
     ADD(new_epoch_that_fails_fails_the_write);
     return g_test_run();
 }

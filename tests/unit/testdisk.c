@@ -88,6 +88,10 @@ static bool disk_write(BlobStorage *storage, uint64_t offset, const void *buf,
         memcpy(test_disk_bytes(disk) + offset, buf, bytes);
         record(disk, offset, buf, bytes);
     }
+    if (fails && disk->failing_write_is_late) {
+        g_free(disk->late.data);
+        disk->late = (TestEvent) { offset, bytes, g_memdup2(buf, bytes) };
+    }
     if (!fails && durable) {
         record(disk, 0, NULL, 0);
     }
@@ -102,6 +106,11 @@ static bool disk_flush(BlobStorage *storage, GError **error)
     if (fails_now(&disk->fail_flush, "flush", error)) {
         return false;
     }
+    if (disk->late.data) {
+        memcpy(test_disk_bytes(disk) + disk->late.offset, disk->late.data,
+               disk->late.bytes);
+        g_clear_pointer(&disk->late.data, g_free);
+    }
     record(disk, 0, NULL, 0);
     return true;
 }
@@ -112,6 +121,7 @@ static void disk_free(BlobStorage *storage)
 
     blob_storage_free(disk->memory);
     g_array_unref(disk->events);
+    g_free(disk->late.data);
     g_free(disk->start);
     g_free(disk);
 }

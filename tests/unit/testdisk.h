@@ -39,6 +39,8 @@ typedef struct TestDisk {
     int fail_write;
     int fail_flush;
     bool failing_write_lands;
+    bool failing_write_is_late; /* it lands with the next flush */
+    TestEvent late;
     void (*on_write)(void *opaque); /* called in each write; or NULL */
     void *on_write_opaque;
     bool ragged;                /* the length is not a multiple of 512 */
