@@ -46,6 +46,34 @@ static bool check_pair(Check *check, BlobDigest *digest, const BlobPair *known,
     return true;
 }
 
+/* R10, which opening after a clean close does not look for */
+static bool check_epochs(Check *check, Blob *blob, GError **error)
+{
+    BlobJudge judge = { .any = true };
+
+    for (unsigned n = 0; n < 2; n++) {
+        BlobSlot slot = blob_slot_of(blob, n);
+        BlobFinding finding = {
+            .kind = BLOB_FINDING_NEWER_SLOT,
+            .blob = blob,
+            .offset = slot.offset,
+            .bytes = slot.bytes,
+            .text = "of a newer epoch than the directory, which has been "
+                    "rolled back",
+        };
+        BlobEvidence evidence;
+
+        if (!blob_slot_probe(&check->store->medium, check->store->digest,
+                             &slot, &judge, &evidence, error)) {
+            return false;
+        }
+        if (blob_sequence_epoch(evidence.highest) > check->store->epoch) {
+            check->report(&finding, check->opaque);
+        }
+    }
+    return true;
+}
+
 static bool check_blob(Check *check, Blob *blob, GError **error)
 {
     BlobSlot slot = blob_slot_of(blob, blob->entry.slot);
@@ -74,7 +102,7 @@ static bool check_blob(Check *check, Blob *blob, GError **error)
         finding.heals = true;
         check->report(&finding, check->opaque);
     }
-    return true;
+    return check_epochs(check, blob, error);
 }
 
 bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,

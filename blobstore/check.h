@@ -15,6 +15,8 @@ typedef enum BlobFindingKind {
     BLOB_FINDING_DIRECTORY_COPY,
     /* A blob's acknowledged content is gone. */
     BLOB_FINDING_DAMAGED_BLOB,
+    /* A slot is newer than the directory: an older one has been restored. */
+    BLOB_FINDING_NEWER_SLOT,
     /* An entry without content that nobody has registered takes space. */
     BLOB_FINDING_LEAK,
 } BlobFindingKind;
@@ -33,10 +35,12 @@ typedef void BlobCheckReport(const BlobFinding *finding, void *opaque);
 /*
  * Reads everything that counts in @store, open but not necessarily started,
  * and reports what is wrong with it: both copies of superblock and directory,
- * and the current version of every blob.  That slots and census agree, and
- * that nothing overlaps, blob_store_open() has checked; it refuses a store
- * where they do not.  Writes nothing.  Damage that is found is remembered,
- * as by blob_store_read().
+ * the current version of every blob, and the epoch of both of its slots.  The
+ * other slot holds what is superseded, whose damage is none.  That nothing
+ * overlaps, and after an unclean close that slots and census agree,
+ * blob_store_open() has checked; it refuses a store where they do not.
+ * Writes nothing.  Damage that is found is remembered, as by
+ * blob_store_read().
  *
  * Returns false only if the storage fails.  Errors: IO.
  */
@@ -47,11 +51,11 @@ bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,
  * Makes the older version of a damaged blob, which its other slot may still
  * hold, its current one.  The content that was acknowledged last is given up,
  * and the older one may be of a write that failed: only for when a user has
- * asked for exactly that.  @store is open, not
- * started, not read-only, and @blob not registered.  Durable on return.
+ * asked for exactly that.  @store is open, not started, not read-only, and
+ * @blob not registered.  Durable on return, and the store is started.
  *
  * Errors: INVALID (the blob is not damaged), DAMAGED (there is no older
- * version either), READ_ONLY, IO, EXHAUSTED.
+ * version either), and those of blob_store_start().
  */
 bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error);
 

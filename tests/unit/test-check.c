@@ -12,7 +12,7 @@
 static void note(const BlobFinding *finding, void *opaque)
 {
     static const char *const kinds[] = { "superblock", "directory", "damaged",
-                                         "leak" };
+                                         "newer", "leak" };
     BlobInfo info = { .owner = "-", .name = "-" };
 
     g_assert_cmpuint(finding->bytes, >, 0);
@@ -186,6 +186,7 @@ static void test_fall_back_serves_the_older_version(void)
     g_assert_true(blob_store_fall_back(store, blob_store_find(store, "t", "a"),
                                        &error));
     test_expect(store, blob_store_find(store, "t", "a"), "old a");
+    expect_findings(store, "");
     for (unsigned round = 0; round < 2; round++) {
         Blob *blob;
 
@@ -198,6 +199,83 @@ static void test_fall_back_serves_the_older_version(void)
         test_start(store);
         test_write(store, blob, "newer a");
     }
+}
+
+/* ... which is what was acknowledged, from then on (R9). */
+static void test_fall_back_is_in_the_census(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStore) store = reopened_store(disk);
+    Blob *a = blob_store_find(store, "t", "a");
+    Blob *b;
+
+    garble_current(disk, store, "a");
+    test_expect_damaged(store, a);
+    g_assert_true(blob_store_fall_back(store, a, NULL));
+    b = test_register(store, "b", 1000);
+    test_start(store);
+    test_write(store, b, "newer b");
+    test_write(store, b, "newest b");
+    blob_store_free(store);
+    store = test_open(disk);
+    test_expect(store, blob_store_find(store, "t", "a"), "old a");
+    test_expect(store, blob_store_find(store, "t", "b"), "newest b");
+}
+
+/* Recovery found the blob lost; both of its slots hold an older version. */
+static void test_fall_back_takes_the_newer_of_two(void)
+{
+    for (unsigned n = 0; n < 2; n++) {
+        g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+        Blob *blobs[2];
+        g_autoptr(BlobStore) store = test_store(disk, blobs, 2);
+        g_autofree uint8_t *older = NULL;
+        unsigned slot;
+
+        for (unsigned i = 0; i < 3 + n; i++) {
+            g_autofree char *text = g_strdup_printf("version %u", i);
+
+            test_write(store, blobs[0], text);
+        }
+        /* The slot that is written next goes back to what it holds now. */
+        slot = !blobs[0]->entry.slot;
+        older = g_memdup2(test_slot(disk, blobs[0], slot),
+                          blobs[0]->entry.slot_bytes);
+        test_write(store, blobs[0], "lost");
+        test_write(store, blobs[1], "confirms it");
+        memcpy(test_slot(disk, blobs[0], slot), older,
+               blobs[0]->entry.slot_bytes);
+        blob_store_free(store);
+        store = test_open(disk);
+        blobs[0] = blob_store_find(store, "t", "a");
+        test_expect_damaged(store, blobs[0]);
+        g_assert_true(blob_store_fall_back(store, blobs[0], NULL));
+        test_expect(store, blobs[0], n ? "version 3" : "version 2");
+    }
+}
+
+/* After a clean close opening does not look at the slots (R10, R14). */
+static void test_directory_that_was_rolled_back_is_found(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    Blob *blob;
+    g_autoptr(BlobStore) store = test_store(disk, &blob, 1);
+    uint64_t at = store->directory_pair.offset;
+    uint64_t bytes = 2 * store->directory_pair.slot_bytes;
+    g_autofree uint8_t *older = NULL;
+    g_autofree char *expected = NULL;
+
+    test_write(store, blob, "one");
+    test_close(store);
+    older = g_memdup2(test_disk_bytes(disk) + at, bytes);
+    test_write(store, blob, "two");
+    expected = g_strdup_printf("newer t/a %" G_GUINT64_FORMAT "\n",
+                               blob_slot_of(blob, blob->entry.slot).offset);
+    test_close(store);
+    memcpy(test_disk_bytes(disk) + at, older, bytes);
+    blob_store_free(store);
+    store = test_open(disk);
+    expect_findings(store, expected);
 }
 
 static void test_fall_back_that_fails_changes_nothing(void)
@@ -315,6 +393,12 @@ int main(int argc, char **argv)
                     test_read_error_is_not_damage);
     g_test_add_func("/check/fall-back-serves-the-older-version",
                     test_fall_back_serves_the_older_version);
+    g_test_add_func("/check/fall-back-is-in-the-census",
+                    test_fall_back_is_in_the_census);
+    g_test_add_func("/check/fall-back-takes-the-newer-of-two",
+                    test_fall_back_takes_the_newer_of_two);
+    g_test_add_func("/check/directory-that-was-rolled-back-is-found",
+                    test_directory_that_was_rolled_back_is_found);
     g_test_add_func("/check/fall-back-that-fails-changes-nothing",
                     test_fall_back_that_fails_changes_nothing);
     g_test_add_func("/check/fall-back-needs-content",
