@@ -272,6 +272,7 @@ static bool name_missing(Recovery *recovery,
 static bool check_census(Recovery *recovery, GError **error)
 {
     BlobStore *store = recovery->store;
+    static const uint8_t zero[BLOB_CENSUS_BYTES];
     uint8_t census[BLOB_CENSUS_BYTES] = { 0 };
 
     if (!recovery->newest) {
@@ -287,16 +288,13 @@ static bool check_census(Recovery *recovery, GError **error)
     for (unsigned i = 0; i < sizeof(census); i++) {
         census[i] ^= recovery->newest->census[i];
     }
-    for (unsigned i = 0; i < sizeof(census); i++) {
-        if (census[i] && !name_missing(recovery, census)) {
-            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
-                        "more than one blob has lost acknowledged content "
-                        "since epoch %u began: restore the image from a "
-                        "backup", store->epoch);
-            return false;
-        } else if (census[i]) {
-            break;
-        }
+    if (memcmp(census, zero, sizeof(census)) &&
+        !name_missing(recovery, census)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                    "acknowledged content has been lost since epoch %u began, "
+                    "of more than one blob or nobody knows which: restore "
+                    "the image from a backup", store->epoch);
+        return false;
     }
     return true;
 }

@@ -83,7 +83,7 @@ static void test_two_missing_blobs_fail_the_store(Trio *trio,
     trio_wipe(trio_current(trio, 0));
     trio_wipe(trio_current(trio, 1));
     trio_crash_fails(trio, BLOBSTORE_ERROR_CORRUPT,
-                "more than one blob has lost*");
+                "acknowledged content has been lost*");
 }
 
 /* R9: the search for what is missing ends. */
@@ -100,7 +100,7 @@ static void test_missing_blob_among_very_many_commits(Trio *trio,
             trio_expect(trio, "a2", "b1", "damaged");
             trio_renew(trio);
         } else {
-            trio_crash_fails(trio, BLOBSTORE_ERROR_CORRUPT, "*has lost*");
+            trio_crash_fails(trio, BLOBSTORE_ERROR_CORRUPT, "*has been lost*");
         }
     }
 }
