@@ -358,6 +358,7 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
                       size_t count, GError **error)
 {
     g_autoptr(GArray) versions = g_array_new(FALSE, TRUE, sizeof(Version));
+    bool ok;
 
     if (!store->started) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
@@ -384,8 +385,13 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
         !blob_epoch_record(store, false, error)) {
         return false;
     }
+    if (!blob_commit_begin(store, error)) {
+        return false;
+    }
     number_versions(store, versions);
-    if (!write_versions(store, versions, error)) {
+    ok = write_versions(store, versions, error);
+    blob_commit_end(store);
+    if (!ok) {
         store->epoch_open = false;
         return false;
     }

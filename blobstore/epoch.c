@@ -73,7 +73,24 @@ static void release_unlisted(BlobStore *store)
     g_array_set_size(store->pending, 0);
 }
 
-bool blob_epoch_record(BlobStore *store, bool clean, GError **error)
+bool blob_commit_begin(BlobStore *store, GError **error)
+{
+    if (store->committing) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_BUSY,
+                    "store is used while a commit is in flight: "
+                    "its user must serialise calls");
+        return false;
+    }
+    store->committing = true;
+    return true;
+}
+
+void blob_commit_end(BlobStore *store)
+{
+    store->committing = false;
+}
+
+static bool record(BlobStore *store, bool clean, GError **error)
 {
     g_auto(BlobDirectory) directory = { 0 };
     g_autoptr(GBytes) payload = NULL;
@@ -119,4 +136,16 @@ bool blob_epoch_record(BlobStore *store, bool clean, GError **error)
     store->epoch_open = !clean;
     release_unlisted(store);
     return true;
+}
+
+bool blob_epoch_record(BlobStore *store, bool clean, GError **error)
+{
+    bool ok;
+
+    if (!blob_commit_begin(store, error)) {
+        return false;
+    }
+    ok = record(store, clean, error);
+    blob_commit_end(store);
+    return ok;
 }

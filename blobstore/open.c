@@ -152,7 +152,7 @@ static bool open_superblock(BlobStore *store, uint64_t length, bool *found,
     if (!blob_layout_decode_superblock(data, bytes, &store->super, error)) {
         return false;
     }
-    if (store->super.generation != header.sequence) {
+    if (store->super.generation != header.sequence || header.flags) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
                     "superblock does not belong to its header");
         return false;
@@ -315,7 +315,8 @@ static bool open_directory(BlobStore *store, uint64_t length, GError **error)
                                       error)) {
         return false;
     }
-    if (header.sequence != blob_sequence(directory.epoch, 0) ||
+    if (header.flags ||
+        header.sequence != blob_sequence(directory.epoch, 0) ||
         memcmp(header.epoch_id, directory.epoch_id,
                sizeof(header.epoch_id))) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,

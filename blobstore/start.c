@@ -53,6 +53,24 @@ uint64_t blob_store_required_bytes(const BlobStore *store)
     return blob_space_used_end(space);
 }
 
+/* On record before it is written to: it will not be blank any more. */
+static bool extend_capacity(BlobStore *store, uint64_t length, GError **error)
+{
+    uint64_t capacity = store->capacity;
+    BlobSpace *space = blob_space_copy(store->space);
+
+    store->capacity = length;
+    blob_space_extend(store->space, length);
+    if (!blob_epoch_record(store, false, error)) {
+        store->capacity = capacity;
+        blob_space_free(store->space);
+        store->space = space;
+        return false;
+    }
+    blob_space_free(space);
+    return true;
+}
+
 /*
  * Makes sure that the medium has what blob_store_required_bytes() says, and
  * both directory copies say that it is ours.
@@ -91,10 +109,7 @@ static bool ensure_capacity(BlobStore *store, GError **error)
                     "non-zero byte at offset %" G_GUINT64_FORMAT, data);
         return false;
     }
-    store->capacity = length;
-    blob_space_extend(store->space, length);
-    /* On record before it is written to: it will not be blank any more. */
-    return blob_epoch_record(store, false, error);
+    return extend_capacity(store, length, error);
 }
 
 /* The same version at a new place: no new sequence, nothing else changes. */
@@ -200,14 +215,17 @@ static void take_back(BlobStore *store, const GArray *changes)
 static bool place_and_record(BlobStore *store, GError **error)
 {
     g_autoptr(GArray) changes = g_array_new(FALSE, FALSE, sizeof(Change));
-    guint pending = store->pending->len;
 
-    if (!ensure_capacity(store, error)) {
+    /*
+     * R12: what an older copy of the directory names, or may name after a
+     * start that failed, is not free yet.
+     */
+    if ((store->pending->len ||
+         !blob_pair_is_whole(&store->directory_pair)) &&
+        !blob_epoch_record(store, false, error)) {
         return false;
     }
-    /* R12: what an older copy of the directory names is not free yet. */
-    if (!blob_pair_is_whole(&store->directory_pair) &&
-        !blob_epoch_record(store, false, error)) {
+    if (!ensure_capacity(store, error)) {
         return false;
     }
     if (!place_all(store, changes, error)) {
@@ -219,7 +237,7 @@ static bool place_and_record(BlobStore *store, GError **error)
     }
     leave_extents(store, changes);
     if (!blob_epoch_record(store, false, error)) {
-        g_array_set_size(store->pending, pending);
+        g_array_set_size(store->pending, 0);
         take_back(store, changes);
         return false;
     }

@@ -42,6 +42,7 @@ struct BlobStore {
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
     bool epoch_open;            /* both directory copies name this epoch */
     bool clean;                 /* they have the clean flag */
+    bool committing;            /* a commit or epoch record is in flight */
     uint64_t acknowledged;      /* sequence */
     uint8_t census[BLOB_CENSUS_BYTES]; /* of what is acknowledged */
 
@@ -70,9 +71,17 @@ BlobSlot blob_slot_of(const Blob *blob, unsigned n);
 bool blob_recover(BlobStore *store, GError **error);
 
 /*
+ * epoch.c: R5.  Whether no other commit is in flight.  In QEMU the core waits
+ * for storage in a coroutine, where a second call could come in.
+ * Errors: BUSY.
+ */
+bool blob_commit_begin(BlobStore *store, GError **error);
+void blob_commit_end(BlobStore *store);
+
+/*
  * epoch.c: commits the directory under a new epoch id (R2).  On failure the
  * number is used up, no epoch is open, and the call may be repeated.
- * Errors: IO, FULL, EXHAUSTED.
+ * Errors: IO, FULL, EXHAUSTED, BUSY.
  */
 bool blob_epoch_record(BlobStore *store, bool clean, GError **error);
 

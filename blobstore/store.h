@@ -7,7 +7,8 @@
  * in docs/format.md.  "R1" to "R15" in comments are the rules given there.
  *
  * Threads: a BlobStore may be used by one thread (in QEMU: one coroutine) at
- * a time; the caller serialises.  A call blocks only in the storage calls.
+ * a time; the caller serialises.  A call blocks only in the storage calls; one
+ * that would commit while another does is refused (BUSY).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -151,7 +152,7 @@ typedef struct BlobChange {
  * has lost everything tells that it is absent.
  *
  * Errors: IO, INVALID, TOO_LARGE, DAMAGED, READ_ONLY (opened so, or not
- * started), EXHAUSTED.
+ * started), EXHAUSTED, BUSY.
  */
 bool blob_store_write(BlobStore *store, const BlobChange *changes,
                       size_t count, GError **error);

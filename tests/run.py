@@ -175,6 +175,11 @@ def functional_programs():
     return tap_suite(files, 1800, live=True)
 
 
+def machine_programs():
+    files = sorted((REPO / 'tests/machine').glob('test_*.py'))
+    return tap_suite(files, 1800, live=True)
+
+
 SUITES = {
     'core': (core_programs, 'the core on memory and files, with ASan and UBSan'),
     'scripts': (script_programs, 'the graft, this runner and the repository as a whole'),
@@ -183,6 +188,7 @@ SUITES = {
     'block': (block_programs, "the glue over QEMU's block layer"),
     'upstream': (upstream_programs, "QEMU's own TPM tests"),
     'device': (device_programs, 'a TPM behind its registers in a running QEMU'),
+    'machine': (machine_programs, 'a TPM in machines that stop, sleep, crash and lose power'),
     'functional': (functional_programs, 'machines and guests'),
 }
 

@@ -33,6 +33,7 @@ typedef enum BlobStoreError {
     BLOBSTORE_ERROR_EXISTS,      /* owner and name are registered already */
     BLOBSTORE_ERROR_FULL,        /* no room for another blob's entry */
     BLOBSTORE_ERROR_EXHAUSTED,   /* the last epoch is used up (R1) */
+    BLOBSTORE_ERROR_BUSY,        /* the caller did not serialise (R5) */
 } BlobStoreError;
 
 #define BLOBSTORE_ERROR (blobstore_error_quark())

@@ -217,6 +217,7 @@ def read_superblock(medium):
         if holds_interrupted_marker(medium):
             raise Blank
         raise Refused('no superblock')
+    demand(slot.header.flags == 0, 'flags of the superblock')
     payload = slot.stored_payload()
     superblock = Superblock(*SUPERBLOCK.unpack(payload.ljust(SUPERBLOCK.size, b'\0')))
     demand(superblock.version == 1, 'unknown version')
@@ -271,6 +272,7 @@ def read_directory(medium, superblock):
     slot = newest_valid(Slot(medium, superblock.seed, DIRECTORY_ID, DIRECTORY_OFFSET + n * size,
                              size) for n in range(2))
     demand(slot is not None, 'no directory')
+    demand(slot.header.flags == 0, 'flags of the directory')
     payload = slot.stored_payload()
     demand(len(payload) >= DIRECTORY.size, 'length of the directory')
     head = Directory(*DIRECTORY.unpack_from(payload))

@@ -269,6 +269,7 @@ class ForgedTest(unittest.TestCase):
         end = max(entry.offset + 2 * entry.slot_bytes for entry in entries)
         room = entries[0].slot_bytes - 2560
         first = 1280 + 128
+        payload_bytes = 128 + 224 * len(entries)
 
         def packed(raw_bytes):
             return [(first + 40, 8, raw_bytes), (first + 48, 8, 1), (first + 61, 1, 2)]
@@ -278,6 +279,7 @@ class ForgedTest(unittest.TestCase):
             'next id': ([(1280 + 40, 8, (1 << 64) - 2)], [(1280 + 40, 8, (1 << 64) - 1)]),
             'id': ([(1280 + 40, 8, entries[-1].id + 1)], [(1280 + 40, 8, entries[-1].id)]),
             'raw bytes': (packed(room), packed(room + 1)),
+            'flags of the header': ([], [(8, 4, 2), (72, 8, payload_bytes + 1)]),
         }
         images = []
         for name, allowed_and_not in cases.items():

@@ -40,9 +40,9 @@ def create_image(directory, image_format, size="4M"):
     return name
 
 
-def machine_args():
+def machine_args(accel=None):
     """The program and the arguments that every machine here has in common."""
-    return [program("QEMU"), "-accel", os.environ.get("ACCEL", "tcg"), "-m", "256M",
+    return [program("QEMU"), "-accel", accel or os.environ.get("ACCEL", "tcg"), "-m", "256M",
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
 
 
@@ -52,6 +52,8 @@ class VM:
     It runs in the folder `directory`; LOG.qemu gets its command line and what
     it says, LOG.serial what the guest prints.
     """
+
+    accel = None                # that of the environment
 
     def __init__(self, args, directory, log):
         log = Path(log)
@@ -80,7 +82,7 @@ class VM:
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
         command = [
-            *machine_args(),
+            *machine_args(self.accel),
             "-chardev", f"file,id=serial,path={self.serial_log}", "-serial", "chardev:serial",
             "-chardev", f"socket,id=qmp,fd={theirs.fileno()}", "-mon", "chardev=qmp,mode=control",
             *self._args]

@@ -252,6 +252,56 @@ static void test_extent_named_by_one_copy_only_is_not_reused(void)
     }
 }
 
+/* R12: what a failed start may have left in a directory stays taken. */
+static void test_start_that_failed_twice_gives_no_extent_away(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    Blob *blobs[2];
+    g_autoptr(BlobStore) store = test_store(disk, blobs, 1);
+    BlobStoreInfo before;
+    BlobStoreInfo after;
+
+    blob_store_get_info(store, &before);
+    blobs[1] = test_register(store, "b", 1000);
+    disk->fail_write = 0;       /* the directory that names it */
+    test_start_fails(store, BLOBSTORE_ERROR_IO, "*");
+    disk->fail_write = 2;       /* again, after one that does not */
+    test_start_fails(store, BLOBSTORE_ERROR_IO, "*");
+    test_start(store);
+    blob_store_get_info(store, &after);
+    g_assert_cmpuint(after.free + 2 * blobs[1]->entry.slot_bytes, ==,
+                     before.free);
+}
+
+/* ... but not for ever: the medium need not be larger because of it. */
+static void test_start_that_failed_can_be_repeated_in_the_space_it_asked_for(
+    void)
+{
+    for (int n = 0; n < 4; n++) {
+        g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+        Blob *blob;
+        g_autoptr(BlobStore) store = test_open(disk);
+        BlobStoreInfo before;
+        BlobStoreInfo after;
+
+        test_register(store, "a", 1000);
+        test_disk_resize(disk, blob_store_required_bytes(store));
+        test_start(store);
+        blob_store_get_info(store, &before);
+        blob = test_register(store, "b", 1000);
+        test_disk_resize(disk, blob_store_required_bytes(store));
+        disk->fail_write = n;   /* the new capacity is recorded first */
+        test_start_fails(store, BLOBSTORE_ERROR_IO, "*");
+        blob_store_get_info(store, &after);
+        g_assert_cmpuint(after.capacity, ==, n < 2 ? before.capacity
+                                                   : test_disk_length(disk));
+        test_start(store);
+        test_write(store, blob, "b");
+        blob_store_get_info(store, &after);
+        g_assert_cmpuint(after.free, ==, 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -265,5 +315,7 @@ int main(int argc, char **argv)
     ADD(growth_of_a_blob_that_cannot_be_read_fails);
     ADD(extent_is_reused_only_when_no_directory_names_it);
     ADD(extent_named_by_one_copy_only_is_not_reused);
+    ADD(start_that_failed_twice_gives_no_extent_away);
+    ADD(start_that_failed_can_be_repeated_in_the_space_it_asked_for);
     return g_test_run();
 }

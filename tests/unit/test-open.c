@@ -143,6 +143,12 @@ static void newer_header(BlobSuperblock *super, BlobHeader *header)
     header->sequence++;
 }
 
+static void packed(BlobSuperblock *super, BlobHeader *header)
+{
+    header->flags = BLOB_FLAG_PACKED;
+    header->raw_bytes++;
+}
+
 static void other_geometry(BlobSuperblock *super, BlobHeader *header)
 {
     super->data_offset += BLOB_BLOCK_BYTES;
@@ -163,6 +169,8 @@ static void test_superblock_that_is_not_ours_is_refused(Trio *trio,
         { older, BLOBSTORE_ERROR_STALE,
           "superblock (generation 1) is older than the directory (2)*" },
         { newer_header, BLOBSTORE_ERROR_CORRUPT,
+          "superblock does not belong to its header" },
+        { packed, BLOBSTORE_ERROR_CORRUPT,
           "superblock does not belong to its header" },
     };
 

@@ -343,6 +343,39 @@ static void test_absent_blob_is_deleted_again_when_asked(void)
     test_expect(store, test_register(store, "a", 1000), NULL);
 }
 
+/* R5: what comes in while the storage is waited for */
+static void use_again(void *opaque)
+{
+    BlobStore *store = opaque;
+    Blob *blob = blob_store_find(store, "t", "b");
+    g_autoptr(GError) error = NULL;
+
+    test_write_fails(store, blob, "b2", BLOBSTORE_ERROR_BUSY, "*serialise*");
+    g_assert_false(blob_store_close_clean(store, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_BUSY, "*serialise*");
+    test_expect(store, blob, "b1");
+}
+
+static void test_one_commit_at_a_time(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    Blob *blobs[2];
+    g_autoptr(BlobStore) store = test_store(disk, blobs, 2);
+
+    test_write2(store, blobs[0], "a1", blobs[1], "b1");
+    disk->on_write = use_again;
+    disk->on_write_opaque = store;
+    test_write(store, blobs[0], "a2");
+    test_close(store);
+    test_write(store, blobs[0], "a3");
+    disk->on_write = NULL;
+    test_write2(store, blobs[0], "a4", blobs[1], "b3");
+    blob_store_free(store);
+    store = test_open(disk);
+    test_expect(store, blob_store_find(store, "t", "a"), "a4");
+    test_expect(store, blob_store_find(store, "t", "b"), "b3");
+}
+
 static void test_failed_flush_fails_all_members(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -423,6 +456,7 @@ int main(int argc, char **argv)
     ADD(unrecordable_first_write_ends_the_last_epoch);
     ADD(failed_write_changes_nothing_and_can_be_repeated);
     ADD(absent_blob_is_deleted_again_when_asked);
+    ADD(one_commit_at_a_time);
     ADD(failed_flush_fails_all_members);
     ADD(first_write_fails_wherever_the_storage_does);
     ADD(new_epoch_that_fails_fails_the_write);

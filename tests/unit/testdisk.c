@@ -80,6 +80,9 @@ static bool disk_write(BlobStorage *storage, uint64_t offset, const void *buf,
     check_call(disk, offset, buf, bytes);
     disk->writes++;
     disk->durable_writes += durable;
+    if (disk->on_write) {
+        disk->on_write(disk->on_write_opaque);
+    }
     fails = fails_now(&disk->fail_write, "write", error);
     if (!fails || disk->failing_write_lands) {
         memcpy(test_disk_bytes(disk) + offset, buf, bytes);

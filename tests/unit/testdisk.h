@@ -39,6 +39,8 @@ typedef struct TestDisk {
     int fail_write;
     int fail_flush;
     bool failing_write_lands;
+    void (*on_write)(void *opaque); /* called in each write; or NULL */
+    void *on_write_opaque;
     bool ragged;                /* the length is not a multiple of 512 */
     uint8_t *start;             /* the medium when recording began, or NULL */
     GArray *events;             /* of TestEvent */

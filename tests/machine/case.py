@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the tests of machines have in common.
+
+SEED= chooses what is drawn by chance; EFFORT= multiplies the rounds.
+"""
+
+import os
+import random
+import shutil
+import signal
+import tempfile
+import unittest
+
+from machine import Machine
+from tis import TIS
+from vm import BUILD, create_image
+
+EFFORT = int(os.environ.get("EFFORT") or 1)
+SEED = int(os.environ.get("SEED") or 1)
+LOGS = BUILD / "machine"
+
+
+def drive(image, image_format="raw", **options):
+    """The arguments of a drive for a TPM; underscores in names of options stand for dots."""
+    words = [f"if=none,id=nvram,file={image},format={image_format}",
+             *(f"{name.replace('_', '.')}={value}" for name, value in options.items())]
+    return ["-drive", ",".join(words)]
+
+
+TPM2 = ["-device", "tpm-tis,blobstore=nvram"]
+TPM12 = ["-tpmdev", "libtpms,id=dev,blobstore=nvram,version=1.2", "-device", "tpm-tis,tpmdev=dev"]
+
+
+class MachineTest(unittest.TestCase):
+    """Each test has a folder of its own, and ends within a time."""
+
+    watchdog_seconds = 120
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="blobstore-test-")
+        self.addCleanup(shutil.rmtree, self.directory)
+        self.random = random.Random(f"{SEED} {self.id()}")
+        self._machines = 0
+        signal.signal(signal.SIGALRM, self._bite)
+        signal.alarm(self.watchdog_seconds * EFFORT)
+        self.addCleanup(signal.alarm, 0)
+
+    def _bite(self, *_args):
+        raise TimeoutError(f"the test still runs after {self.watchdog_seconds * EFFORT} s")
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def image(self, image_format="raw"):
+        """A new blank image."""
+        return create_image(self.directory, image_format)
+
+    def machine(self, *args):
+        """A machine, to be started; killed at the end of the test."""
+        self._machines += 1
+        log = LOGS / f"{self.id().rpartition('.')[2]}-{self._machines % 10}"
+        machine = Machine(list(args), self.directory, log)
+        self.addCleanup(machine.stop)
+        return machine
+
+    def power_on(self, *args):
+        """A running machine, and its TPM."""
+        machine = self.machine(*args)
+        machine.start()
+        return machine, TIS(machine)
