@@ -97,16 +97,15 @@ static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
+    if (store->incoming) {
+        return true;
+    }
     if (!blobstore_try_lock_core(store, errp)) {
         return false;
     }
     ok = blobstore_ensure_medium(store, &error);
     if (ok) {
-        blob->core = blob_store_register(
-            store->core, blob->client->owner, blob->name,
-            blob->kind == BLOBSTORE_PERMANENT ? BLOB_KIND_PERMANENT
-                                              : BLOB_KIND_SAVESTATE,
-            blob->max_size, &error);
+        blob->core = blobstore_register_core(store->core, blob, &error);
         ok = blob->core;
     }
     blobstore_unlock_core(store);
@@ -171,6 +170,14 @@ static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
+    if (store->incoming) {
+        return true;            /* See blobstore_prepare_start(). */
+    }
+    if (!blobstore_drive_is_active(store->medium.blk)) {
+        error_setg(errp, "blobstore '%s': drive '%s' is inactive: another "
+                   "QEMU may be using it", store->id, store->drive);
+        return false;
+    }
     if (!blobstore_try_lock_core(store, errp)) {
         return false;
     }
@@ -180,6 +187,13 @@ static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
         blobstore_propagate(store, error, errp);
     }
     return ok;
+}
+
+void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
+                       void *opaque)
+{
+    client->ops = ops;
+    client->opaque = opaque;
 }
 
 bool blobstore_start(BlobStoreClient *client, Error **errp)

@@ -128,6 +128,7 @@ static bool coroutine_fn write_all_staged(BlobStoreObject *store,
             return false;
         }
     }
+    blobstore_report_stale(store);
     return true;
 }
 
@@ -190,7 +191,7 @@ static bool coroutine_fn call_commit(BlobStoreObject *store, void *opaque,
         stage_changes(commit->changes, "the drive is drained");
         return true;
     }
-    if (!blobstore_drive_is_active(store->medium.blk)) {
+    if (!blobstore_may_write(store)) {
         stage_changes(commit->changes, "the drive is inactive");
     } else {
         ok = blobstore_ensure_medium(store, &error) &&
@@ -210,7 +211,7 @@ static bool coroutine_fn call_write_staged(BlobStoreObject *store,
     if (!blobstore_try_lock_core(store, NULL)) {
         return true;            /* It is done when the section ends. */
     }
-    if (blobstore_drive_is_active(store->medium.blk)) {
+    if (blobstore_may_write(store)) {
         ok = blobstore_ensure_medium(store, &error) &&
              write_all_staged(store, &error);
     }
@@ -230,6 +231,67 @@ void blobstore_write_staged(BlobStoreObject *store)
     if (blobstore_is_dirty(store)) {
         blobstore_call(store, call_write_staged, NULL, NULL);
     }
+}
+
+static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
+                                            void *opaque, Error **errp)
+{
+    BlockErrorAction *action = opaque;
+    GError *error = NULL;
+    bool ok;
+
+    if (!blobstore_try_lock_core(store, errp)) {
+        return false;
+    }
+    ok = blobstore_ensure_medium(store, &error) &&
+         write_all_staged(store, &error);
+    blobstore_unlock_core(store);
+    if (!ok) {
+        *action = error_action(store, error);
+        blobstore_propagate(store, error, errp);
+    }
+    return ok;
+}
+
+static bool try_prepare_start(BlobStoreObject *store, BlockErrorAction *action,
+                              Error **errp)
+{
+    if (store->loading) {
+        error_setg(errp, "blobstore '%s': the state of the VM was not loaded "
+                   "completely", store->id);
+        error_append_hint(errp, "Load it again, or reset the VM.\n");
+        return false;
+    }
+    if (!blobstore_drive_is_active(store->medium.blk)) {
+        error_setg(errp, "blobstore '%s': drive '%s' is inactive", store->id,
+                   store->drive);
+        return false;
+    }
+    return (!store->incoming || blobstore_drive_take(store, errp)) &&
+           blobstore_call(store, call_prepare_start, action, errp);
+}
+
+bool blobstore_prepare_start(BlobStoreObject *store)
+{
+    BlockErrorAction action = BLOCK_ERROR_ACTION_STOP;
+    Error *err = NULL;
+    bool wanted = store->incoming || store->loading || store->reopen;
+
+    if (!wanted && (store->drained || !blobstore_is_dirty(store))) {
+        return true;
+    }
+    /* Known and reported; RAM has everything, as before the VM stopped. */
+    if (store->shrunk && !store->incoming && !store->loading) {
+        return true;
+    }
+    if (!try_prepare_start(store, &action, &err)) {
+        error_report_err(err);
+        if (action != BLOCK_ERROR_ACTION_IGNORE) {
+            return false;
+        }
+    }
+    store->incoming = false;
+    return true;
 }
 
 /* Here rather than in the core: a staged change reaches that too late. */

@@ -12,6 +12,16 @@
 /* The core aligns its buffers and slots to this. */
 enum { ALIGNMENT_BYTES = 4096 };
 
+/*
+ * Nobody else may write; block jobs that change the graph but not the data
+ * may run, and the image may be resized.
+ */
+enum {
+    OUR_PERMISSIONS = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
+    SHARED_PERMISSIONS = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED |
+                         BLK_PERM_RESIZE,
+};
+
 BlockDriverState *blobstore_drive_node(const char *name)
 {
     BlockBackend *named = blk_by_name(name);
@@ -111,14 +121,11 @@ BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp)
     if (!bs) {
         return NULL;
     }
-    /*
-     * Nobody else may write; block jobs that change the graph but not the
-     * data may run, and the image may be resized.
-     */
-    blk = blk_new(qemu_get_aio_context(),
-                  BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
-                  BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED |
-                  BLK_PERM_RESIZE);
+    /* The source still writes to the image, or a mirror of its drive. */
+    blk = runstate_check(RUN_STATE_INMIGRATE) ?
+        blk_new(qemu_get_aio_context(), BLK_PERM_CONSISTENT_READ,
+                BLK_PERM_ALL) :
+        blk_new(qemu_get_aio_context(), OUR_PERMISSIONS, SHARED_PERMISSIONS);
     blk_set_force_allow_inactivate(blk);
     release_permissions(store->drive);
     if (blk_insert_bs(blk, bs, errp) < 0) {
@@ -142,6 +149,18 @@ BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp)
 fail:
     blk_unref(blk);
     return NULL;
+}
+
+bool blobstore_drive_take(BlobStoreObject *store, Error **errp)
+{
+    ERRP_GUARD();
+
+    if (blk_set_perm(store->medium.blk, OUR_PERMISSIONS, SHARED_PERMISSIONS,
+                     errp) < 0) {
+        error_prepend(errp, "drive '%s' is in use: ", store->drive);
+        return false;
+    }
+    return true;
 }
 
 /* Whether a flush of @bs does not reach the disk somewhere on the way */
@@ -172,4 +191,10 @@ bool blobstore_drive_is_active(BlockBackend *blk)
     BlockDriverState *bs = blk_bs(blk);
 
     return bs && !(bdrv_get_flags(bs) & BDRV_O_INACTIVE);
+}
+
+bool blobstore_may_write(BlobStoreObject *store)
+{
+    return !store->incoming && !store->loading &&
+           blobstore_drive_is_active(store->medium.blk);
 }
