@@ -267,15 +267,19 @@ static bool try_prepare_start(BlobStoreObject *store, BlockErrorAction *action,
                    store->drive);
         return false;
     }
-    return (!store->incoming || blobstore_drive_take(store, errp)) &&
-           blobstore_call(store, call_prepare_start, action, errp);
+    if ((store->incoming || store->not_alone) &&
+        !blobstore_drive_take(store, errp)) {
+        return false;
+    }
+    return blobstore_call(store, call_prepare_start, action, errp);
 }
 
 bool blobstore_prepare_start(BlobStoreObject *store)
 {
     BlockErrorAction action = BLOCK_ERROR_ACTION_STOP;
     Error *err = NULL;
-    bool wanted = store->incoming || store->loading || store->reopen;
+    bool wanted = store->incoming || store->not_alone || store->loading ||
+                  store->reopen;
 
     if (!wanted && (store->drained || !blobstore_is_dirty(store))) {
         return true;

@@ -7,6 +7,7 @@
 #include "block/block_int-common.h"
 #include "hw/qdev-core.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "glue.h"
 
 /* The core aligns its buffers and slots to this. */
@@ -154,11 +155,21 @@ fail:
 bool blobstore_drive_take(BlobStoreObject *store, Error **errp)
 {
     ERRP_GUARD();
+    BlockBackend *blk = store->medium.blk;
+    Error *err = NULL;
 
-    if (blk_set_perm(store->medium.blk, OUR_PERMISSIONS, SHARED_PERMISSIONS,
-                     errp) < 0) {
+    if (blk_set_perm(blk, OUR_PERMISSIONS, BLK_PERM_ALL, errp) < 0) {
         error_prepend(errp, "drive '%s' is in use: ", store->drive);
         return false;
+    }
+    /* The NBD server that a mirror has written to may still be there. */
+    store->not_alone = blk_set_perm(blk, OUR_PERMISSIONS, SHARED_PERMISSIONS,
+                                    &err) < 0;
+    if (store->not_alone) {
+        warn_report("blobstore '%s': drive '%s' has another writer, which must "
+                    "not write any more: %s", store->id, store->drive,
+                    error_get_pretty(err));
+        error_free(err);
     }
     return true;
 }
