@@ -14,7 +14,7 @@ ENDED = "completed", "failed", "cancelled"
 class MigrationTest(MachineTest):
     """Tests with pairs of machines. Sources learn of a failing destination in time."""
 
-    capabilities = {"return-path": True, "events": True}
+    capabilities = {"return-path": True, "events": True, "pause-before-switchover": False}
 
     def set_capabilities(self, machine, **capabilities):
         capabilities = {name.replace("_", "-"): on for name, on in capabilities.items()}
@@ -35,12 +35,31 @@ class MigrationTest(MachineTest):
         self.set_capabilities(source, **capabilities)
         source.qmp("migrate", uri=f"unix:{destination.address}")
 
-    def migrate(self, source, destination, **capabilities):
-        """Both ends of it, successful; the destination runs then."""
-        self.start_migration(source, destination, **capabilities)
+    def slow_down(self, source):
+        """It gives its migration something to do, and no time to end it."""
+        source.qtest("memset 0x1000000 0x1000000 0x5a")
+        source.qmp("migrate-set-parameters", max_bandwidth=1 << 16, downtime_limit=0)
+
+    def speed_up(self, source):
+        source.qmp("migrate-set-parameters", max_bandwidth=1 << 34, downtime_limit=300)
+
+    def start_and_pause(self, source, destination):
+        """The source has stopped, and waits for migrate-continue."""
+        self.start_migration(source, destination, pause_before_switchover=True)
+        self.wait_migration(source, ["pre-switchover"])
+
+    def resume(self, source):
+        source.qmp("migrate-continue", state="pre-switchover")
+
+    def finish_migration(self, source, destination):
+        """It is successful, and the destination runs then."""
         self.assertEqual(self.wait_migration(source), "completed")
         self.assertEqual(self.wait_migration(destination), "completed")
         self.wait_status(destination, "running")
+
+    def migrate(self, source, destination, **capabilities):
+        self.start_migration(source, destination, **capabilities)
+        self.finish_migration(source, destination)
 
     def wait_migration(self, machine, states=ENDED):
         return self.wait_for(lambda: machine.qmp("query-migrate").get("status"), states)

@@ -78,6 +78,11 @@ class TIS:
         self.machine.write_byte(self._base + STS, STS_GO)
         self._running = command
 
+    def take_over(self, other):
+        """Finish the command that another TIS has started, of the machine that became this one."""
+        self._running, other._running = other._running, None
+        return self.finish()
+
     def is_done(self):
         return bool(self.machine.read_long(self._base + STS) & STS_DATA_AVAILABLE)
 
