@@ -116,13 +116,12 @@ class SharedStorageTest(MigrationTest):
         count = state.permanent(tpm)["counter"]
         for number in range(1, 6):
             destination, moved = self.incoming(*RAW)
-            if number % 2:
-                tpm.start(tpm2.nv_increment(state.COUNTER))
-            else:
-                tpm.start(tpm2.create_rsa_key(number))
+            command = (tpm2.nv_increment(state.COUNTER) if number % 2
+                       else tpm2.create_rsa_key(number))
+            tpm.start(command)
             self.start_migration(source, destination)
             self.finish_migration(source, destination)
-            result = moved.take_over(tpm)
+            result = moved.take_over(command)
             if not number % 2:
                 moved.run(tpm2.flush_context(result))
             count += number % 2

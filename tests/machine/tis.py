@@ -78,9 +78,9 @@ class TIS:
         self.machine.write_byte(self._base + STS, STS_GO)
         self._running = command
 
-    def take_over(self, other):
-        """Finish the command that another TIS has started, of the machine that became this one."""
-        self._running, other._running = other._running, None
+    def take_over(self, command):
+        """Finish a command that was started by the machine that this one has become."""
+        self._running = command
         return self.finish()
 
     def is_done(self):
