@@ -183,6 +183,10 @@ START = [
 ]
 
 MONITOR = [
+    # A guest can make it happen as often as it likes.
+    Hook('monitor/monitor.c', needs='qapi/blobstore.json',
+         before='[QAPI_EVENT_QUORUM_FAILURE]',
+         text='    [QAPI_EVENT_BLOBSTORE_ERROR]   = { 1000 * SCALE_MS },\n'),
     # The glue gives it its function with monitor_register_hmp().
     Hook('hmp-commands-info.hx', needs='qapi/blobstore.json',
          after='Show the TPM device.',

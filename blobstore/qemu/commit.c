@@ -132,28 +132,40 @@ static bool coroutine_fn write_all_staged(BlobStoreObject *store,
     return true;
 }
 
-/* What the user wants to happen after @error */
-static BlockErrorAction error_action(BlobStoreObject *store,
+static strList *paths_of(GArray *changes)
+{
+    strList *paths = NULL;
+
+    for (guint i = 0; i < changes->len; i++) {
+        Change *change = &g_array_index(changes, Change, i);
+
+        QAPI_LIST_PREPEND(paths, blobstore_blob_path(change->blob));
+    }
+    return paths;
+}
+
+/* What the user wants to happen after @error, with which @changes failed */
+static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
                                      const GError *error)
 {
     BlockStorage *medium = &store->medium;
+    bool is_read = medium->last_operation == BLOBSTORE_OPERATION_READ;
     BlockErrorAction action;
 
     store->write_failed = true;
+    blobstore_send_error(store, paths_of(changes), error);
     if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
         return BLOCK_ERROR_ACTION_REPORT;
     }
-    action = blk_get_error_action(medium->blk, medium->last_was_read,
-                                  medium->last_errno);
-    blk_error_action(medium->blk, action, medium->last_was_read,
-                     medium->last_errno);
+    action = blk_get_error_action(medium->blk, is_read, medium->last_errno);
+    blk_error_action(medium->blk, action, is_read, medium->last_errno);
     return action;
 }
 
 static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
                                        GError *error, Error **errp)
 {
-    BlockErrorAction action = error_action(store, error);
+    BlockErrorAction action = error_action(store, commit->changes, error);
 
     if (action == BLOCK_ERROR_ACTION_REPORT) {
         blobstore_propagate(store, error, errp);
@@ -206,6 +218,7 @@ static bool coroutine_fn call_write_staged(BlobStoreObject *store,
                                            void *opaque, Error **errp)
 {
     g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) staged = collect_staged(store);
     bool ok = true;
 
     if (!blobstore_try_lock_core(store, NULL)) {
@@ -217,7 +230,7 @@ static bool coroutine_fn call_write_staged(BlobStoreObject *store,
     }
     blobstore_unlock_core(store);
     if (!ok) {
-        error_action(store, error);
+        error_action(store, staged, error);
         trace_blobstore_error(store->id, error->message);
         error_report("blobstore '%s': %s; the device state is in RAM only",
                      store->id, error->message);
@@ -237,6 +250,7 @@ static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
                                             void *opaque, Error **errp)
 {
     BlockErrorAction *action = opaque;
+    g_autoptr(GArray) staged = collect_staged(store);
     GError *error = NULL;
     bool ok;
 
@@ -247,7 +261,7 @@ static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
          write_all_staged(store, &error);
     blobstore_unlock_core(store);
     if (!ok) {
-        *action = error_action(store, error);
+        *action = error_action(store, staged, error);
         blobstore_propagate(store, error, errp);
     }
     return ok;

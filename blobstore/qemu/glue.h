@@ -81,7 +81,7 @@ typedef struct BlockStorage {
     BlobStorage parent;
     BlockBackend *blk;
     int last_errno;             /* positive, of the last failure */
-    bool last_was_read;
+    BlobstoreOperation last_operation;
     bool last_may_be_flush;
     uint64_t bytes_written;
 } BlockStorage;
@@ -197,6 +197,10 @@ void blobstore_advise_on_flush(BlobStoreObject *store);
 /* What the core found wrong and lives with: reports it, once. */
 void blobstore_show_warnings(BlobStoreObject *store);
 void blobstore_set_failure(BlobStoreObject *store, const char *reason);
+/* Tells management that @blobs, which it consumes, could not be written. */
+void blobstore_send_error(BlobStoreObject *store, strList *blobs,
+                          const GError *error);
+char *blobstore_blob_path(const BlobStoreBlob *blob);
 /* Notes that the medium does not hold what it should of @blob. */
 void blobstore_add_stale(BlobStoreObject *store, BlobstoreFound found,
                          BlobStoreBlob *blob);

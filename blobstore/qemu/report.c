@@ -158,6 +158,23 @@ void blobstore_set_failure(BlobStoreObject *store, const char *reason)
     store->failure = g_strdup(reason);
 }
 
+char *blobstore_blob_path(const BlobStoreBlob *blob)
+{
+    return g_strdup_printf("%s/%s", blob->client->owner, blob->name);
+}
+
+void blobstore_send_error(BlobStoreObject *store, strList *blobs,
+                          const GError *error)
+{
+    bool is_io = g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO);
+
+    qapi_event_send_blobstore_error(store->id, store->drive, blobs,
+                                    is_io ? store->medium.last_operation
+                                          : BLOBSTORE_OPERATION_CHECK,
+                                    error->message);
+    qapi_free_strList(blobs);
+}
+
 /* Blobs of which the medium did not hold what it should */
 struct BlobStoreStale {
     BlobstoreFound found;
@@ -167,8 +184,7 @@ struct BlobStoreStale {
 void blobstore_add_stale(BlobStoreObject *store, BlobstoreFound found,
                          BlobStoreBlob *blob)
 {
-    g_autofree char *name = g_strdup_printf("%s/%s", blob->client->owner,
-                                            blob->name);
+    g_autofree char *name = blobstore_blob_path(blob);
 
     if (!store->stale) {
         store->stale = g_new0(BlobStoreStale, 1);
@@ -194,10 +210,12 @@ void blobstore_report_stale(BlobStoreObject *store)
 
     if (stale) {
         trace_blobstore_stale(store->id, BlobstoreFound_str(stale->found));
-        warn_report("blobstore '%s': the medium was %s than the state of the "
-                    "VM; it has been brought up to date", store->id,
-                    stale->found == BLOBSTORE_FOUND_NEWER ? "newer"
-                                                          : "older");
+        warn_report("blobstore '%s': drive '%s' was %s; it has been brought up "
+                    "to date", store->id, store->drive,
+                    stale->found == BLOBSTORE_FOUND_BLANK ? "blank" :
+                    stale->found == BLOBSTORE_FOUND_NEWER ?
+                    "newer than the state of the VM" :
+                    "older than the state of the VM");
         qapi_event_send_blobstore_stale(store->id, store->drive,
                                         stale->found, stale->blobs);
         blobstore_stale_free(stale);

@@ -158,8 +158,8 @@ static int identity_pre_save(void *opaque)
         return -ENOTSUP;
     }
     if (store->loading) {
-        error_report("blobstore '%s': the state of the VM was not loaded completely: "
-                     "reset the VM first", store->id);
+        error_report("blobstore '%s': the state of the VM was not loaded "
+                     "completely: reset the VM first", store->id);
         return -EINVAL;
     }
     if (!store->medium_uuid || blobs->len > BLOBS_MAX) {
