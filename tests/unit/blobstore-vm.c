@@ -41,6 +41,8 @@ struct VMChangeStateEntry {
     int priority;
 };
 
+enum { SECTION_END = 0x7e };
+
 typedef struct VMSection {
     const VMStateDescription *vmsd;
     void *opaque;
@@ -174,6 +176,7 @@ GBytes *vm_save_state(void)
         VMSection *section = at->data;
 
         ret = vmstate_save_state(file, section->vmsd, section->opaque, NULL);
+        qemu_put_byte(file, SECTION_END);
     }
     qemu_fflush(file);
     if (!ret) {
@@ -200,6 +203,9 @@ bool vm_load_state(GBytes *state)
 
         ret = vmstate_load_state(file, section->vmsd, section->opaque,
                                  section->vmsd->version_id);
+        if (!ret && qemu_get_byte(file) != SECTION_END) {
+            ret = -EINVAL;
+        }
     }
     qemu_fclose(file);
     return !ret;
