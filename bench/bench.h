@@ -75,11 +75,22 @@ unsigned bench_scale(const BenchOptions *options,
 /* The other end of a cold open: this program, started again for it */
 void bench_open_store(const char *path);
 
+/* Processor time of a commit of SCALE_CONTENT_BYTES, and of its parts */
+typedef struct CpuCost {
+    double commit_us;       /* on a medium in memory */
+    double digest_us;       /* SHA-256 of the content */
+    double check_us;        /* HMAC of the header */
+} CpuCost;
+
+/* cpu.c */
+void bench_cpu(CpuCost *cost);
+
 typedef struct BenchResults {
     BenchOptions options;
     CommitResult commit[COMMIT_SIZES];
     ScaleResult scale[SCALE_POINTS];
     unsigned points;        /* of @scale that were measured */
+    CpuCost cpu;
     double others_percent;  /* of the processors, meanwhile */
 } BenchResults;
 

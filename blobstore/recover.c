@@ -16,6 +16,7 @@ typedef struct Finding {
     BlobEvidence evidence[2];
     int current;                /* slot, or -1 */
     uint64_t lost;              /* sequence of damaged content, or 0 */
+    unsigned lost_slot;         /* which should hold it */
 } Finding;
 
 typedef struct Recovery {
@@ -146,14 +147,15 @@ static bool slot_counts(const Recovery *recovery, const Finding *finding,
     return true;
 }
 
-static void mark_lost(Finding *finding, uint64_t sequence, uint64_t offset)
+static void mark_lost(Finding *finding, uint64_t sequence, unsigned slot)
 {
     finding->lost = sequence;
+    finding->lost_slot = slot;
     g_free(finding->blob->damage);
     finding->blob->damage = g_strdup_printf(
         "version %" G_GUINT64_FORMAT " was acknowledged, but the slot at "
         "offset %" G_GUINT64_FORMAT " does not hold it intact", sequence,
-        offset);
+        blob_slot_of(finding->blob, slot).offset);
 }
 
 /* R7, R8 */
@@ -179,14 +181,12 @@ static void judge_blob(const Recovery *recovery, Finding *finding)
             sequence > finding->lost &&
             (sequence == entry->sequence ||
              sequence <= recovery->watermark)) {
-            mark_lost(finding, sequence, blob_slot_of(finding->blob,
-                                                      n).offset);
+            mark_lost(finding, sequence, n);
         }
     }
     /* R11: recorded but absent */
     if (entry->sequence > best && !finding->lost) {
-        mark_lost(finding, entry->sequence,
-                  blob_slot_of(finding->blob, entry->slot).offset);
+        mark_lost(finding, entry->sequence, entry->slot);
     }
 }
 
@@ -260,9 +260,7 @@ static bool name_missing(Recovery *recovery,
             blob_digest_census(store->digest, finding->blob->entry.id,
                                sequence, census);
             if (!memcmp(census, missing, sizeof(census))) {
-                mark_lost(finding, sequence,
-                          blob_slot_of(finding->blob,
-                                       finding->current == 0).offset);
+                mark_lost(finding, sequence, finding->current == 0);
                 return true;
             }
         }
@@ -311,6 +309,7 @@ static void adopt(BlobStore *store, Finding *finding)
     if (finding->lost) {
         /* On record it stays lost, and is no tombstone. */
         entry->sequence = finding->lost;
+        entry->slot = finding->lost_slot;
         entry->flags &= ~BLOB_FLAG_DELETED;
     } else if (finding->current >= 0) {
         const BlobHeader *header =

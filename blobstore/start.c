@@ -279,6 +279,32 @@ static bool check_registered(const BlobStore *store, GError **error)
     return true;
 }
 
+/*
+ * A superblock whose write had failed may have landed since the medium was
+ * read.  Its directory is under its own seed: it must not be overwritten.
+ */
+static bool check_still_blank(BlobStore *store, GError **error)
+{
+    BlobPair pair = store->super_pair;
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+
+    if (store->space) {
+        return true;            /* what has landed is of this format */
+    }
+    if (!blob_pair_read(&store->medium, store->zero_seed, &pair, &header,
+                        &payload, error)) {
+        return false;
+    }
+    if (payload && header.sequence > 1) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
+                    "medium was blank when it was opened and holds a store "
+                    "now: unless it is in use elsewhere, open it again");
+        return false;
+    }
+    return true;
+}
+
 bool blob_store_start(BlobStore *store, GError **error)
 {
     if (store->read_only) {
@@ -297,7 +323,8 @@ bool blob_store_start(BlobStore *store, GError **error)
         return false;
     }
     if (store->blank &&
-        (!ensure_capacity(store, error) || !blob_format(store, error))) {
+        (!ensure_capacity(store, error) ||
+         !check_still_blank(store, error) || !blob_format(store, error))) {
         return false;
     }
     if (!heal_superblock(store, error) || !place_and_record(store, error)) {

@@ -5,6 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "block/block_int-common.h"
+#include "block/throttle-groups.h"
 #include "hw/qdev-core.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
@@ -112,6 +113,21 @@ static void apply_error_policy(BlobStoreObject *store, BlockBackend *blk)
     blk_iostatus_enable(blk);
 }
 
+/* The limits of a -drive are in its own BlockBackend, not in the node. */
+static void share_throttling(const char *name, BlockBackend *blk)
+{
+    BlockBackend *named = blk_by_name(name);
+    ThrottleGroupMember *member;
+
+    if (!named) {
+        return;
+    }
+    member = &blk_get_public(named)->throttle_group_member;
+    if (member->throttle_state) {
+        blk_io_limits_enable(blk, throttle_group_get_name(member));
+    }
+}
+
 BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp)
 {
     ERRP_GUARD();
@@ -145,6 +161,7 @@ BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp)
         goto fail;
     }
     apply_error_policy(store, blk);
+    share_throttling(store->drive, blk);
     return blk;
 
 fail:

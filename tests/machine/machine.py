@@ -51,7 +51,8 @@ class Machine(VM):
 
     @property
     def exit_status(self):
-        return self._process.poll()
+        """Of its process, which ends now."""
+        return self._process.wait(QMP_TIMEOUT_SECONDS)
 
     def kill(self):
         """End it at once, as a crash of QEMU would."""
@@ -118,6 +119,11 @@ class Machine(VM):
         if status != "OK":
             raise self.error(f"qtest {command[:40]!r}: {line.decode()}")
         return words
+
+    def pass_time(self, nanoseconds=1000000):
+        """Of the guest's clock, by which QEMU also throttles drives here; returns its time."""
+        now, = self.qtest(f"clock_step {nanoseconds}")
+        return int(now)
 
     def write_byte(self, address, value):
         self.qtest(f"writeb {address:#x} {value:#x}")

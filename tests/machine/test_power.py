@@ -7,31 +7,10 @@ import unittest
 import state
 import tpm12
 import tpm2
+from acpi import suspend, wake_up
 from case import TPM12, TPM2, MachineTest, drive
 
-# The power management of a q35, which firmware would have set up
-PCI_ADDRESS, PCI_DATA = 0xcf8, 0xcfc
-LPC = 1 << 31 | 31 << 11
-LPC_PMBASE, LPC_ACPI_CONTROL, ACPI_ENABLE = 0x40, 0x44, 0x80
-PM_BASE = 0x600
-PM1_CONTROL = PM_BASE + 4
-SLEEP_S3 = 1 << 10 | 1 << 13
-
 RC_VALUE = 0x84
-
-
-def suspend(machine):
-    """What a guest does to suspend to RAM."""
-    for register, value in (LPC_PMBASE, PM_BASE | 1), (LPC_ACPI_CONTROL, ACPI_ENABLE):
-        machine.out_long(PCI_ADDRESS, LPC | register)
-        machine.out_long(PCI_DATA, value)
-    machine.out_word(PM1_CONTROL, SLEEP_S3)
-    machine.wait_event("SUSPEND")
-
-
-def wake_up(machine):
-    machine.qmp("system_wakeup")
-    machine.wait_event("WAKEUP")
 
 
 class SuspendTest(MachineTest):

@@ -97,6 +97,7 @@ class TIS:
             if time.monotonic() > deadline:
                 raise self.machine.error(f"no response to TPM command {command.code:#x}")
             time.sleep(POLL_SECONDS)
+            self.machine.pass_time()
         response = self._read(HEADER.size)
         _, size, result = HEADER.unpack(response)
         response += self._read(size - HEADER.size)

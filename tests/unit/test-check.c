@@ -107,6 +107,31 @@ static void test_damaged_blob_is_named(void)
     expect_findings(store, expected);
 }
 
+/* ... in the slot that has lost it, not in the one that is on record */
+static void test_damage_since_the_last_record_is_named_where_it_is(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    Blob *blobs[2];
+    g_autoptr(BlobStore) store = test_store(disk, blobs, 2);
+    uint64_t offset = blob_slot_of(blobs[0], 1).offset;
+    g_autofree char *expected =
+        g_strdup_printf("damaged t/a %" G_GUINT64_FORMAT "\n", offset);
+
+    test_write2(store, blobs[0], "old a", blobs[1], "old b");
+    test_write(store, blobs[0], "new a");
+    test_write(store, blobs[1], "new b");
+    test_disk_bytes(disk)[offset] ^= 1;
+    blob_store_free(store);
+    store = test_open(disk);
+    expect_findings(store, expected);
+
+    /* And so it is once that is on record. */
+    test_start(store);
+    blob_store_free(store);
+    store = test_open(disk);
+    expect_findings(store, expected);
+}
+
 static void test_deleted_blob_without_user_is_a_leak_that_heals(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -264,6 +289,8 @@ int main(int argc, char **argv)
                     test_copies_that_are_both_gone_do_not_heal);
     g_test_add_func("/check/damaged-blob-is-named",
                     test_damaged_blob_is_named);
+    g_test_add_func("/check/damage-since-the-last-record-is-named-where-it-is",
+                    test_damage_since_the_last_record_is_named_where_it_is);
     g_test_add_func("/check/deleted-blob-without-user-is-a-leak-that-heals",
                     test_deleted_blob_without_user_is_a_leak_that_heals);
     g_test_add_func("/check/read-error-is-not-damage",

@@ -1,0 +1,405 @@
+/*
+ * Fault injection: every call of every operation fails, alone and in pairs;
+ * and the medium is too short
+ *
+ *   faults [--id=ID]
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include "faults.h"
+#include "layout.h"
+
+#define BEGIN "open register:abcd start"
+#define FILL BEGIN " write:abc write:ab "
+#define CLEAN FILL "close"
+#define CRASHED FILL "write:a broken:0,write:b"
+#define HALF FILL "write:a broken:1,write:abc"
+#define RUNNING CLEAN "|" BEGIN
+#define PACKED "pack " RUNNING
+#define TIGHT "open register:abcd exact start write:abc write:ab "
+
+/*
+ * Before the bar: what made the medium.  Behind it: what the process has
+ * done that takes the last step, which is the one that fails.
+ */
+static const struct {
+    const char *name;
+    const char *script;
+} cases[] = {
+    { "open-blank", "|open" },
+    { "format", "|open register:abcd start" },
+    { "format-exact", "|open register:abcd exact start" },
+    { "format-cut-marker", "open register:a broken:0,start|" BEGIN },
+    { "format-cut-directory", "open register:a broken:2,start|" BEGIN },
+    { "format-cut-superblock", "open register:a broken:3,start|" BEGIN },
+    { "format-cut-late", "open register:a broken:4,start|" BEGIN },
+    { "open-cut-format", "open register:a broken:0,start|open" },
+
+    { "open-clean", CLEAN "|open" },
+    { "open-crashed", CRASHED "|open" },
+    { "open-half-commit", HALF "|open" },
+    { "open-readonly", CRASHED "|readonly open" },
+    { "open-superblock-0-damaged", CLEAN " damage:2000|open" },
+    { "open-directory-1-damaged", CRASHED " damage:42000|open" },
+    { "open-blob-damaged", FILL "damage:a write:b|open" },
+
+    { "start-clean", RUNNING },
+    { "start-crashed", CRASHED "|" BEGIN },
+    { "start-half-commit", HALF "|" BEGIN },
+    { "start-again", RUNNING " start" },
+    { "start-cut-record", CLEAN " open register:a broken:0,start|" BEGIN },
+    { "start-cut-record-late", CLEAN " open register:a broken:1,start|" BEGIN },
+    { "heal-superblock-0", FILL "damage:2000|" BEGIN },
+    { "heal-superblock-1", FILL "damage:18000|" BEGIN },
+    { "heal-directory-0", FILL "damage:34000|" BEGIN },
+    { "heal-directory-1", FILL "damage:42000|" BEGIN },
+
+    { "new-blob", RUNNING " register:e start" },
+    { "new-blob-exact", TIGHT "close|" BEGIN " register:e exact start" },
+    { "new-blob-at-open", CLEAN "|open register:abcde start" },
+    { "new-blob-at-open-exact", TIGHT "close|open register:abcde exact start" },
+    { "grow", RUNNING " larger:b start" },
+    { "grow-exact", TIGHT "close|" BEGIN " larger:b exact start" },
+    { "grow-crashed", CRASHED "|open register:acd larger:b start" },
+    { "grow-crashed-exact", TIGHT "write:a|open register:acd larger:b exact "
+      "start" },
+    { "grow-two", RUNNING " larger:b larger:a register:e start" },
+    { "grow-two-exact", TIGHT "close|" BEGIN " larger:b larger:a register:e "
+      "exact start" },
+    { "grow-within-slots", RUNNING " roomier:a start" },
+    { "grow-absent", RUNNING " larger:d start" },
+    { "drop-deleted", RUNNING " write:C unregister:c register:e start" },
+    { "delete-and-register", RUNNING " write:C unregister:c close crash open "
+      "register:abcd start" },
+    { "free-leak", FILL "write:C close|open register:abd start" },
+
+    { "write", RUNNING " write:a" },
+    { "write-first", RUNNING " write:d" },
+    { "write-first-of-two", RUNNING " write:ad" },
+    { "write-packed", PACKED " write:b" },
+    { "write-many", RUNNING " write:abc" },
+    { "write-many-packed", PACKED " write:abc" },
+    { "write-after-close", RUNNING " close write:a" },
+    { "write-after-failure", RUNNING " write:a broken:0,write:a write:a" },
+    { "write-after-half-commit", RUNNING " write:a broken:1,write:ab write:b" },
+    { "write-grown", RUNNING " larger:b start write:b" },
+    { "delete", RUNNING " write:B" },
+    { "delete-and-write", RUNNING " write:aB" },
+    { "delete-again", RUNNING " write:C again:C" },
+    { "delete-absent-after-failure", RUNNING " broken:0,write:d write:D" },
+    { "write-deleted", RUNNING " write:C write:c" },
+
+    { "read", RUNNING " read:a" },
+    { "read-packed", PACKED " read:b" },
+    { "read-absent", RUNNING " read:d" },
+    { "read-unstarted", CRASHED "|open read:b" },
+    { "close", RUNNING " write:a close" },
+    { "close-again", RUNNING " close close" },
+    { "close-after-failure", RUNNING " broken:0,write:a close" },
+    { "unchanged", RUNNING " write:a unchanged" },
+    { "check", RUNNING " check" },
+    { "check-unstarted", CRASHED "|open check" },
+    { "check-copies-damaged", FILL "damage:18000 damage:34000|open check" },
+    { "check-blank", "|open check" },
+    { "fall-back", FILL "damage:a close|open check fallback:a" },
+    { "fall-back-crashed", FILL "damage:a write:c|open fallback:a" },
+    { "fall-back-healing", FILL "damage:a write:c damage:2000|"
+      "open fallback:a" },
+
+    { "register", RUNNING " register:e" },
+    { "unregister", RUNNING " unregister:b" },
+    { "info", RUNNING " info" },
+};
+
+/* Takes the last step until it succeeds.  Returns how many faults fired. */
+static unsigned inject(Faults *faults, const Fault *plan, unsigned count)
+{
+    Run *run = faults->run;
+    bool done = false;
+
+    run_restart(run, faults->start);
+    g_free(run_all_but_last(run, faults->script));
+    fault_disk_plan(run->disk, plan, count);
+    while (!done) {
+        unsigned fired = run->disk->fired;
+        Before before;
+        g_autoptr(GError) error = NULL;
+
+        fault_remember(run, &before);
+        run->disk->armed = true;
+        done = run_step(run, faults->step, &error);
+        run->disk->armed = false;
+        if (done && run->disk->fired > fired) {
+            fault_fail(faults, "success is reported");
+        } else if (!done && run->disk->fired == fired) {
+            fault_fail(faults, "the retry fails: %s", error->message);
+            done = true;
+        } else if (!done) {
+            fault_expect_error(faults, error);
+            fault_expect_unchanged(faults, &before);
+            fault_expect_image(faults, &before.world, &faults->after,
+                               count == 1);
+        }
+        g_free(before.text);
+    }
+    if (run->disk->fired == count) {
+        fault_expect_done(faults);
+    }
+    return run->disk->fired;
+}
+
+/*
+ * The call that failed is not repeated, and another write succeeds: what has
+ * failed does not come to life, though it may have landed.
+ */
+static void give_up(Faults *faults, const Fault *fault)
+{
+    Run *run = faults->run;
+    g_autoptr(GError) error = NULL;
+    BlobStoreInfo info;
+    BlobInfo other = { 0 };
+    Blob *blob;
+
+    snprintf(faults->id, sizeof(faults->id), "%s/%u.%u-", faults->name,
+             fault->call, fault->variant);
+    run_restart(run, faults->start);
+    g_free(run_all_but_last(run, faults->script));
+    fault_disk_plan(run->disk, fault, 1);
+    run->disk->armed = true;
+    run_step(run, faults->step, NULL);
+    run->disk->armed = false;
+    if (!run->store) {
+        return;
+    }
+    blob_store_get_info(run->store, &info);
+    blob = blob_store_find(run->store, "dev", "c");
+    if (blob) {
+        blob_get_info(blob, &other);
+    }
+    if (!info.started || !other.registered) {
+        return;
+    }
+    run->last_version += 100;
+    if (!run_step(run, "write:c", &error)) {
+        fault_fail(faults, "another write fails: %s", error->message);
+        return;
+    }
+    fault_expect_world(faults, run->store, "the running store", &run->world,
+                       &run->world);
+    fault_expect_image(faults, &run->world, &run->world, false);
+}
+
+static void inject_one(Faults *faults, const Fault *fault)
+{
+    snprintf(faults->id, sizeof(faults->id), "%s/%u.%u", faults->name,
+             fault->call, fault->variant);
+    faults->singles += inject(faults, fault, 1);
+}
+
+/* Returns whether the second fault has happened. */
+static bool inject_two(Faults *faults, const Fault plan[2])
+{
+    bool both;
+
+    snprintf(faults->id, sizeof(faults->id), "%s/%u.%u+%u.%u", faults->name,
+             plan[0].call, plan[0].variant, plan[1].call, plan[1].variant);
+    both = inject(faults, plan, 2) == 2;
+    faults->pairs += both;
+    return both;
+}
+
+/*
+ * Each call alone, in each way in which it can fail.  Then with each call
+ * that follows, those of the retry included; of the ways in which both can
+ * fail as many as @effort says.
+ */
+static void inject_all(Faults *faults, unsigned effort)
+{
+    for (unsigned i = 0; i < faults->step_calls; i++) {
+        unsigned ways = 1;
+        bool more = true;
+
+        for (unsigned v = 0; v < ways; v++) {
+            inject_one(faults, &(Fault) { i, v });
+            ways = faults->run->disk->variants[0];
+            give_up(faults, &(Fault) { i, v });
+        }
+        for (unsigned j = 0; more; j++) {
+            unsigned combinations = 1;
+
+            for (unsigned n = 0; n < MIN(effort, combinations); n++) {
+                Fault plan[] = { { i, (i + j + n) % ways },
+                                 { j, i + j + n / ways } };
+
+                more = inject_two(faults, plan);
+                if (!more) {
+                    break;
+                }
+                plan[1].variant %= faults->run->disk->variants[1];
+                combinations = ways * faults->run->disk->variants[1];
+            }
+        }
+    }
+}
+
+/* The medium ends at @limit while the last step is taken. */
+static void inject_short(Faults *faults, uint64_t limit)
+{
+    Run *run = faults->run;
+    Before before;
+    g_autoptr(GError) error = NULL;
+    bool done;
+
+    snprintf(faults->id, sizeof(faults->id), "%s/short.%" PRIu64,
+             faults->name, limit);
+    run_restart(run, faults->start);
+    g_free(run_all_but_last(run, faults->script));
+    fault_remember(run, &before);
+    run->disk->limit = limit;
+    faults->shorts++;
+    done = run_step(run, faults->step, &error);
+    if (done) {
+        fault_expect_short_success(faults, limit);
+        run->disk->limit = FAULT_UNLIMITED;
+        fault_expect_image(faults, &faults->after, &faults->after, true);
+    } else {
+        fault_expect_short_error(faults, error, limit);
+        run->disk->limit = FAULT_UNLIMITED;
+        fault_expect_unchanged(faults, &before);
+        fault_expect_image(faults, &before.world, &faults->after, true);
+        g_clear_error(&error);
+        if (!run_step(run, faults->step, &error)) {
+            fault_fail(faults, "the retry fails: %s", error->message);
+        } else {
+            fault_expect_done(faults);
+        }
+    }
+    g_free(before.text);
+}
+
+static void inject_shorts(Faults *faults)
+{
+    uint64_t bytes = test_disk_length(faults->start->disk->disk);
+    uint64_t unit = test_effort() > 1 ? TEST_SECTOR_BYTES
+                                      : BLOB_BLOCK_BYTES;
+
+    for (uint64_t limit = 0; limit < bytes; limit += unit) {
+        inject_short(faults, limit);
+    }
+}
+
+/* Makes the medium, and takes the last step once without a fault. */
+static void prepare(Faults *faults, const char *script)
+{
+    const char *bar = strchr(script, '|');
+    g_autofree char *made = g_strndup(script, bar - script);
+    g_autofree char *made_all = g_strconcat(made, " crash", NULL);
+    g_autoptr(GError) error = NULL;
+    Run *run = faults->run;
+
+    faults->start = run_new();
+    faults->script = bar + 1;
+    if (*made) {
+        g_free(run_all_but_last(faults->start, made_all));
+    }
+    g_clear_pointer(&faults->start->store, blob_store_free);
+    run_restart(run, faults->start);
+    faults->step = run_all_but_last(run, faults->script);
+    run->disk->armed = true;
+    fault_disk_plan(run->disk, &(Fault) { UINT32_MAX, 0 }, 1);
+    if (!run_step(run, faults->step, &error)) {
+        g_error("%s: %s", faults->name, error->message);
+    }
+    run->disk->armed = false;
+    faults->step_calls = run->disk->calls;
+    fault_note_outcome(faults);
+    snprintf(faults->id, sizeof(faults->id), "%s/no fault", faults->name);
+    fault_expect_done(faults);
+}
+
+static void clean_up(Faults *faults)
+{
+    run_free(faults->start);
+    g_free(faults->step);
+    g_free(faults->outcome);
+    g_free(faults->findings);
+}
+
+/* What follows the name in an id */
+static void replay(Faults *faults, const char *id)
+{
+    Fault plan[2];
+    uint64_t limit;
+
+    if (sscanf(id, "/%u.%u+%u.%u", &plan[0].call, &plan[0].variant,
+               &plan[1].call, &plan[1].variant) == 4) {
+        inject_two(faults, plan);
+    } else if (sscanf(id, "/%u.%u", &plan[0].call, &plan[0].variant) == 2) {
+        if (g_str_has_suffix(id, "-")) {
+            give_up(faults, plan);
+        } else {
+            inject_one(faults, plan);
+        }
+    } else if (sscanf(id, "/short.%" SCNu64, &limit) == 1) {
+        inject_short(faults, limit);
+    }
+}
+
+static void run_case(Faults *faults, const char *script, const char *id)
+{
+    prepare(faults, script);
+    if (id) {
+        replay(faults, id);
+    } else {
+        inject_all(faults, test_effort());
+        inject_shorts(faults);
+    }
+    clean_up(faults);
+}
+
+int main(int argc, char **argv)
+{
+    g_autofree char *id = NULL;
+    const GOptionEntry entries[] = {
+        { "id", 0, 0, G_OPTION_ARG_STRING, &id,
+          "replays one failure; a case alone names all of its own", "ID" },
+        { NULL }
+    };
+    g_autoptr(GOptionContext) context = g_option_context_new(NULL);
+    g_autoptr(GError) error = NULL;
+    Faults faults = { 0 };
+    unsigned count = 0;
+
+    g_option_context_add_main_entries(context, entries, NULL);
+    if (!g_option_context_parse(context, &argc, &argv, &error)) {
+        fprintf(stderr, "%s\n", error->message);
+        return 2;
+    }
+    faults.run = run_new();
+    faults.copy = run_new();
+    for (size_t i = 0; i < G_N_ELEMENTS(cases); i++) {
+        size_t length = id ? strcspn(id, "/") : strlen(cases[i].name);
+
+        faults.name = cases[i].name;
+        if (!id || (length == strlen(faults.name) &&
+                    !strncmp(id, faults.name, length))) {
+            const char *rest = id ? strchr(id, '/') : NULL;
+
+            run_case(&faults, cases[i].script, rest);
+            count++;
+        }
+    }
+    run_free(faults.run);
+    run_free(faults.copy);
+    printf("%u operations, all calls: %" PRIu64 " single faults in every "
+           "way, %" PRIu64 " pairs in %u of at most 36 ways each, %" PRIu64
+           " short media\n", count, faults.singles, faults.pairs,
+           test_effort(), faults.shorts);
+    printf("%s: %" PRIu64 " broken promises\n",
+           faults.failures || !count ? "FAILED" : "passed",
+           faults.failures);
+    return faults.failures || !count ? 1 : 0;
+}

@@ -1,0 +1,73 @@
+/*
+ * Fault injection: what a call that failed must leave, and its retry reach
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TESTS_CRASH_FAULTS_H
+#define TESTS_CRASH_FAULTS_H
+
+#include "script.h"
+
+/* One operation: what it starts from, and what it comes to without a fault */
+typedef struct Faults {
+    const char *name;
+    Run *start;                 /* before the process */
+    Run *run;                   /* whose last step fails */
+    Run *copy;                  /* looks at what a failure left */
+    const char *script;         /* of the process */
+    char *step;                 /* the last one */
+    World after;                /* when it has succeeded */
+    char *outcome;              /* how the store is described then */
+    char *findings;             /* what check says then */
+    unsigned step_calls;
+    uint64_t needed;            /* bytes, by the store after the last step */
+    char id[80];
+    uint64_t singles;
+    uint64_t pairs;
+    uint64_t shorts;
+    uint64_t failures;
+} Faults;
+
+/* The store and what its own figures were before a call failed */
+typedef struct Before {
+    char *text;
+    World world;
+    BlobStoreInfo info;
+    unsigned write_errors;
+} Before;
+
+/* Reports a broken promise under faults->id. */
+void fault_fail(Faults *faults, const char *format, ...) G_GNUC_PRINTF(2, 3);
+
+/* Fills @before, whose text is to be freed. */
+void fault_remember(const Run *run, Before *before);
+
+/* Fills in what the last step has come to. */
+void fault_note_outcome(Faults *faults);
+
+/* The blobs of @store hold @wanted or @or_wanted. */
+void fault_expect_world(Faults *faults, BlobStore *store, const char *where,
+                        const World *wanted, const World *or_wanted);
+
+/* The failed call has changed nothing in memory. */
+void fault_expect_unchanged(Faults *faults, const Before *before);
+
+/*
+ * So it is for another process that opens the medium.  With @use it also
+ * starts and writes.
+ */
+void fault_expect_image(Faults *faults, const World *wanted,
+                        const World *or_wanted, bool use);
+
+/* Everything that the last step is for has happened. */
+void fault_expect_done(Faults *faults);
+
+/* The core reports what the medium has said. */
+void fault_expect_error(Faults *faults, const GError *error);
+
+/* The same while the medium ends at @limit */
+void fault_expect_short_error(Faults *faults, const GError *error,
+                              uint64_t limit);
+void fault_expect_short_success(Faults *faults, uint64_t limit);
+
+#endif /* TESTS_CRASH_FAULTS_H */

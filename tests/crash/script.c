@@ -1,0 +1,469 @@
+/*
+ * Scripts: what is done to a store, as a line of text
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "script.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include "layout.h"
+
+enum {
+    SMALL_BYTES = 500,
+    ROOMIER_BYTES = 4000,       /* in the slots of a small one */
+    PACKED_BYTES = 9000,        /* of blob b, which can be packed */
+    LARGER_BYTES = 20000,
+};
+
+typedef bool Step(Run *run, const char *arg, GError **error);
+
+static const char *blob_name(unsigned n)
+{
+    static const char *const names[SCRIPT_BLOBS] = { "a", "b", "c", "d",
+                                                     "e" };
+
+    return names[n];
+}
+
+static unsigned blob_number(char letter)
+{
+    unsigned n = g_ascii_tolower(letter) - 'a';
+
+    g_assert(n < SCRIPT_BLOBS);
+    return n;
+}
+
+static Blob *find(Run *run, char letter)
+{
+    Blob *blob = blob_store_find(run->store, "dev",
+                                 blob_name(blob_number(letter)));
+
+    g_assert(blob);
+    return blob;
+}
+
+static GBytes *make_content(unsigned n, int version)
+{
+    size_t bytes = 8 + (n * 131 + version * 67) % 400;
+    uint8_t *data;
+
+    if (n == 1) {
+        bytes += PACKED_BYTES - 500;
+    }
+    data = g_malloc(bytes);
+    for (size_t i = 0; i < bytes; i++) {
+        data[i] = n * 71 + version * 13 + i * (version | 1);
+    }
+    data[0] = version;
+    data[1] = version >> 8;
+    data[2] = n;
+    return g_bytes_new_take(data, bytes);
+}
+
+/* Every second version has metadata. */
+static char **make_metadata(unsigned n, int version)
+{
+    char **metadata = g_new0(char *, 3);
+
+    if (version % 2) {
+        metadata[0] = g_strdup_printf("version=%d", version);
+        metadata[1] = g_strdup_printf("blob=%u", n);
+    }
+    return metadata;
+}
+
+static bool read_version(BlobStore *store, Blob *blob, unsigned n,
+                         int *version, GError **error)
+{
+    g_autoptr(GBytes) content = NULL;
+    g_autoptr(GBytes) expected = NULL;
+    g_auto(GStrv) metadata = NULL;
+    g_auto(GStrv) expected_metadata = NULL;
+    g_autoptr(GError) local = NULL;
+    const uint8_t *data;
+
+    if (!blob_store_read(store, blob, &content, &metadata, &local)) {
+        *version = SCRIPT_DAMAGED;
+        if (g_error_matches(local, BLOBSTORE_ERROR,
+                            BLOBSTORE_ERROR_DAMAGED)) {
+            return true;
+        }
+        g_propagate_error(error, g_steal_pointer(&local));
+        return false;
+    }
+    *version = 0;
+    if (!content) {
+        return true;
+    }
+    data = g_bytes_get_data(content, NULL);
+    *version = data[0] | data[1] << 8;
+    expected = make_content(n, *version);
+    expected_metadata = make_metadata(n, *version);
+    if (!g_bytes_equal(content, expected) ||
+        !g_strv_equal((const char *const *)metadata,
+                      (const char *const *)expected_metadata)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                    "blob %s holds what was never written", blob_name(n));
+        return false;
+    }
+    return true;
+}
+
+bool script_read_world(BlobStore *store, World *world, GError **error)
+{
+    *world = (World) { 0 };
+    for (unsigned n = 0; n < SCRIPT_BLOBS; n++) {
+        Blob *blob = blob_store_find(store, "dev", blob_name(n));
+
+        if (blob && !read_version(store, blob, n, &world->version[n],
+                                  error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool step_open(Run *run, const char *arg, GError **error)
+{
+    g_clear_pointer(&run->store, blob_store_free);
+    run->options.directory_blobs = SCRIPT_DIRECTORY_BLOBS;
+    run->store = blob_store_open(&run->disk->parent, &run->options, error);
+    return run->store != NULL;
+}
+
+static bool step_crash(Run *run, const char *arg, GError **error)
+{
+    g_clear_pointer(&run->store, blob_store_free);
+    return true;
+}
+
+static bool step_readonly(Run *run, const char *arg, GError **error)
+{
+    run->options.read_only = true;
+    return true;
+}
+
+static bool step_pack(Run *run, const char *arg, GError **error)
+{
+    run->options.pack = true;
+    return true;
+}
+
+static bool register_for(Run *run, char letter, uint64_t max_size,
+                         GError **error)
+{
+    unsigned n = blob_number(letter);
+    Blob *blob = blob_store_find(run->store, "dev", blob_name(n));
+    BlobInfo info;
+
+    if (blob) {
+        blob_get_info(blob, &info);
+        if (info.registered) {
+            blob_store_unregister(run->store, blob);
+        }
+    }
+    return blob_store_register(run->store, "dev", blob_name(n),
+                               n ? BLOB_KIND_SAVESTATE : BLOB_KIND_PERMANENT,
+                               max_size, error);
+}
+
+static bool step_register(Run *run, const char *arg, GError **error)
+{
+    for (; *arg; arg++) {
+        if (!register_for(run, *arg, blob_number(*arg) == 1 ? PACKED_BYTES
+                                                            : SMALL_BYTES,
+                          error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool step_larger(Run *run, const char *arg, GError **error)
+{
+    return register_for(run, *arg, LARGER_BYTES, error);
+}
+
+static bool step_roomier(Run *run, const char *arg, GError **error)
+{
+    return register_for(run, *arg, ROOMIER_BYTES, error);
+}
+
+static bool step_unregister(Run *run, const char *arg, GError **error)
+{
+    blob_store_unregister(run->store, find(run, *arg));
+    return true;
+}
+
+static bool step_start(Run *run, const char *arg, GError **error)
+{
+    return blob_store_start(run->store, error);
+}
+
+static bool write_or_delete(Run *run, const char *arg, bool again,
+                            GError **error)
+{
+    BlobChange changes[SCRIPT_BLOBS] = { 0 };
+    GBytes *contents[SCRIPT_BLOBS] = { 0 };
+    char **metadata[SCRIPT_BLOBS] = { 0 };
+    size_t count = strlen(arg);
+    World after = run->world;
+    bool done;
+
+    for (size_t i = 0; i < count; i++) {
+        unsigned n = blob_number(arg[i]);
+
+        after.version[n] = 0;
+        if (g_ascii_islower(arg[i])) {
+            after.version[n] = run->last_version + 1 + i;
+            contents[i] = make_content(n, after.version[n]);
+            metadata[i] = make_metadata(n, after.version[n]);
+        }
+        changes[i] = (BlobChange) {
+            .blob = find(run, arg[i]),
+            .content = contents[i],
+            .metadata = (const char *const *)metadata[i],
+            .delete_again = again,
+        };
+    }
+    done = blob_store_write(run->store, changes, count, error);
+    if (done) {
+        for (size_t i = 0; i < count; i++) {
+            unsigned n = blob_number(arg[i]);
+
+            run->previous.version[n] = run->world.version[n];
+        }
+        run->world = after;
+        run->last_version += count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        g_clear_pointer(&contents[i], g_bytes_unref);
+        g_strfreev(metadata[i]);
+    }
+    return done;
+}
+
+static bool step_write(Run *run, const char *arg, GError **error)
+{
+    return write_or_delete(run, arg, false, error);
+}
+
+static bool step_again(Run *run, const char *arg, GError **error)
+{
+    return write_or_delete(run, arg, true, error);
+}
+
+static bool step_read(Run *run, const char *arg, GError **error)
+{
+    unsigned n = blob_number(*arg);
+    int version;
+
+    if (!read_version(run->store, find(run, *arg), n, &version, error)) {
+        return false;
+    }
+    if (version != run->world.version[n]) {
+        g_string_append_printf(run->wrong, "%s reads as version %d; ", arg,
+                               version);
+    }
+    return true;
+}
+
+static bool step_close(Run *run, const char *arg, GError **error)
+{
+    return blob_store_close_clean(run->store, error);
+}
+
+static bool step_unchanged(Run *run, const char *arg, GError **error)
+{
+    bool unchanged;
+
+    if (!blob_store_check_unchanged(run->store, &unchanged, error)) {
+        return false;
+    }
+    if (!unchanged) {
+        g_string_append(run->wrong, "the medium counts as changed; ");
+    }
+    return true;
+}
+
+static void note_finding(const BlobFinding *finding, void *opaque)
+{
+    BlobInfo info = { .name = "-" };
+
+    if (finding->blob) {
+        blob_get_info(finding->blob, &info);
+    }
+    g_string_append_printf(opaque, "%d %s %s; ", finding->kind, info.name,
+                           finding->heals ? "heals" : "stays");
+}
+
+static bool step_check(Run *run, const char *arg, GError **error)
+{
+    g_string_truncate(run->findings, 0);
+    return blob_store_check(run->store, note_finding, run->findings, error);
+}
+
+static bool step_info(Run *run, const char *arg, GError **error)
+{
+    BlobStoreInfo info;
+    BlobInfo blob;
+
+    blob_store_get_info(run->store, &info);
+    g_assert(info.required == blob_store_required_bytes(run->store));
+    for (size_t i = 0; i < blob_store_count(run->store); i++) {
+        blob_get_info(blob_store_nth(run->store, i), &blob);
+    }
+    g_assert(blob_store_warnings(run->store));
+    return true;
+}
+
+static bool step_fallback(Run *run, const char *arg, GError **error)
+{
+    unsigned n = blob_number(*arg);
+
+    if (!blob_store_fall_back(run->store, find(run, *arg), error)) {
+        return false;
+    }
+    run->world.version[n] = run->previous.version[n];
+    run->previous.version[n] = 0;
+    return true;
+}
+
+static bool step_exact(Run *run, const char *arg, GError **error)
+{
+    test_disk_resize(run->disk->disk,
+                     blob_store_required_bytes(run->store));
+    return true;
+}
+
+static bool step_damage(Run *run, const char *arg, GError **error)
+{
+    uint64_t at = g_ascii_strtoull(arg, NULL, 10);
+    BlobInfo info;
+
+    if (g_ascii_isalpha(*arg)) {
+        blob_get_info(find(run, *arg), &info);
+        at = info.slot[info.slot[1].current].offset + BLOB_HEADER_BYTES;
+        run->world.version[blob_number(*arg)] = SCRIPT_DAMAGED;
+    }
+    test_disk_bytes(run->disk->disk)[at] ^= 1;
+    return true;
+}
+
+static const struct {
+    const char *verb;
+    Step *step;
+} steps[] = {
+    { "open", step_open },
+    { "crash", step_crash },
+    { "readonly", step_readonly },
+    { "pack", step_pack },
+    { "register", step_register },
+    { "larger", step_larger },
+    { "roomier", step_roomier },
+    { "unregister", step_unregister },
+    { "start", step_start },
+    { "write", step_write },
+    { "again", step_again },
+    { "read", step_read },
+    { "close", step_close },
+    { "unchanged", step_unchanged },
+    { "check", step_check },
+    { "info", step_info },
+    { "fallback", step_fallback },
+    { "exact", step_exact },
+    { "damage", step_damage },
+};
+
+/* The verb in @step fails; what it writes then lands by half. */
+static bool run_broken(Run *run, const char *step)
+{
+    char *rest;
+    Fault fault = { g_ascii_strtoull(step, &rest, 10), 1 };
+    g_autoptr(GError) error = NULL;
+
+    g_assert(*rest == ',');
+    fault_disk_plan(run->disk, &fault, 1);
+    run->disk->armed = true;
+    run->disk->only_writes = true;
+    if (run_step(run, rest + 1, &error) || !run->disk->fired) {
+        g_error("%s: does not fail as told", step);
+    }
+    run->disk->armed = false;
+    run->disk->only_writes = false;
+    return true;
+}
+
+bool run_step(Run *run, const char *step, GError **error)
+{
+    size_t length = strcspn(step, ":");
+    const char *arg = step + length + (step[length] == ':');
+
+    if (!strncmp(step, "broken:", 7)) {
+        return run_broken(run, arg);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(steps); i++) {
+        if (strlen(steps[i].verb) == length &&
+            !strncmp(step, steps[i].verb, length)) {
+            return steps[i].step(run, arg, error);
+        }
+    }
+    g_error("%s: no such step", step);
+}
+
+char *run_all_but_last(Run *run, const char *script)
+{
+    g_auto(GStrv) words = g_strsplit(script, " ", -1);
+    guint count = g_strv_length(words);
+
+    for (guint i = 0; i + 1 < count; i++) {
+        g_autoptr(GError) error = NULL;
+
+        if (!run_step(run, words[i], &error)) {
+            g_error("%s: %s", words[i], error->message);
+        }
+    }
+    return g_strdup(words[count - 1]);
+}
+
+Run *run_new(void)
+{
+    Run *run = g_new0(Run, 1);
+
+    run->disk = fault_disk_new(SCRIPT_DISK_BYTES);
+    run->findings = g_string_new(NULL);
+    run->wrong = g_string_new(NULL);
+    return run;
+}
+
+void run_free(Run *run)
+{
+    blob_store_free(run->store);
+    fault_disk_free(run->disk);
+    g_string_free(run->findings, TRUE);
+    g_string_free(run->wrong, TRUE);
+    g_free(run);
+}
+
+void run_restart(Run *run, const Run *start)
+{
+    uint64_t bytes = test_disk_length(start->disk->disk);
+
+    g_clear_pointer(&run->store, blob_store_free);
+    if (bytes != test_disk_length(run->disk->disk)) {
+        test_disk_resize(run->disk->disk, bytes);
+    }
+    memcpy(test_disk_bytes(run->disk->disk),
+           test_disk_bytes(start->disk->disk), bytes);
+    run->disk->armed = false;
+    run->disk->limit = FAULT_UNLIMITED;
+    run->disk->write_errors = 0;
+    fault_disk_plan(run->disk, NULL, 0);
+    run->options = start->options;
+    run->world = start->world;
+    run->previous = start->previous;
+    run->last_version = start->last_version;
+    g_string_truncate(run->findings, 0);
+    g_string_truncate(run->wrong, 0);
+}

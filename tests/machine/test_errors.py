@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Storage that fails for a while under a running TPM, and what the error policy makes of it."""
+
+import errno
+import unittest
+
+import state
+import tpm2
+from case import TPM2, MachineTest
+from tis import TIS
+from vm import VMError
+
+
+LIMIT_OF_EVENTS = 1000000000        # nanoseconds from one to the next, unless the VM stops
+
+
+class ErrorTest(MachineTest):
+    format = "raw"
+
+    def start(self, **policy):
+        """A TPM on a drive with such rerror= or werror=, whose storage can be made to fail."""
+        words = [f"if=none,id=nvram,driver={self.format},node-name=node,file.driver=file",
+                 f"file.node-name=good,file.filename=nvram.{self.format}", *(f"{name}={value}" for name, value in policy.items())]
+        self.vm = self.machine("-drive", ",".join(words), *TPM2)
+        self.vm.start()
+        self.tpm = TIS(self.vm)
+        self.tpm.run(tpm2.startup())
+
+    def begin(self, **policy):
+        """The same, for the first time; with a counter."""
+        self.image(self.format)
+        self.start(**policy)
+        state.make_permanent(self.tpm)
+        self.count = self.tpm.run(tpm2.nv_counter(state.COUNTER))
+
+    def use(self, node):
+        self.vm.qmp("blockdev-reopen", options=[
+            {"driver": self.format, "node-name": "node", "file": node}])
+
+    def break_storage(self, access, number=errno.EIO, once=False):
+        """Let every read, write or flush fail, or the next one."""
+        self.vm.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
+                    inject_error=[{"event": "none", "iotype": access, "errno": number,
+                                   "once": once}])
+        self.use("bad")
+
+    def mend_storage(self):
+        self.use("good")
+        self.vm.qmp("blockdev-del", node_name="bad")
+
+    def assert_store_is(self, expected):
+        self.assertEqual(self.vm.store()["state"], expected)
+
+    def assert_count_is(self, expected):
+        self.assertEqual(self.tpm.run(tpm2.nv_counter(state.COUNTER)), expected)
+
+    def increment(self):
+        return self.tpm.result(tpm2.nv_increment(state.COUNTER))
+
+    def increment_until_stop(self):
+        """Start to count; the guest gets no answer while it runs. Returns the event."""
+        self.tpm.start(tpm2.nv_increment(state.COUNTER))
+        while not self.tpm.is_done():
+            pass
+        self.assertEqual(self.vm.status, "io-error")
+        self.assert_store_is("dirty")
+        return self.vm.wait_event("BLOCK_IO_ERROR")
+
+    def check_next_process_has(self, count):
+        self.vm.kill()
+        self.start()
+        self.assert_count_is(count)
+
+
+class WriteErrorTest(ErrorTest):
+    def test_stop_pauses_and_cont_writes(self):
+        for number in errno.EIO, errno.ENOSPC:
+            self.begin(werror="stop")
+            self.break_storage("write", number)
+            event = self.increment_until_stop()
+            self.assertEqual((event["action"], event["operation"], event["nospace"],
+                              event["node-name"]),
+                             ("stop", "write", number == errno.ENOSPC, "node"))
+            self.mend_storage()
+            self.vm.qmp("cont")
+            self.assertEqual(self.vm.status, "running")
+            self.assert_store_is("active")
+            self.tpm.finish()
+            self.assert_count_is(self.count + 1)
+            self.check_next_process_has(self.count + 1)
+            self.vm.kill()
+
+    def test_stop_keeps_the_change_while_cont_fails(self):
+        self.begin(werror="stop")
+        self.break_storage("write")
+        self.increment_until_stop()
+        for _ in range(3):
+            try:
+                self.vm.qmp("cont")
+            except VMError:
+                pass            # it may refuse, or run and stop again
+            while self.vm.status != "io-error":
+                pass
+            self.assert_store_is("dirty")
+        self.mend_storage()
+        self.vm.qmp("cont")
+        self.assert_store_is("active")
+        self.tpm.finish()
+        self.check_next_process_has(self.count + 1)
+
+    def test_crash_while_paused_loses_only_what_was_not_answered(self):
+        self.begin(werror="stop")
+        self.break_storage("write")
+        self.increment_until_stop()
+        self.check_next_process_has(self.count)
+
+    def test_reset_while_paused_keeps_the_change(self):
+        self.begin(werror="stop")
+        self.break_storage("write")
+        self.increment_until_stop()
+        self.vm.qmp("system_reset")
+        self.vm.wait_event("RESET")
+        self.mend_storage()
+        self.vm.qmp("cont")
+        self.assert_store_is("active")
+        self.tpm.run(tpm2.startup())
+        self.assert_count_is(self.count + 1)
+        self.check_next_process_has(self.count + 1)
+
+    def test_quit_while_paused(self):
+        self.begin(werror="stop")
+        self.break_storage("write")
+        self.increment_until_stop()
+        self.vm.quit()
+        self.start()
+        self.assert_count_is(self.count)
+
+    def test_default_pauses_for_lack_of_space_only(self):
+        self.begin()
+        self.break_storage("write", errno.ENOSPC)
+        self.assertTrue(self.increment_until_stop()["nospace"])
+        self.mend_storage()
+        self.vm.qmp("cont")
+        self.tpm.finish()
+        self.break_storage("write", errno.EIO)
+        self.assertEqual(self.increment(), tpm2.RC_FAILURE)
+        self.assertEqual(self.vm.status, "running")
+        self.assertEqual(self.vm.wait_event("BLOCK_IO_ERROR")["action"], "report")
+        self.check_next_process_has(self.count + 1)
+
+    def test_report_fails_the_tpm_until_a_reset_that_can_store(self):
+        self.begin(werror="report")
+        self.break_storage("write")
+        for _ in range(2):
+            self.assertEqual(self.increment(), tpm2.RC_FAILURE)
+            self.assert_store_is("active")
+            self.vm.qmp("system_reset")
+            self.assertEqual(self.tpm.result(tpm2.startup()), tpm2.RC_FAILURE)
+        self.mend_storage()
+        self.assertEqual(self.tpm.result(tpm2.startup()), tpm2.RC_FAILURE)
+        self.vm.qmp("system_reset")
+        self.tpm.run(tpm2.startup())
+        self.assert_count_is(self.count)
+        self.assertEqual(self.increment(), 0)
+        self.check_next_process_has(self.count + 1)
+
+    def test_ignore_keeps_the_change_until_the_next_one(self):
+        self.begin(werror="ignore")
+        self.break_storage("write")
+        for number in range(3):
+            self.assertEqual(self.increment(), 0)
+            self.assertEqual(self.vm.status, "running")
+            self.assert_store_is("dirty")
+            self.assert_count_is(self.count + 1 + number)
+            self.vm.pass_time(LIMIT_OF_EVENTS)
+            self.assertEqual(self.vm.wait_event("BLOCK_IO_ERROR")["action"], "ignore")
+        self.mend_storage()
+        self.assertEqual(self.increment(), 0)
+        self.assert_store_is("active")
+        self.check_next_process_has(self.count + 4)
+
+
+class FlushErrorTest(ErrorTest):
+    """On qcow2, where a commit is a write and a flush."""
+
+    format = "qcow2"
+
+    def test_stop(self):
+        self.begin(werror="stop")
+        self.break_storage("flush", once=True)
+        self.increment_until_stop()
+        self.vm.qmp("cont")
+        self.assert_store_is("active")
+        self.tpm.finish()
+        self.check_next_process_has(self.count + 1)
+
+    def test_report_says_what_can_be_done(self):
+        self.begin(werror="report")
+        self.break_storage("flush", once=True)
+        self.assertEqual(self.increment(), tpm2.RC_FAILURE)
+        self.assertIn("cache.direct=on", self.vm.qemu_log.read_text())
+
+
+class ReadErrorTest(ErrorTest):
+    """Only after the VM was stopped is anything read again: somebody else may have written."""
+
+    def stop_and_continue(self, **policy):
+        self.begin(**policy)
+        self.vm.qmp("stop")
+        self.break_storage("read")
+        self.vm.qmp("cont")
+        self.assert_count_is(self.count)
+
+    def test_report(self):
+        self.stop_and_continue(rerror="report")
+        self.assertEqual(self.increment(), tpm2.RC_FAILURE)
+        self.assertEqual(self.vm.wait_event("BLOCK_IO_ERROR")["operation"], "read")
+        self.mend_storage()
+        self.vm.qmp("system_reset")
+        self.tpm.run(tpm2.startup())
+        self.assert_count_is(self.count)
+        self.assertEqual(self.increment(), 0)
+
+    def test_stop(self):
+        self.stop_and_continue(rerror="stop")
+        self.assertEqual(self.increment_until_stop()["operation"], "read")
+        self.mend_storage()
+        self.vm.qmp("cont")
+        self.tpm.finish()
+        self.assert_store_is("active")
+        self.check_next_process_has(self.count + 1)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Whatever is done to a machine while its TPM works: nothing hangs, nothing is lost."""
+
+import signal
+import unittest
+from collections import Counter
+
+import tpm2
+from acpi import suspend, wake_up
+from case import EFFORT, MachineTest, drive
+from vm import VMError
+
+COUNTER = 0x01000002
+ROUNDS = 250                # for each image format
+ROUND_SECONDS = 60          # at most
+WRITES_PER_SECOND = 300     # that the drive allows: commands take some time
+MIB = 1 << 20
+
+# What may happen in a round; each is a method of RandomTest. All leave the
+# machine running or ended.
+WHILE_RUNNING = ["stop_and_continue", "drive_del", "device_del", "object_del", "grow", "backup",
+                 "snapshot", "info"]
+WITH_RESET = ["reset", "sleep"]
+AT_THE_END = ["quit", "terminate", "kill"]
+ACTIONS = WHILE_RUNNING * 2 + WITH_RESET * 2 + AT_THE_END
+
+
+class RandomTest(MachineTest):
+    def check(self, image_format):
+        self.disk, self.format, self.size = self.image(image_format), image_format, 4 * MIB
+        self.vm = None
+        self.count = 0              # acknowledged
+        self.files = 0
+        self.tried, self.refused = Counter(), Counter()
+        history = []
+        self.begin()
+        for _ in range(ROUNDS * EFFORT):
+            command, action = self.draw_command(), self.random.choice(ACTIONS)
+            history = [*history[-20:], f"{command.code:#x} {action}"]
+            signal.alarm(ROUND_SECONDS)
+            try:
+                self.play_round(command, action)
+            except Exception as error:
+                raise AssertionError(f"after {history}") from error
+        print(f"# {image_format}: {ROUNDS * EFFORT} rounds, counted to {self.count}",
+              f"# {dict(self.tried)}, refused: {dict(self.refused)}", sep="\n", flush=True)
+
+    def draw_command(self):
+        increment = tpm2.nv_increment(COUNTER)
+        key = tpm2.create_rsa_key(self.random.getrandbits(32))
+        return self.random.choice([increment, increment, increment, key, tpm2.get_random(16)])
+
+    def play_round(self, command, action):
+        self.tpm.start(command)
+        for _ in range(self.random.randrange(8)):
+            self.vm.pass_time()
+        getattr(self, action)()
+        self.tried[action] += 1
+        increments = command.code == tpm2.nv_increment(COUNTER).code
+        if action in WHILE_RUNNING:
+            value = self.tpm.finish()
+            self.count += increments
+            if command.code == tpm2.create_rsa_key(0).code:
+                self.tpm.run(tpm2.flush_context(value))
+            self.assertEqual(self.tpm.run(tpm2.nv_counter(COUNTER)), self.count)
+            return
+        if action in AT_THE_END:
+            self.begin()
+        else:
+            self.tpm.run(tpm2.startup())
+        found = self.tpm.run(tpm2.nv_counter(COUNTER))
+        self.assertIn(found, (self.count, self.count + increments))
+        self.count = found
+
+    def begin(self):
+        """A new process, with the newest image."""
+        self.vm, self.tpm = self.power_on(
+            "-M", "q35", *drive(self.disk, self.format,
+                                **{"throttling.iops-write": WRITES_PER_SECOND}),
+            "-device", "tpm-tis,id=tpm,blobstore=nvram")
+        self.tpm.run(tpm2.startup())
+        if not self.count:
+            self.tpm.run(tpm2.nv_define(COUNTER, tpm2.NV_COUNTER))
+            self.tpm.run(tpm2.nv_increment(COUNTER))
+            self.count = 1
+
+    def may_fail(self, command, **arguments):
+        """A QMP command that QEMU may refuse, as things are; returns whether it did not."""
+        try:
+            self.vm.qmp(command, **arguments)
+        except VMError:
+            self.assertEqual(self.vm.status, "running")
+            self.refused[command] += 1
+            return False
+        return True
+
+    def new_file(self):
+        self.files += 1
+        return self.path(f"file-{self.files}.qcow2")
+
+    # Actions
+
+    def stop_and_continue(self):
+        self.vm.qmp("stop")
+        self.assertTrue(self.tpm.is_done())
+        self.vm.qmp("cont")
+
+    def drive_del(self):
+        self.vm.hmp("drive_del nvram")
+
+    def device_del(self):
+        self.assertFalse(self.may_fail("device_del", id="tpm"))
+
+    def object_del(self):
+        self.assertFalse(self.may_fail("object-del", id="nvram"))
+
+    def grow(self):
+        if self.may_fail("block_resize", device="nvram", size=self.size + MIB):
+            self.size += MIB
+
+    def backup(self):
+        """To its end: QEMU 10.0 crashes if another begins just when one ends."""
+        self.may_fail("drive-backup", device="nvram", job_id="job", sync="full",
+                      target=self.new_file(), format="qcow2")
+        while self.vm.qmp("query-jobs"):
+            self.vm.pass_time()
+
+    def snapshot(self):
+        name = self.new_file()
+        if self.may_fail("blockdev-snapshot-sync", device="nvram", snapshot_file=name):
+            self.disk, self.format = name, "qcow2"
+
+    def info(self):
+        self.assertIn(self.vm.store()["state"], ("active", "dirty"))
+        self.assertIn("nvram", self.vm.hmp("info blobstore"))
+
+    def reset(self):
+        self.vm.qmp("system_reset")
+        self.vm.wait_event("RESET")
+
+    def sleep(self):
+        suspend(self.vm)
+        wake_up(self.vm)
+
+    def quit(self):
+        self.vm.quit()
+
+    def terminate(self):
+        self.vm.terminate()
+
+    def kill(self):
+        self.vm.kill()
+
+    def test_on_raw(self):
+        self.check("raw")
+
+    def test_on_qcow2(self):
+        self.check("qcow2")
+
+
+if __name__ == "__main__":
+    unittest.main()
