@@ -244,6 +244,34 @@ class SourceStaysTest(MigrationTest):
         self.check_source_goes_on()
         self.assertEqual(self.source.events("BLOBSTORE_STALE"), [])
 
+    def test_change_that_could_not_be_written_moves(self):
+        """On storage that fails at the source only."""
+        self.source.kill()
+        options = {"driver": "raw", "node-name": "node", "file": "good"}
+        source, tpm = self.power_on(
+            "-drive", "if=none,id=nvram,driver=raw,node-name=node,werror=stop,"
+            "file.driver=file,file.node-name=good,file.filename=nvram.raw", *TPM2)
+        tpm.run(tpm2.startup())
+        count = state.permanent(tpm)["counter"]
+        source.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
+                   inject_error=[{"event": "none", "iotype": "write", "errno": 5}])
+        source.qmp("blockdev-reopen", options=[{**options, "file": "bad"}])
+        command = tpm2.nv_increment(state.COUNTER)
+        tpm.start(command)
+        self.wait_status(source, "io-error")
+        self.assertEqual(source.store()["state"], "dirty")
+        destination, moved = self.incoming(*RAW)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(source), "completed")
+        self.wait_migration(destination)
+        source.kill()
+        destination.qmp("cont")
+        stale = destination.wait_event("BLOBSTORE_STALE")
+        self.assertEqual((stale["found"], stale["blobs"]), ("older", ["tpm/permanent"]))
+        moved.take_over(command)
+        self.assertEqual(state.permanent(moved)["counter"], count + 1)
+        self.assertEqual(destination.store()["state"], "active")
+
     def test_paused_vm_moves(self):
         self.source.qmp("stop")
         destination, moved = self.incoming(*RAW)
