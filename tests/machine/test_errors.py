@@ -8,7 +8,6 @@ import state
 import tpm2
 from case import TPM2, MachineTest
 from tis import TIS
-from vm import VMError
 
 
 LIMIT_OF_EVENTS = 1000000000        # nanoseconds from one to the next, unless the VM stops
