@@ -90,6 +90,23 @@ static BlobStoreBlob *find_blob(BlobStoreClient *client, const char *name)
     return NULL;
 }
 
+/* A client that comes while the medium is not ours could not be served. */
+static bool check_writable(BlobStoreObject *store, Error **errp)
+{
+    if (blobstore_may_write(store)) {
+        return true;
+    }
+    if (store->loading) {
+        error_setg(errp, "blobstore '%s': the state of the VM was not loaded "
+                   "completely", store->id);
+        error_append_hint(errp, "Reset the VM first.\n");
+    } else {
+        error_setg(errp, "blobstore '%s': drive '%s' is inactive: another "
+                   "QEMU may be using it", store->id, store->drive);
+    }
+    return false;
+}
+
 static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
                                        Error **errp)
 {
@@ -100,7 +117,8 @@ static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
     if (store->incoming) {
         return true;
     }
-    if (!blobstore_try_lock_core(store, errp)) {
+    if (!check_writable(store, errp) ||
+        !blobstore_try_lock_core(store, errp)) {
         return false;
     }
     ok = blobstore_ensure_medium(store, &error);
@@ -173,12 +191,8 @@ static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
     if (store->incoming) {
         return true;            /* See blobstore_prepare_start(). */
     }
-    if (!blobstore_drive_is_active(store->medium.blk)) {
-        error_setg(errp, "blobstore '%s': drive '%s' is inactive: another "
-                   "QEMU may be using it", store->id, store->drive);
-        return false;
-    }
-    if (!blobstore_try_lock_core(store, errp)) {
+    if (!check_writable(store, errp) ||
+        !blobstore_try_lock_core(store, errp)) {
         return false;
     }
     ok = blobstore_start_core(opaque, &error);

@@ -339,7 +339,9 @@ static void coroutine_fn rewrite_everything(BlobStoreObject *store)
         }
     }
     /* For the directory that this writes; if it fails the next write will. */
-    blob_store_close_clean(store->core, NULL);
+    if (blobstore_may_write(store) && !store->reopen) {
+        blob_store_close_clean(store->core, NULL);
+    }
 }
 
 void coroutine_fn blobstore_check_size(BlobStoreObject *store)

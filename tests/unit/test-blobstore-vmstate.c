@@ -379,6 +379,10 @@ static void test_reset_after_a_failed_load(void)
     g_autofree char *path = image_new("reset", "raw", IMAGE_BYTES);
     g_autoptr(GBytes) stream = NULL;
     g_autoptr(GBytes) cut = NULL;
+    g_autoptr(GBytes) before = NULL;
+    g_autoptr(GBytes) after = NULL;
+    BlobStoreClient *late;
+    Error *err = NULL;
     Device device;
 
     drive_add_image("nvram", "raw", path);
@@ -390,6 +394,17 @@ static void test_reset_after_a_failed_load(void)
     g_assert_false(vm_load_state(cut));
     assert_state("nvram", BLOBSTORE_STATE_FAILED);
     g_assert_false(vm_start_now());
+
+    /* A device that comes now is refused, and changes nothing. */
+    before = image_content(path);
+    late = blobstore_attach("nvram", "late", &error_abort);
+    g_assert_null(blobstore_register_blob(late, "blob", BLOBSTORE_PERMANENT,
+                                          1, &err));
+    assert_error(err, "was not loaded completely");
+    blobstore_detach(late);
+    after = image_content(path);
+    g_assert_true(g_bytes_equal(before, after));
+
     vm_reset_now();
     g_assert_true(vm_start_now());
     assert_text(device.permanent, "last");
