@@ -39,6 +39,11 @@ class SnapshotTest(MachineTest):
         machine.qmp("job-dismiss", id="job")
         return job.get("error")
 
+    def node_of_nvram(self, machine):
+        name, = [node["node-name"] for node in machine.qmp("query-named-block-nodes")
+                 if node["drv"] == "qcow2" and "nvram" in node["file"]]
+        return name
+
     def make_moments(self, machine, tpm, session, save):
         """States of the TPM, and snapshots of them with their number as name."""
         moments = []
@@ -109,9 +114,7 @@ class SnapshotTest(MachineTest):
         machine, tpm, session = self.power_on_new("-blockdev", (
             "driver=qcow2,node-name=disk,file.driver=file,file.filename="
             + create_image(self.directory, "qcow2", "8M", "disk")))
-        nvram, = [node["node-name"] for node in machine.qmp("query-named-block-nodes")
-                  if node["drv"] == "qcow2" and "nvram" in node["file"]]
-        devices = {"vmstate": "disk", "devices": ["disk", nvram]}
+        devices = {"vmstate": "disk", "devices": ["disk", self.node_of_nvram(machine)]}
 
         def save(machine, tag):
             self.assertIsNone(self.run_job(machine, "snapshot-save", tag, **devices))
@@ -182,9 +185,33 @@ class SnapshotTest(MachineTest):
             self.assertEqual(state.permanent(tpm)["counter"], count)
         state.volatile(tpm, session)
 
-    def test_vm_waits_after_a_snapshot_without_the_tpm(self):
-        """Its state was not loaded: a reset makes the TPM begin anew, with all it has stored."""
-        machine, tpm, session = self.power_on_new()
+    def test_loadvm_that_fails_half_way_loses_nothing(self):
+        """The nvram has gone back already when another disk cannot; the TPM has not."""
+        create_image(self.directory, "qcow2", "8M", "disk")
+        options = {"driver": "qcow2", "node-name": "disk"}
+        machine, tpm, _ = self.power_on_new(
+            "-blockdev", "driver=file,node-name=good,filename=disk.qcow2",
+            "-blockdev", "driver=qcow2,node-name=disk,file=good")
+        devices = {"vmstate": "disk", "devices": [self.node_of_nvram(machine), "disk"]}
+        self.assertIsNone(self.run_job(machine, "snapshot-save", "old", **devices))
+        state.change_permanent(tpm, 1)
+        permanent = state.permanent(tpm)
+        machine.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
+                    inject_error=[{"event": "none", "iotype": "read", "errno": 5}])
+        machine.qmp("blockdev-reopen", options=[{**options, "file": "bad"}])
+        self.assertIn("Could not load snapshot 'old' on 'disk'",
+                      self.run_job(machine, "snapshot-load", "old", **devices))
+        machine.qmp("blockdev-reopen", options=[{**options, "file": "good"}])
+        machine.qmp("cont")
+        stale, = machine.events("BLOBSTORE_STALE")
+        self.assertEqual((stale["found"], stale["blobs"]), ("older", ["tpm/permanent"]))
+        self.assertEqual(state.permanent(tpm), permanent)
+        machine.kill()
+        self.check_stored(permanent)
+
+    def make_snapshot_without_a_tpm(self):
+        """Its image holds one, though. And a machine with it that has changed since."""
+        machine, *_ = self.power_on_new()
         machine.quit()
         machine, _ = self.power_on(*drive("nvram.qcow2", "qcow2"))
         self.save(machine, "none")
@@ -192,8 +219,24 @@ class SnapshotTest(MachineTest):
         machine, tpm = self.power_on(*QCOW2)
         tpm.run(tpm2.startup())
         state.change_permanent(tpm, 5)
+        return machine, tpm
+
+    def test_vm_waits_after_a_snapshot_without_the_tpm(self):
+        """Its state was not loaded: a reset makes the TPM begin anew, with all it has stored."""
+        machine, tpm = self.make_snapshot_without_a_tpm()
         permanent = state.permanent(tpm)
         self.assertIn("not loaded completely", machine.hmp("loadvm none"))
+        self.check_waits_for_a_reset(machine, tpm, permanent)
+
+    def test_paused_vm_waits_after_a_snapshot_without_the_tpm(self):
+        machine, tpm = self.make_snapshot_without_a_tpm()
+        permanent = state.permanent(tpm)
+        machine.qmp("stop")
+        self.assertEqual(machine.hmp("loadvm none"), "")
+        machine.qmp("cont")
+        self.check_waits_for_a_reset(machine, tpm, permanent)
+
+    def check_waits_for_a_reset(self, machine, tpm, permanent):
         self.assertEqual(machine.status, "io-error")
         self.assertEqual(machine.store()["state"], "failed")
         self.assertIn("not loaded completely", machine.hmp("savevm more"))
