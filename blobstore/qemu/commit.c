@@ -281,10 +281,6 @@ static bool try_prepare_start(BlobStoreObject *store, BlockErrorAction *action,
                    store->drive);
         return false;
     }
-    if ((store->incoming || store->not_alone) &&
-        !blobstore_drive_take(store, errp)) {
-        return false;
-    }
     return blobstore_call(store, call_prepare_start, action, errp);
 }
 
@@ -292,8 +288,7 @@ bool blobstore_prepare_start(BlobStoreObject *store)
 {
     BlockErrorAction action = BLOCK_ERROR_ACTION_STOP;
     Error *err = NULL;
-    bool wanted = store->incoming || store->not_alone || store->loading ||
-                  store->reopen;
+    bool wanted = store->incoming || store->loading || store->reopen;
 
     if (!wanted && (store->drained || !blobstore_is_dirty(store))) {
         return true;

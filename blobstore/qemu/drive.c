@@ -8,21 +8,10 @@
 #include "block/throttle-groups.h"
 #include "hw/qdev-core.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
 #include "glue.h"
 
 /* The core aligns its buffers and slots to this. */
 enum { ALIGNMENT_BYTES = 4096 };
-
-/*
- * Nobody else may write; block jobs that change the graph but not the data
- * may run, and the image may be resized.
- */
-enum {
-    OUR_PERMISSIONS = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
-    SHARED_PERMISSIONS = BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED |
-                         BLK_PERM_RESIZE,
-};
 
 BlockDriverState *blobstore_drive_node(const char *name)
 {
@@ -138,11 +127,15 @@ BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp)
     if (!bs) {
         return NULL;
     }
-    /* The source still writes to the image, or a mirror of its drive. */
-    blk = runstate_check(RUN_STATE_INMIGRATE) ?
-        blk_new(qemu_get_aio_context(), BLK_PERM_CONSISTENT_READ,
-                BLK_PERM_ALL) :
-        blk_new(qemu_get_aio_context(), OUR_PERMISSIONS, SHARED_PERMISSIONS);
+    /*
+     * Nobody else may write; block jobs that change the graph but not the
+     * data may run, and the image may be resized.  On an inactive node this
+     * comes into force when the VM has come.
+     */
+    blk = blk_new(qemu_get_aio_context(),
+                  BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
+                  BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE_UNCHANGED |
+                  BLK_PERM_RESIZE);
     blk_set_force_allow_inactivate(blk);
     release_permissions(store->drive);
     if (blk_insert_bs(blk, bs, errp) < 0) {
@@ -167,28 +160,6 @@ BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp)
 fail:
     blk_unref(blk);
     return NULL;
-}
-
-bool blobstore_drive_take(BlobStoreObject *store, Error **errp)
-{
-    ERRP_GUARD();
-    BlockBackend *blk = store->medium.blk;
-    Error *err = NULL;
-
-    if (blk_set_perm(blk, OUR_PERMISSIONS, BLK_PERM_ALL, errp) < 0) {
-        error_prepend(errp, "drive '%s' is in use: ", store->drive);
-        return false;
-    }
-    /* The NBD server that a mirror has written to may still be there. */
-    store->not_alone = blk_set_perm(blk, OUR_PERMISSIONS, SHARED_PERMISSIONS,
-                                    &err) < 0;
-    if (store->not_alone) {
-        warn_report("blobstore '%s': drive '%s' has another writer, which must "
-                    "not write any more: %s", store->id, store->drive,
-                    error_get_pretty(err));
-        error_free(err);
-    }
-    return true;
 }
 
 /* Whether a flush of @bs does not reach the disk somewhere on the way */

@@ -119,7 +119,6 @@ struct BlobStoreObject {
     bool resized;
     bool write_failed;          /* until a write works, or the VM starts */
     bool incoming;              /* the medium belongs to the source */
-    bool not_alone;             /* the drive has another writer still */
     bool loading;               /* what is in RAM is not the VM's state yet */
     bool check_medium;          /* somebody else may have written to it */
     bool reopen;                /* it is not what the core believes */
@@ -154,8 +153,6 @@ BlockDriverState *blobstore_drive_node(const char *name);
 bool blobstore_drive_exists(const char *name);
 /* A BlockBackend of our own on the drive of @store; NULL on failure. */
 BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp);
-/* Takes the drive of an incoming VM for itself, as far as that goes yet. */
-bool blobstore_drive_take(BlobStoreObject *store, Error **errp);
 bool blobstore_drive_is_durable(BlockBackend *blk);
 /* Whether there is a node and it may be written (not while migrating). */
 bool blobstore_drive_is_active(BlockBackend *blk);

@@ -261,7 +261,6 @@ void blobstore_object_close(BlobStoreObject *store)
     store->write_failed = false;
     store->shrunk = false;
     store->incoming = false;
-    store->not_alone = false;
     store->loading = false;
     store->check_medium = false;
     store->reopen = false;
