@@ -26,11 +26,13 @@ help:
 	@echo 'make demo      boot a Linux guest whose TPM lives on a block device, twice, and compare'
 	@echo 'make run       an interactive guest with such a TPM'
 	@echo 'make check     every test; SUITES="core device" runs some, EFFORT= and SEED= reach them'
-	@echo 'make core      the core and its tests alone, with sanitizers, in seconds'
+	@echo 'make core      the core and its tests alone, with sanitizers, in a minute or two'
+	@echo 'make crash     let the power fail everywhere: SEED=, EFFORT=; ID=... looks again at one that it found'
 	@echo 'make qemu      fetch QEMU 10.0, graft this repository onto it and build it'
 	@echo 'make paths     print where the built programs are, as shell assignments'
-	@echo 'make coverage  how much of the core its tests run, by lines'
+	@echo 'make coverage  how much of the core its tests run, by lines; fuzz-coverage: the corpus alone'
 	@echo 'make bench     durable commits, ours and others: BENCH_DIR=, BENCH_JSON= and BENCH_SVG= say where'
+	@echo 'make fuzz      hostile images and random operations, TIME= seconds each (60)'
 	@echo 'make mutants   break the core in one place at a time; a test must notice (ONLY=R4: of one rule)'
 	@echo 'make clean     remove build/, the fetched sources included'
 	@echo
@@ -70,19 +72,51 @@ core-build: packages
 core: core-build
 	@tests/run.py core
 
+.PHONY: fast-build
+fast-build: packages
+	@scripts/fetch-qemu.sh tools
+	@[ -f $(build)/fast/build.ninja ] || \
+		$(meson) setup $(build)/fast -Dbuildtype=release
+	@$(ninja) -C $(build)/fast --quiet tests/crash/{explore,damage}
+
+.PHONY: crash
+crash: fast-build
+	@$(build)/fast/tests/crash/explore $(ID)
+
 .PHONY: check
-check: qemu core-build guest
+check: qemu core-build fast-build guest
 	@$(programs) tests/run.py $(SUITES)
 
-.PHONY: coverage
-coverage: packages
+.PHONY: coverage-build
+coverage-build: packages
 	@scripts/fetch-qemu.sh tools
 	@[ -f $(build)/coverage/build.ninja ] || \
 		$(meson) setup $(build)/coverage -Dbuildtype=debug -Db_coverage=true
 	@$(ninja) -C $(build)/coverage --quiet
 	@find $(build)/coverage -name '*.gcda' -delete
+
+.PHONY: coverage
+coverage: coverage-build
 	@$(meson) test -C $(build)/coverage --quiet
 	@gcovr --root $(CURDIR) --filter blobstore/ $(build)/coverage
+
+TIME ?= 60
+
+.PHONY: fuzz
+fuzz:
+	@scripts/packages.sh fuzz
+	@scripts/fetch-qemu.sh tools
+	@[ -f $(build)/fuzz/build.ninja ] || \
+		CC=clang $(meson) setup $(build)/fuzz -Dbuildtype=debugoptimized \
+			-Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=true
+	@$(ninja) -C $(build)/fuzz --quiet tests/fuzz/fuzz-open tests/fuzz/fuzz-ops
+	@tests/fuzz/run.sh $(build)/fuzz $(TIME)
+
+.PHONY: fuzz-coverage
+fuzz-coverage: coverage-build
+	@$(meson) test -C $(build)/coverage --quiet --suite fuzz
+	@gcovr --root $(CURDIR) --filter blobstore/ $(build)/coverage
+	@gcovr --root $(CURDIR) --filter blobstore/ --branches $(build)/coverage
 
 .PHONY: mutants
 mutants: packages

@@ -92,6 +92,7 @@ const char *blob_blank_describe(BlobMedium *medium, uint64_t bytes)
     size_t area_bytes = MIN(bytes, SIGNATURE_AREA_BYTES);
     g_autofree uint8_t *area = blob_medium_alloc(SIGNATURE_AREA_BYTES);
 
+    memset(area + area_bytes, 0, SIGNATURE_AREA_BYTES - area_bytes);
     if (!blob_medium_read(medium, 0, area, area_bytes, NULL)) {
         return "unreadable data";
     }

@@ -120,7 +120,7 @@ static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
             return false;
         }
         if (!evidence.complete || header->flags & BLOB_FLAG_DELETED ||
-            header->sequence >= blob->entry.sequence ||
+            !header->sequence || header->sequence >= blob->entry.sequence ||
             (*found && header->sequence < older->sequence)) {
             continue;
         }

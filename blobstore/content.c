@@ -62,10 +62,10 @@ static char **decode_metadata(const char *bytes, size_t length)
 {
     GPtrArray *strings = g_ptr_array_new();
 
-    for (const char *at = bytes; at < bytes + length; ) {
-        size_t n = strnlen(at, bytes + length - at);
+    for (size_t at = 0; at < length; ) {
+        size_t n = strnlen(bytes + at, length - at);
 
-        g_ptr_array_add(strings, g_strndup(at, n));
+        g_ptr_array_add(strings, g_strndup(bytes + at, n));
         at += n + 1;
     }
     g_ptr_array_add(strings, NULL);

@@ -283,7 +283,9 @@ bool blob_layout_decode_superblock(const uint8_t *in, size_t bytes,
     DiskSuperblock disk = { 0 };
 
     /* A newer version may have another length: look at the version first. */
-    memcpy(&disk, in, MIN(bytes, sizeof(disk)));
+    if (bytes) {
+        memcpy(&disk, in, MIN(bytes, sizeof(disk)));
+    }
     *super = (BlobSuperblock) {
         .version = GUINT32_FROM_LE(disk.version),
         .state = GUINT32_FROM_LE(disk.state),

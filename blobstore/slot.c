@@ -17,7 +17,7 @@ void *blob_medium_alloc(size_t bytes)
     if (posix_memalign(&buf, BLOB_BLOCK_BYTES, bytes)) {
         g_error("blobstore: out of memory (%zu bytes)", bytes);
     }
-    return memset(buf, 0, bytes);
+    return buf;
 }
 
 bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,
@@ -49,6 +49,8 @@ bool blob_slot_write(BlobMedium *medium, BlobDigest *digest,
     if (payload_bytes) {
         memcpy(image + BLOB_HEADER_BYTES, data, payload_bytes);
     }
+    memset(image + BLOB_HEADER_BYTES + payload_bytes, 0,
+           bytes - BLOB_HEADER_BYTES - payload_bytes);
     header->id = slot->id;
     header->offset = slot->offset;
     header->stored_bytes = payload_bytes;
@@ -131,8 +133,11 @@ bool blob_slot_read(BlobMedium *medium, const BlobSlot *slot,
     blob_digest_sha256(image + BLOB_HEADER_BYTES, header->stored_bytes,
                        digest);
     if (!memcmp(digest, header->digest, sizeof(digest))) {
-        *payload = g_bytes_new(image + BLOB_HEADER_BYTES,
-                               header->stored_bytes);
+        const uint8_t *content = image + BLOB_HEADER_BYTES;
+
+        *payload = g_bytes_new_with_free_func(content, header->stored_bytes,
+                                              g_free,
+                                              g_steal_pointer(&image));
     }
     return true;
 }

@@ -20,7 +20,7 @@ bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,
                       size_t bytes, GError **error);
 bool blob_medium_flush(BlobMedium *medium, GError **error);
 
-/* Zeroed bytes aligned for O_DIRECT; g_free() them. */
+/* Bytes of any value, aligned for O_DIRECT; g_free() them. */
 void *blob_medium_alloc(size_t bytes);
 
 /* Where one slot lies and whose it is */

@@ -131,8 +131,16 @@ static bool place_blob(BlobStore *store, Blob *blob, GArray *changes,
     Change change = { blob, blob->entry };
     uint64_t bytes = wanted_bytes(blob);
     uint64_t offset;
-    bool found = blob_space_allocate(store->space, bytes, &offset);
+    bool found;
 
+    /* Where ids begin is for the medium to say, and it may lie. */
+    if (!blob->entry.slot_bytes && store->next_id == UINT64_MAX - 1) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
+                    "store has used up its last id and takes no new blobs: "
+                    "copy its blobs to a new store");
+        return false;
+    }
+    found = blob_space_allocate(store->space, bytes, &offset);
     g_assert(found);            /* ensure_capacity() */
     if (!blob->entry.slot_bytes) {
         blob->entry.id = store->next_id++;
@@ -287,6 +295,7 @@ static bool check_still_blank(BlobStore *store, GError **error)
 {
     BlobPair pair = store->super_pair;
     BlobHeader header;
+    BlobSuperblock super;
     g_autoptr(GBytes) payload = NULL;
 
     if (store->space) {
@@ -296,7 +305,15 @@ static bool check_still_blank(BlobStore *store, GError **error)
                         &payload, error)) {
         return false;
     }
-    if (payload && header.sequence > 1) {
+    if (!payload) {
+        return true;
+    }
+    if (!blob_layout_decode_superblock(g_bytes_get_data(payload, NULL),
+                                       g_bytes_get_size(payload), &super,
+                                       error)) {
+        return false;
+    }
+    if (super.state != BLOB_STATE_FORMATTING) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
                     "medium was blank when it was opened and holds a store "
                     "now: unless it is in use elsewhere, open it again");

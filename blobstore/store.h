@@ -113,8 +113,10 @@ void blob_store_unregister(BlobStore *store, Blob *blob);
  *
  * Errors: IO, TOO_SMALL (the message gives the exact size needed; see also
  * blob_store_required_bytes()), DAMAGED (a registered blob), FULL,
- * EXHAUSTED, READ_ONLY.  On failure nothing that was acknowledged is lost;
- * the call may be repeated.
+ * EXHAUSTED, READ_ONLY, FOREIGN (the medium has grown, and the new space is
+ * not blank), CORRUPT and STALE (the superblock is not as it was when the
+ * store was opened).  On failure nothing that was acknowledged is lost; the
+ * call may be repeated.
  */
 bool blob_store_start(BlobStore *store, GError **error);
 

@@ -4,7 +4,8 @@
 # Install the Debian packages that building and testing need. Idempotent: does
 # nothing when all are there. Without root it names what is missing and fails.
 #
-# usage: packages.sh [bench]        (bench: what the benchmark compares with, too)
+# usage: packages.sh [bench|fuzz]
+#   bench: what the benchmark compares with, too; fuzz: a compiler that fuzzes
 set -euo pipefail
 
 packages=(
@@ -22,6 +23,8 @@ packages=(
 )
 if [ "${1:-}" = bench ]; then
     packages+=(libsqlite3-dev liblmdb-dev)
+elif [ "${1:-}" = fuzz ]; then
+    packages+=(clang libclang-rt-dev)
 fi
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |

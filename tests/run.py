@@ -25,6 +25,7 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parent.parent
 BUILD = REPO / 'build'
 CORE = BUILD / 'core'
+FAST = BUILD / 'fast'
 QEMU_SOURCE = BUILD / 'qemu/src'
 QEMU_BUILD = BUILD / 'qemu/build'
 MESON = BUILD / 'debian/usr/lib/python3/dist-packages'
@@ -44,7 +45,7 @@ class Program:
     tap: bool = True
     directory: Path = REPO
     environment: dict = field(default_factory=dict)
-    live: bool = False      # print each case as it ends
+    live: bool = False      # print each case as it ends, or each line if it has none
     quiet: bool = False     # print nothing unless it fails
 
 
@@ -111,6 +112,14 @@ def core_programs():
                                  'ASAN_OPTIONS': 'abort_on_error=1:detect_leaks=1',
                                  'UBSAN_OPTIONS': 'halt_on_error=1:print_stacktrace=1'})
             for test in json.loads(listed)]
+
+
+def crash_programs():
+    """The crash explorer as `make crash` runs it, and all the damage."""
+    effort = int(os.environ.get('EFFORT') or 1)
+    return [Program(name=name, command=[str(FAST / 'tests/crash' / name)], tap=False,
+                    timeout_seconds=1800 * effort, live=True)
+            for name in ('explore', 'damage')]
 
 
 def script_programs():
@@ -182,6 +191,7 @@ def machine_programs():
 
 SUITES = {
     'core': (core_programs, 'the core on memory and files, with ASan and UBSan'),
+    'crash': (crash_programs, 'the core where the power fails, without sanitizers'),
     'scripts': (script_programs, 'the graft, this runner and the repository as a whole'),
     'model': (model_programs, 'the rules of the format, by spin'),
     'style': (style_programs, "QEMU's checkpatch.pl on our C"),
@@ -225,7 +235,7 @@ def run(program):
             line = line.rstrip('\n')
             report.output.append(line)
             case = report.take(line) if program.tap else None
-            if case and program.live:
+            if program.live and (case or not program.tap):
                 print(f'    {line}', flush=True)
         status = process.wait()
     finally:

@@ -32,7 +32,7 @@ typedef enum BlobStoreError {
     BLOBSTORE_ERROR_TOO_LARGE,   /* content above the registered maximum */
     BLOBSTORE_ERROR_EXISTS,      /* owner and name are registered already */
     BLOBSTORE_ERROR_FULL,        /* no room for another blob's entry */
-    BLOBSTORE_ERROR_EXHAUSTED,   /* the last epoch is used up (R1) */
+    BLOBSTORE_ERROR_EXHAUSTED,   /* the last epoch (R1), or id, is used up */
     BLOBSTORE_ERROR_BUSY,        /* the caller did not serialise (R5) */
 } BlobStoreError;
 

@@ -12,8 +12,8 @@
 enum {
     HISTORY_BLOBS = 3,
     HISTORY_DISK_BYTES = 48 * 4096,
-    HISTORY_MAX_OPS = 8,
-    HISTORY_MAX_WORLDS = 8,
+    HISTORY_MAX_OPS = 12,
+    HISTORY_MAX_WORLDS = 12,
 };
 
 /* Which version of each blob there is; 0: absent */
@@ -35,6 +35,7 @@ typedef struct Cut {
 
 typedef struct History {
     SimDisk *disk;
+    bool owns_disk;
     BlobStore *store;
     Blob *blobs[HISTORY_BLOBS];
     uint64_t max_size[HISTORY_BLOBS];
@@ -45,17 +46,38 @@ typedef struct History {
     unsigned landing;
     GArray *promises;           /* of Promise */
     GArray *cuts;               /* of Cut, ascending */
+    unsigned last_op_cut;       /* where those of the last operation begin */
 } History;
 
-/* The operations; a history is a string of these letters. */
+/*
+ * The operations; a history is a string of these letters.  Besides, the
+ * letters from 'F' on make the next operation fail at its first, second, ...
+ * write or flush, and the digits from '0' on choose a SimLanding.
+ */
 extern const char history_ops[];
+extern const char history_fail_letters[];
+
+/* Whether @ops is a history that can be run */
+bool history_is_valid(const char *ops);
 
 /*
- * Runs @ops on a new store ("f" at the start: the format is part of it; else
- * blobs 0 and 1 were written before recording began).  Aborts the program if
- * the store breaks its contract.
+ * Runs @ops on a new store ("f": the format is part of it; else blobs 0 and 1
+ * were written before recording began).  Returns NULL and sets @error if the
+ * running store breaks its contract.
  */
+History *history_try(const char *ops, GError **error);
+
+/* The same; aborts the program then. */
 History *history_run(const char *ops);
+
+/*
+ * The store on @disk, which is borrowed, as a crash left it: holding @world.
+ * Blobs will be registered with @max_size and versions above @last_version
+ * written, all by history_do(); its first operation must be a restart.
+ */
+History *history_resume(SimDisk *disk, const World *world,
+                        const uint64_t *max_size, unsigned last_version);
+bool history_do(History *history, char op, GError **error);
 void history_free(History *history);
 
 /* The content of @version of blob @n; its length varies. */
@@ -67,8 +89,6 @@ GBytes *history_content(unsigned n, unsigned version);
  */
 bool history_read_world(BlobStore *store, World *world, GError **error);
 
-/* Registers the blobs as @history does and starts the store. */
-bool history_start(BlobStore *store, const uint64_t *max_size, Blob **blobs,
-                   unsigned skip, GError **error);
+bool history_keeps_promise(const Promise *promise, const World *world);
 
 #endif /* TESTS_CRASH_HISTORY_H */

@@ -6,6 +6,16 @@
 #include "simdisk.h"
 
 #include <string.h>
+#include "mix.h"
+
+enum { BLOCK_BYTES = 4096 };
+
+/* A sector as it was, and the hash of the disk with it */
+typedef struct Replaced {
+    uint64_t offset;
+    uint64_t hash;
+    uint8_t data[SIM_SECTOR_BYTES];
+} Replaced;
 
 static SimDisk *sim_disk(BlobStorage *storage)
 {
@@ -17,27 +27,122 @@ static void clear_event(gpointer data)
     g_free(((SimEvent *)data)->data);
 }
 
-static void record(SimDisk *disk, SimEventKind kind)
+static uint64_t sector_hash(uint64_t offset, const uint8_t *data)
 {
-    SimEvent event = { .kind = kind, .promise = disk->promise };
-
-    g_array_append_val(disk->events, event);
+    return mix_bytes(offset + 1, data, SIM_SECTOR_BYTES);
 }
 
-static void record_write(SimDisk *disk, uint64_t offset, const void *buf,
-                         size_t bytes, bool failed)
+void sim_disk_keep(SimDisk *disk)
 {
-    SimEvent event = {
-        .kind = SIM_WRITE,
-        .failed = failed,
-        .offset = offset,
-        .bytes = bytes,
-        .data = g_memdup2(buf, bytes),
-        .promise = disk->promise,
-    };
+    disk->undo = g_array_new(FALSE, FALSE, sizeof(Replaced));
+    disk->hash = 0;
+    for (uint64_t at = 0; at < disk->bytes; at += SIM_SECTOR_BYTES) {
+        disk->hash += sector_hash(at, disk->data + at);
+    }
+}
+
+unsigned sim_disk_mark(const SimDisk *disk)
+{
+    return disk->undo->len;
+}
+
+void sim_disk_undo(SimDisk *disk, unsigned mark)
+{
+    for (guint i = disk->undo->len; i-- > mark; ) {
+        const Replaced *replaced = &g_array_index(disk->undo, Replaced, i);
+
+        memcpy(disk->data + replaced->offset, replaced->data,
+               SIM_SECTOR_BYTES);
+        disk->hash = replaced->hash;
+    }
+    g_array_set_size(disk->undo, mark);
+}
+
+void sim_disk_settle(SimDisk *disk)
+{
+    g_array_set_size(disk->undo, 0);
+}
+
+static void poke_sector(SimDisk *disk, uint64_t offset, const uint8_t *data)
+{
+    uint8_t *sector = disk->data + offset;
+    Replaced *replaced;
+
+    if (!memcmp(sector, data, SIM_SECTOR_BYTES)) {
+        return;
+    }
+    g_array_set_size(disk->undo, disk->undo->len + 1);
+    replaced = &g_array_index(disk->undo, Replaced, disk->undo->len - 1);
+    replaced->offset = offset;
+    replaced->hash = disk->hash;
+    memcpy(replaced->data, sector, SIM_SECTOR_BYTES);
+    disk->hash += sector_hash(offset, data) - sector_hash(offset, sector);
+    memcpy(sector, data, SIM_SECTOR_BYTES);
+}
+
+void sim_disk_poke(SimDisk *disk, uint64_t offset, const uint8_t *data,
+                   size_t bytes)
+{
+    if (!disk->undo) {
+        memcpy(disk->data + offset, data, bytes);
+        return;
+    }
+    for (size_t at = 0; at < bytes; at += SIM_SECTOR_BYTES) {
+        poke_sector(disk, offset + at, data + at);
+    }
+}
+
+void sim_event_landed(const SimEvent *event, bool flushed, size_t *start,
+                      size_t *bytes)
+{
+    *start = 0;
+    *bytes = event->bytes;
+    if (!event->failed || event->landing == SIM_LANDS_ALL) {
+        return;
+    }
+    switch (event->landing) {
+    case SIM_LANDS_FIRST_BLOCK:
+        *bytes = BLOCK_BYTES;
+        break;
+    case SIM_LANDS_LAST_BLOCK:
+        *start = event->bytes - BLOCK_BYTES;
+        *bytes = BLOCK_BYTES;
+        break;
+    case SIM_LANDS_LATE:
+        *bytes = flushed ? event->bytes : 0;
+        break;
+    default:
+        *bytes = 0;
+        break;
+    }
+}
+
+static void land(SimDisk *disk, const SimEvent *event, bool flushed)
+{
+    size_t start;
+    size_t bytes;
+
+    sim_event_landed(event, flushed, &start, &bytes);
+    if (bytes) {
+        sim_disk_poke(disk, event->offset + start, event->data + start,
+                      bytes);
+    }
+}
+
+void sim_event_apply(const SimEvent *event, uint8_t *image)
+{
+    size_t start;
+    size_t bytes;
+
+    sim_event_landed(event, true, &start, &bytes);
+    memcpy(image + event->offset + start, event->data + start, bytes);
+}
+
+static void record(SimDisk *disk, SimEventKind kind)
+{
+    SimEvent event = { .kind = kind };
 
     g_array_append_val(disk->events, event);
-    memcpy(disk->data + offset, buf, bytes);
 }
 
 static bool fails_now(SimDisk *disk, GError **error)
@@ -63,50 +168,54 @@ static bool sim_read(BlobStorage *storage, uint64_t offset, void *buf,
     return true;
 }
 
-static bool sim_flush(BlobStorage *storage, GError **error)
+/* What had failed and lands late lands on top of what came after it. */
+static void land_late(SimDisk *disk)
 {
-    if (fails_now(sim_disk(storage), error)) {
-        return false;
+    for (guint i = disk->events->len; i-- > 0; ) {
+        const SimEvent *event = &g_array_index(disk->events, SimEvent, i);
+
+        if (event->kind == SIM_FLUSH) {
+            return;
+        }
+        if (event->failed && event->landing == SIM_LANDS_LATE) {
+            land(disk, event, true);
+        }
     }
-    record(sim_disk(storage), SIM_FLUSH);
-    return true;
 }
 
-static void land(SimDisk *disk, uint64_t offset, const uint8_t *buf,
-                 size_t bytes)
+static bool sim_flush(BlobStorage *storage, GError **error)
 {
-    switch (disk->landing) {
-    case SIM_LANDS_ALL:
-        record_write(disk, offset, buf, bytes, true);
-        break;
-    case SIM_LANDS_FIRST_BLOCK:
-        record_write(disk, offset, buf, 4096, true);
-        break;
-    case SIM_LANDS_LAST_BLOCK:
-        record_write(disk, offset + bytes - 4096, buf + bytes - 4096, 4096,
-                     true);
-        break;
-    default:
-        break;
+    SimDisk *disk = sim_disk(storage);
+
+    if (fails_now(disk, error)) {
+        return false;
     }
+    land_late(disk);
+    record(disk, SIM_FLUSH);
+    return true;
 }
 
 static bool sim_write(BlobStorage *storage, uint64_t offset, const void *buf,
                       size_t bytes, bool durable, GError **error)
 {
     SimDisk *disk = sim_disk(storage);
+    SimEvent event = {
+        .kind = SIM_WRITE,
+        .landing = disk->landing,
+        .offset = offset,
+        .bytes = bytes,
+    };
 
     g_assert(offset + bytes <= disk->bytes);
-    g_assert(!(offset % 4096) && !(bytes % 4096));
-    if (fails_now(disk, error)) {
-        land(disk, offset, buf, bytes);
-        return false;
-    }
-    record_write(disk, offset, buf, bytes, false);
-    if (durable) {
+    g_assert(!(offset % BLOCK_BYTES) && !(bytes % BLOCK_BYTES));
+    event.failed = fails_now(disk, error);
+    event.data = g_memdup2(buf, bytes);
+    g_array_append_val(disk->events, event);
+    land(disk, &event, false);
+    if (durable && !event.failed) {
         record(disk, SIM_DURABLE);
     }
-    return true;
+    return !event.failed;
 }
 
 static void sim_free(BlobStorage *storage)
@@ -114,6 +223,7 @@ static void sim_free(BlobStorage *storage)
     SimDisk *disk = sim_disk(storage);
 
     g_array_unref(disk->events);
+    g_clear_pointer(&disk->undo, g_array_unref);
     g_free(disk->data);
     g_free(disk->start);
     g_free(disk);
@@ -127,6 +237,14 @@ static const BlobStorageOps sim_ops = {
     .free = sim_free,
 };
 
+static GArray *new_events(void)
+{
+    GArray *events = g_array_new(FALSE, TRUE, sizeof(SimEvent));
+
+    g_array_set_clear_func(events, clear_event);
+    return events;
+}
+
 SimDisk *sim_disk_new(const uint8_t *data, uint64_t bytes)
 {
     SimDisk *disk = g_new0(SimDisk, 1);
@@ -135,9 +253,8 @@ SimDisk *sim_disk_new(const uint8_t *data, uint64_t bytes)
     disk->bytes = bytes;
     disk->data = data ? g_memdup2(data, bytes) : g_malloc0(bytes);
     disk->start = g_memdup2(disk->data, bytes);
-    disk->events = g_array_new(FALSE, TRUE, sizeof(SimEvent));
+    disk->events = new_events();
     disk->fail_after = -1;
-    g_array_set_clear_func(disk->events, clear_event);
     return disk;
 }
 
@@ -150,4 +267,18 @@ void sim_disk_begin(SimDisk *disk)
 {
     memcpy(disk->start, disk->data, disk->bytes);
     g_array_set_size(disk->events, 0);
+}
+
+GArray *sim_disk_take_events(SimDisk *disk)
+{
+    GArray *events = disk->events;
+
+    disk->events = new_events();
+    return events;
+}
+
+void sim_disk_put_events(SimDisk *disk, GArray *events)
+{
+    g_array_unref(disk->events);
+    disk->events = events;
 }

@@ -10,12 +10,16 @@
 
 enum { SIM_SECTOR_BYTES = 512 };
 
-/* What a failing write leaves on the medium */
+/*
+ * What a reader sees of a failed write.  Any other sector of it may land
+ * until a flush succeeds.
+ */
 typedef enum SimLanding {
     SIM_LANDS_NOTHING,
     SIM_LANDS_ALL,
     SIM_LANDS_FIRST_BLOCK,
     SIM_LANDS_LAST_BLOCK,
+    SIM_LANDS_LATE,             /* nothing, but all of it with the flush */
     SIM_LANDING_COUNT,
 } SimLanding;
 
@@ -29,10 +33,10 @@ typedef enum SimEventKind {
 typedef struct SimEvent {
     SimEventKind kind;
     bool failed;                /* may land at any time until a flush */
+    SimLanding landing;         /* valid if it failed */
     uint64_t offset;
     size_t bytes;
     uint8_t *data;
-    unsigned promise;           /* what held when it happened; see below */
 } SimEvent;
 
 typedef struct SimDisk {
@@ -41,9 +45,10 @@ typedef struct SimDisk {
     uint8_t *data;              /* what a reader sees */
     uint8_t *start;             /* what was there when recording began */
     GArray *events;             /* of SimEvent */
-    unsigned promise;           /* stamped on every event */
     int fail_after;             /* writes and flushes until one fails; -1 */
     SimLanding landing;
+    GArray *undo;               /* sectors replaced, or NULL: not kept */
+    uint64_t hash;              /* of all of @data; valid if undo is kept */
 } SimDisk;
 
 /* A disk that holds @bytes of @data, or zeros if @data is NULL. */
@@ -52,6 +57,32 @@ void sim_disk_free(SimDisk *disk);
 
 /* Forgets the events; what is there now is where recording begins. */
 void sim_disk_begin(SimDisk *disk);
+
+/* Sets the events aside for new ones, and puts them back. */
+GArray *sim_disk_take_events(SimDisk *disk);
+void sim_disk_put_events(SimDisk *disk, GArray *events);
+
+/* The part of a write that a reader sees before, and after, the flush */
+void sim_event_landed(const SimEvent *event, bool flushed, size_t *start,
+                      size_t *bytes);
+
+/* Puts into @image what of a write a reader sees for good. */
+void sim_event_apply(const SimEvent *event, uint8_t *image);
+
+/*
+ * Copy on write: once sectors are kept, all that is changed by writing to the
+ * disk or by sim_disk_poke() can be undone, back to a mark.
+ */
+void sim_disk_keep(SimDisk *disk);
+unsigned sim_disk_mark(const SimDisk *disk);
+void sim_disk_undo(SimDisk *disk, unsigned mark);
+
+/* What was changed stays; older marks are void. */
+void sim_disk_settle(SimDisk *disk);
+
+/* Changes whole sectors, unseen by the recording. */
+void sim_disk_poke(SimDisk *disk, uint64_t offset, const uint8_t *data,
+                   size_t bytes);
 
 static inline BlobStorage *sim_disk_storage(SimDisk *disk)
 {

@@ -87,10 +87,13 @@ static void tear(Output *output, uint8_t *image, const SimEvent *event,
     guint sectors = event->bytes / SIM_SECTOR_BYTES;
     guint border = g_rand_int_range(output->random, 0, sectors);
 
+    if (torn == TORN_NOT) {
+        sim_event_apply(event, image);
+        return;
+    }
     for (guint i = 0; i < sectors; i++) {
         uint8_t *to = image + event->offset + i * SIM_SECTOR_BYTES;
-        bool lands = torn == TORN_NOT ||
-                     (torn == TORN_AFTER_PREFIX && i < border) ||
+        bool lands = (torn == TORN_AFTER_PREFIX && i < border) ||
                      (torn == TORN_BEFORE_SUFFIX && i >= border) ||
                      (torn == TORN_ANYHOW &&
                       g_rand_boolean(output->random)) ||
@@ -145,7 +148,7 @@ static void replay(const SimDisk *disk, uint8_t *image, guint events)
         const SimEvent *event = nth_event(disk, i);
 
         if (event->kind == SIM_WRITE) {
-            memcpy(image + event->offset, event->data, event->bytes);
+            sim_event_apply(event, image);
         }
     }
 }

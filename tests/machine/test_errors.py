@@ -7,6 +7,7 @@ import unittest
 import state
 import tpm2
 from case import TPM2, MachineTest
+from faults import Faults, faulty_drive
 from tis import TIS
 
 
@@ -18,10 +19,9 @@ class ErrorTest(MachineTest):
 
     def start(self, **policy):
         """A TPM on a drive with such rerror= or werror=, whose storage can be made to fail."""
-        words = [f"if=none,id=nvram,driver={self.format},node-name=node,file.driver=file",
-                 f"file.node-name=good,file.filename=nvram.{self.format}", *(f"{name}={value}" for name, value in policy.items())]
-        self.vm = self.machine("-drive", ",".join(words), *TPM2)
+        self.vm = self.machine(*faulty_drive(f"nvram.{self.format}", self.format, **policy), *TPM2)
         self.vm.start()
+        self.faults = Faults(self.vm, self.format)
         self.tpm = TIS(self.vm)
         self.tpm.run(tpm2.startup())
 
@@ -31,21 +31,6 @@ class ErrorTest(MachineTest):
         self.start(**policy)
         state.make_permanent(self.tpm)
         self.count = self.tpm.run(tpm2.nv_counter(state.COUNTER))
-
-    def use(self, node):
-        self.vm.qmp("blockdev-reopen", options=[
-            {"driver": self.format, "node-name": "node", "file": node}])
-
-    def break_storage(self, access, number=errno.EIO, once=False):
-        """Let every read, write or flush fail, or the next one."""
-        self.vm.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
-                    inject_error=[{"event": "none", "iotype": access, "errno": number,
-                                   "once": once}])
-        self.use("bad")
-
-    def mend_storage(self):
-        self.use("good")
-        self.vm.qmp("blockdev-del", node_name="bad")
 
     def assert_store_is(self, expected):
         self.assertEqual(self.vm.store()["state"], expected)
@@ -75,12 +60,12 @@ class WriteErrorTest(ErrorTest):
     def test_stop_pauses_and_cont_writes(self):
         for number in errno.EIO, errno.ENOSPC:
             self.begin(werror="stop")
-            self.break_storage("write", number)
+            self.faults.begin("write", number)
             event = self.increment_until_stop()
             self.assertEqual((event["action"], event["operation"], event["nospace"],
                               event["node-name"]),
                              ("stop", "write", number == errno.ENOSPC, "node"))
-            self.mend_storage()
+            self.faults.end()
             self.vm.qmp("cont")
             self.assertEqual(self.vm.status, "running")
             self.assert_store_is("active")
@@ -91,14 +76,14 @@ class WriteErrorTest(ErrorTest):
 
     def test_stop_keeps_the_change_while_cont_fails(self):
         self.begin(werror="stop")
-        self.break_storage("write")
+        self.faults.begin("write")
         self.increment_until_stop()
         for _ in range(3):
             self.vm.qmp("cont")
             self.assertEqual(self.vm.status, "io-error")
             self.assert_store_is("dirty")
-        self.mend_storage()
         self.assertEqual(self.vm.events("RESUME"), [])
+        self.faults.end()
         self.vm.qmp("cont")
         self.assert_store_is("active")
         self.tpm.finish()
@@ -106,7 +91,7 @@ class WriteErrorTest(ErrorTest):
 
     def test_event_says_what_could_not_be_written(self):
         self.begin(werror="stop")
-        self.break_storage("write")
+        self.faults.begin("write")
         self.increment_until_stop()
         event, = self.vm.events("BLOBSTORE_ERROR")
         self.assertRegex(event.pop("error"), "cannot write [0-9]+ bytes at offset [0-9]+: Input/")
@@ -115,7 +100,7 @@ class WriteErrorTest(ErrorTest):
 
     def test_events_come_once_a_second(self):
         self.begin(werror="ignore")
-        self.break_storage("write")
+        self.faults.begin("write")
         for _ in range(20):
             self.assertEqual(self.increment(), 0)
         self.assertEqual(self.vm.status, "running")
@@ -126,17 +111,17 @@ class WriteErrorTest(ErrorTest):
 
     def test_crash_while_paused_loses_only_what_was_not_answered(self):
         self.begin(werror="stop")
-        self.break_storage("write")
+        self.faults.begin("write")
         self.increment_until_stop()
         self.check_next_process_has(self.count)
 
     def test_reset_while_paused_keeps_the_change(self):
         self.begin(werror="stop")
-        self.break_storage("write")
+        self.faults.begin("write")
         self.increment_until_stop()
         self.vm.qmp("system_reset")
         self.vm.wait_event("RESET")
-        self.mend_storage()
+        self.faults.end()
         self.vm.qmp("cont")
         self.assert_store_is("active")
         self.tpm.run(tpm2.startup())
@@ -145,7 +130,7 @@ class WriteErrorTest(ErrorTest):
 
     def test_quit_while_paused(self):
         self.begin(werror="stop")
-        self.break_storage("write")
+        self.faults.begin("write")
         self.increment_until_stop()
         self.vm.quit()
         self.start()
@@ -153,12 +138,12 @@ class WriteErrorTest(ErrorTest):
 
     def test_default_pauses_for_lack_of_space_only(self):
         self.begin()
-        self.break_storage("write", errno.ENOSPC)
+        self.faults.begin("write", errno.ENOSPC)
         self.assertTrue(self.increment_until_stop()["nospace"])
-        self.mend_storage()
+        self.faults.end()
         self.vm.qmp("cont")
         self.tpm.finish()
-        self.break_storage("write", errno.EIO)
+        self.faults.begin("write", errno.EIO)
         self.assertEqual(self.increment(), tpm2.RC_FAILURE)
         self.assertEqual(self.vm.status, "running")
         self.assertEqual(self.vm.wait_event("BLOCK_IO_ERROR")["action"], "report")
@@ -166,13 +151,13 @@ class WriteErrorTest(ErrorTest):
 
     def test_report_fails_the_tpm_until_a_reset_that_can_store(self):
         self.begin(werror="report")
-        self.break_storage("write")
+        self.faults.begin("write")
         for _ in range(2):
             self.assertEqual(self.increment(), tpm2.RC_FAILURE)
             self.assert_store_is("active")
             self.vm.qmp("system_reset")
             self.assertEqual(self.tpm.result(tpm2.startup()), tpm2.RC_FAILURE)
-        self.mend_storage()
+        self.faults.end()
         self.assertEqual(self.tpm.result(tpm2.startup()), tpm2.RC_FAILURE)
         self.vm.qmp("system_reset")
         self.tpm.run(tpm2.startup())
@@ -182,7 +167,7 @@ class WriteErrorTest(ErrorTest):
 
     def test_ignore_keeps_the_change_until_the_next_one(self):
         self.begin(werror="ignore")
-        self.break_storage("write")
+        self.faults.begin("write")
         for number in range(3):
             self.assertEqual(self.increment(), 0)
             self.assertEqual(self.vm.status, "running")
@@ -190,7 +175,7 @@ class WriteErrorTest(ErrorTest):
             self.assert_count_is(self.count + 1 + number)
             self.vm.pass_time(LIMIT_OF_EVENTS)
             self.assertEqual(self.vm.wait_event("BLOCK_IO_ERROR")["action"], "ignore")
-        self.mend_storage()
+        self.faults.end()
         self.assertEqual(self.increment(), 0)
         self.assert_store_is("active")
         self.check_next_process_has(self.count + 4)
@@ -203,7 +188,7 @@ class FlushErrorTest(ErrorTest):
 
     def test_stop(self):
         self.begin(werror="stop")
-        self.break_storage("flush", once=True)
+        self.faults.begin("flush", once=True)
         self.increment_until_stop()
         self.vm.qmp("cont")
         self.assert_store_is("active")
@@ -212,7 +197,7 @@ class FlushErrorTest(ErrorTest):
 
     def test_report_says_what_can_be_done(self):
         self.begin(werror="report")
-        self.break_storage("flush", once=True)
+        self.faults.begin("flush", once=True)
         self.assertEqual(self.increment(), tpm2.RC_FAILURE)
         self.assertIn("cache.direct=on", self.vm.qemu_log.read_text())
 
@@ -223,7 +208,7 @@ class ReadErrorTest(ErrorTest):
     def stop_and_continue(self, **policy):
         self.begin(**policy)
         self.vm.qmp("stop")
-        self.break_storage("read")
+        self.faults.begin("read")
         self.vm.qmp("cont")
         self.assert_count_is(self.count)
 
@@ -231,7 +216,7 @@ class ReadErrorTest(ErrorTest):
         self.stop_and_continue(rerror="report")
         self.assertEqual(self.increment(), tpm2.RC_FAILURE)
         self.assertEqual(self.vm.wait_event("BLOCK_IO_ERROR")["operation"], "read")
-        self.mend_storage()
+        self.faults.end()
         self.vm.qmp("system_reset")
         self.tpm.run(tpm2.startup())
         self.assert_count_is(self.count)
@@ -240,7 +225,7 @@ class ReadErrorTest(ErrorTest):
     def test_stop(self):
         self.stop_and_continue(rerror="stop")
         self.assertEqual(self.increment_until_stop()["operation"], "read")
-        self.mend_storage()
+        self.faults.end()
         self.vm.qmp("cont")
         self.tpm.finish()
         self.assert_store_is("active")

@@ -8,34 +8,43 @@ from collections import Counter
 import tpm2
 from acpi import suspend, wake_up
 from case import EFFORT, MachineTest, drive
+from faults import Faults, faulty_drive
 from vm import VMError
 
 COUNTER = 0x01000002
-ROUNDS = 250                # for each image format
+ROUNDS = 130                # for each image format, with faults and without
 ROUND_SECONDS = 60          # at most
-WRITES_PER_SECOND = 300     # that the drive allows: commands take some time
+LIMITS = {"throttling.iops-write": 300}     # so that commands take some time
 MIB = 1 << 20
 
-# What may happen in a round; each is a method of RandomTest. All leave the
+# What may happen in a round; each is a method of the test. All leave the
 # machine running or ended.
-WHILE_RUNNING = ["stop_and_continue", "drive_del", "device_del", "object_del", "grow", "backup",
-                 "snapshot", "info"]
+WHILE_RUNNING = ["stop_and_continue", "drive_del", "device_del", "object_del", "grow", "info"]
+BLOCK_JOBS = ["backup", "snapshot"]         # while running, too
+FAULTS = ["fail_once", "fail_for_a_while"]  # while running, too
 WITH_RESET = ["reset", "sleep"]
+FAULTS_WITH_RESET = ["fail_and_reset"]
 AT_THE_END = ["quit", "terminate", "kill"]
-ACTIONS = WHILE_RUNNING * 2 + WITH_RESET * 2 + AT_THE_END
+FAULTS_AT_THE_END = ["fail_and_quit", "fail_and_kill"]
 
 
 class RandomTest(MachineTest):
+    while_running = WHILE_RUNNING + BLOCK_JOBS
+    with_reset = WITH_RESET
+    at_the_end = AT_THE_END
+
     def check(self, image_format):
         self.disk, self.format, self.size = self.image(image_format), image_format, 4 * MIB
         self.vm = None
         self.count = 0              # acknowledged
         self.files = 0
         self.tried, self.refused = Counter(), Counter()
+        self.paused = 0             # by a fault
         history = []
+        actions = self.while_running * 2 + self.with_reset * 2 + self.at_the_end
         self.begin()
         for _ in range(ROUNDS * EFFORT):
-            command, action = self.draw_command(), self.random.choice(ACTIONS)
+            command, action = self.draw_command(), self.random.choice(actions)
             history = [*history[-20:], f"{command.code:#x} {action}"]
             signal.alarm(ROUND_SECONDS)
             try:
@@ -43,7 +52,8 @@ class RandomTest(MachineTest):
             except Exception as error:
                 raise AssertionError(f"after {history}") from error
         print(f"# {image_format}: {ROUNDS * EFFORT} rounds, counted to {self.count}",
-              f"# {dict(self.tried)}, refused: {dict(self.refused)}", sep="\n", flush=True)
+              f"# {dict(self.tried)}, refused: {dict(self.refused)},"
+              f" paused: {self.paused}", sep="\n", flush=True)
 
     def draw_command(self):
         increment = tpm2.nv_increment(COUNTER)
@@ -51,20 +61,20 @@ class RandomTest(MachineTest):
         return self.random.choice([increment, increment, increment, key, tpm2.get_random(16)])
 
     def play_round(self, command, action):
-        self.tpm.start(command)
+        self.start(command, action)
         for _ in range(self.random.randrange(8)):
             self.vm.pass_time()
         getattr(self, action)()
         self.tried[action] += 1
         increments = command.code == tpm2.nv_increment(COUNTER).code
-        if action in WHILE_RUNNING:
+        if action in self.while_running:
             value = self.tpm.finish()
             self.count += increments
             if command.code == tpm2.create_rsa_key(0).code:
                 self.tpm.run(tpm2.flush_context(value))
             self.assertEqual(self.tpm.run(tpm2.nv_counter(COUNTER)), self.count)
             return
-        if action in AT_THE_END:
+        if action in self.at_the_end:
             self.begin()
         else:
             self.tpm.run(tpm2.startup())
@@ -74,15 +84,19 @@ class RandomTest(MachineTest):
 
     def begin(self):
         """A new process, with the newest image."""
-        self.vm, self.tpm = self.power_on(
-            "-M", "q35", *drive(self.disk, self.format,
-                                **{"throttling.iops-write": WRITES_PER_SECOND}),
-            "-device", "tpm-tis,id=tpm,blobstore=nvram")
+        self.vm, self.tpm = self.power_on("-M", "q35", *self.drive(), "-device",
+                                          "tpm-tis,id=tpm,blobstore=nvram")
         self.tpm.run(tpm2.startup())
         if not self.count:
             self.tpm.run(tpm2.nv_define(COUNTER, tpm2.NV_COUNTER))
             self.tpm.run(tpm2.nv_increment(COUNTER))
             self.count = 1
+
+    def drive(self):
+        return drive(self.disk, self.format, **LIMITS)
+
+    def start(self, command, _action):
+        self.tpm.start(command)
 
     def may_fail(self, command, **arguments):
         """A QMP command that QEMU may refuse, as things are; returns whether it did not."""
@@ -156,6 +170,68 @@ class RandomTest(MachineTest):
 
     def test_on_qcow2(self):
         self.check("qcow2")
+
+
+class RandomFaultTest(RandomTest):
+    """The same on storage that fails now and then, which pauses the machine."""
+
+    while_running = WHILE_RUNNING + FAULTS
+    with_reset = WITH_RESET + FAULTS_WITH_RESET
+    at_the_end = AT_THE_END + FAULTS_AT_THE_END
+
+    def drive(self):
+        return faulty_drive(self.disk, self.format, werror="stop", rerror="stop", **LIMITS)
+
+    def start(self, command, action):
+        """If the action is a fault, storage begins to fail shortly before or after."""
+        self.faults = Faults(self.vm, self.format)
+        fault = {"access": self.random.choice(["read", "write", "write"]),
+                 "once": action == "fail_once"}
+        fails, before = action.startswith("fail"), self.random.getrandbits(1)
+        if fails and before:
+            self.faults.begin(**fault)
+        self.tpm.start(command)
+        if fails and not before:
+            self.faults.begin(**fault)
+
+    def wait(self):
+        """Until the command has ended. If it has failed, the machine pauses before that."""
+        while not self.tpm.is_done():
+            self.vm.pass_time()
+        self.paused += self.vm.status == "io-error"
+
+    def recover(self):
+        """Nothing fails any more; a machine that has been continued too soon may pause again."""
+        self.faults.end()
+        while (self.vm.status, self.vm.store()["state"]) != ("running", "active"):
+            if self.vm.status != "running":
+                self.vm.qmp("cont")
+
+    def fail_once(self):
+        self.wait()
+        self.recover()
+
+    def fail_for_a_while(self):
+        self.wait()
+        for _ in range(3):
+            try:
+                self.vm.qmp("cont")
+            except VMError:
+                pass            # refused because the medium still fails
+        self.recover()
+
+    def fail_and_reset(self):
+        self.wait()
+        self.reset()
+        self.recover()
+
+    def fail_and_quit(self):
+        self.wait()
+        self.quit()
+
+    def fail_and_kill(self):
+        self.wait()
+        self.kill()
 
 
 if __name__ == "__main__":

@@ -86,6 +86,8 @@ MUTANTS = [
      "        !write_superblock(store, error)) {",
      "    if (!write_superblock(store, error) ||\n"
      "        !blob_epoch_record(store, false, error)) {"),
+    ("R13", "a store that landed late is formatted over", "start.c",
+     "if (super.state != BLOB_STATE_FORMATTING) {", "if (false) {"),
     ("R14", "a clean close is not believed", "open.c",
      "if (!store->clean && !blob_recover(store, error)) {",
      "if (!blob_recover(store, error)) {"),

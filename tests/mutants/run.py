@@ -23,7 +23,7 @@ COPY = REPO / "build/mutants/src"
 BUILD = REPO / "build/mutants/build"
 MESON = REPO / "build/debian/usr/lib/python3/dist-packages"
 PARTS = ("meson.build", "meson_options.txt", "blobstore", "include", "tests/unit", "tests/crash",
-         "tests/format", "tests/tap.py", "bench")
+         "tests/format", "tests/fuzz", "tests/tap.py", "bench")
 TIMEOUT_SECONDS = 300
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(MESON), "G_DEBUG": "fatal-warnings"}

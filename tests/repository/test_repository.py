@@ -12,6 +12,9 @@ from mutants import MUTANTS  # noqa: E402
 
 QEMU = REPO / 'build/qemu/src'
 LARGEST_BYTES = 512 * 1024
+CORPUS = REPO / 'tests/fuzz/corpus'      # its README.md names the licence of all in it
+LARGEST_INPUT_BYTES = 4096
+LARGEST_CORPUS_BYTES = 300 * 1024
 COPIED_LINES = 6        # this many lines in a row as in QEMU are a copy
 
 # Lines that any two C files may share.
@@ -25,6 +28,15 @@ def files(*patterns):
     return sorted(path for path in paths
                   if '__pycache__' not in path.parts
                   and any(path.match(pattern) for pattern in patterns or ('*',)))
+
+
+def fuzz_inputs():
+    return [path for path in files() if path.parent.parent == CORPUS]
+
+
+def texts():
+    """All files but the inputs of the fuzz targets, which are any bytes."""
+    return [path for path in files() if path.parent.parent != CORPUS]
 
 
 def telling_lines(path):
@@ -42,7 +54,7 @@ def runs(path):
 class RepositoryTest(unittest.TestCase):
     def test_every_file_names_its_licence(self):
         exempt = ('LICENSE', '.gitignore')
-        for path in files():
+        for path in texts():
             if path.name not in exempt and path.suffix not in ('.svg', '.png'):
                 with self.subTest(path=path.relative_to(REPO)):
                     self.assertIn('SPDX-License-Identifier: GPL-2.0-or-later', path.read_text())
@@ -52,8 +64,14 @@ class RepositoryTest(unittest.TestCase):
             with self.subTest(path=path.relative_to(REPO)):
                 self.assertLess(path.stat().st_size, LARGEST_BYTES)
 
+    def test_fuzz_inputs_are_small_and_in_their_folders(self):
+        sizes = [path.stat().st_size for path in fuzz_inputs()]
+        self.assertLess(max(sizes), LARGEST_INPUT_BYTES)
+        self.assertLess(sum(sizes), LARGEST_CORPUS_BYTES)
+        self.assertEqual({path.parent.name for path in fuzz_inputs()}, {'open', 'ops'})
+
     def test_no_place_of_the_machine_it_was_made_on(self):
-        for path in files():
+        for path in texts():
             with self.subTest(path=path.relative_to(REPO)):
                 self.assertNotIn(str(REPO), path.read_text())
 

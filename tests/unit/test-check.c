@@ -246,6 +246,24 @@ static void test_fall_back_needs_content(void)
     test_assert_error(&error, BLOBSTORE_ERROR_DAMAGED, "*no older version*");
 }
 
+/* No store writes sequence 0; a forged slot is no older version either. */
+static void test_fall_back_does_not_believe_sequence_zero(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStore) store = reopened_store(disk);
+    Blob *a = blob_store_find(store, "t", "a");
+    BlobSlot older = blob_slot_of(a, !a->entry.slot);
+    BlobHeader header = { 0 };
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(blob_slot_write(&store->medium, store->digest, &older,
+                                  &header, NULL, true, NULL));
+    garble_current(disk, store, "a");
+    test_expect_damaged(store, a);
+    g_assert_false(blob_store_fall_back(store, a, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_DAMAGED, "*no older version*");
+}
+
 static void test_fall_back_is_refused(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -301,6 +319,8 @@ int main(int argc, char **argv)
                     test_fall_back_that_fails_changes_nothing);
     g_test_add_func("/check/fall-back-needs-content",
                     test_fall_back_needs_content);
+    g_test_add_func("/check/fall-back-does-not-believe-sequence-zero",
+                    test_fall_back_does_not_believe_sequence_zero);
     g_test_add_func("/check/fall-back-is-refused", test_fall_back_is_refused);
     return g_test_run();
 }

@@ -79,6 +79,34 @@ static void test_full_directory_takes_no_more_blobs(void)
     test_expect(store, first, "two");
 }
 
+static void edit_next_id(BlobDirectory *directory)
+{
+    directory->next_id = UINT64_MAX - 1;
+}
+
+/* A directory that names 2^64 - 1 as the next id has to be refused. */
+static void test_last_id_is_given_to_no_blob(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStore) store = test_store(disk, NULL, 1);
+
+    test_edit_directory(disk, edit_next_id);
+    blob_store_free(store);
+    store = test_open(disk);
+    test_register(store, "new", 10);
+    test_start_fails(store, BLOBSTORE_ERROR_EXHAUSTED, "*its last id*");
+    blob_store_free(store);
+
+    /* What is there goes on. */
+    store = test_open(disk);
+    test_register(store, "a", 1000);
+    test_start(store);
+    test_write(store, blob_store_find(store, "t", "a"), "one");
+    blob_store_free(store);
+    store = test_open(disk);
+    test_expect(store, blob_store_find(store, "t", "a"), "one");
+}
+
 /* R13 */
 static void test_format_writes_the_marker_alone_first(void)
 {
@@ -355,6 +383,7 @@ int main(int argc, char **argv)
     ADD(required_size_is_exact);
     ADD(directory_has_room_for_twice_what_is_registered);
     ADD(full_directory_takes_no_more_blobs);
+    ADD(last_id_is_given_to_no_blob);
     ADD(format_writes_the_marker_alone_first);
     ADD(format_survives_power_loss_at_every_sector);
     ADD(format_that_failed_can_be_repeated_and_cut);

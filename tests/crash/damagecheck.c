@@ -1,0 +1,287 @@
+/*
+ * Damage of a populated store: is what must follow what does follow?
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "damage.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include "check.h"
+
+/* A finding of blob_store_check(), as text or as it is expected */
+static char *finding_text(BlobFindingKind kind, const char *name,
+                          uint64_t offset)
+{
+    return g_strdup_printf("%d %s %" PRIu64, kind, name, offset);
+}
+
+static void note_finding(const BlobFinding *finding, void *opaque)
+{
+    BlobInfo info = { .name = "-" };
+
+    if (finding->blob) {
+        blob_get_info(finding->blob, &info);
+    }
+    g_ptr_array_add(opaque, finding_text(finding->kind, info.name,
+                                         finding->offset));
+}
+
+static gint compare_texts(gconstpointer a, gconstpointer b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static char *join_findings(GPtrArray *findings)
+{
+    g_ptr_array_sort(findings, compare_texts);
+    g_ptr_array_add(findings, NULL);
+    return g_strjoinv(", ", (char **)findings->pdata);
+}
+
+static char *expected_findings(const Damage *damage)
+{
+    g_autoptr(GPtrArray) findings = g_ptr_array_new_with_free_func(g_free);
+    bool undone = damage_is_undone(damage);
+
+    for (guint i = 0; i < damage->places->len; i++) {
+        const Place *place = damage_place(damage, i);
+
+        if (place->owner < 0 && place->hit) {
+            g_ptr_array_add(findings, finding_text(
+                place->owner == PLACE_SUPERBLOCK
+                ? BLOB_FINDING_SUPERBLOCK_COPY
+                : BLOB_FINDING_DIRECTORY_COPY, "-", place->offset));
+        }
+    }
+    for (int n = 0; n < HISTORY_BLOBS; n++) {
+        const Place *place = damage_expected(damage, n, undone);
+        Blob *blob = blob_store_find(damage->history->store, "dev",
+                                     damage_names[n]);
+        BlobInfo info;
+
+        blob_get_info(blob, &info);
+        if (place) {
+            g_ptr_array_add(findings, finding_text(
+                BLOB_FINDING_DAMAGED_BLOB, damage_names[n], place->offset));
+        } else if (!damage->expected.version[n] && info.slots) {
+            g_ptr_array_add(findings, finding_text(
+                BLOB_FINDING_LEAK, damage_names[n], info.slot[0].offset));
+        }
+    }
+    return join_findings(findings);
+}
+
+static void expect_findings(Damage *damage, BlobStore *store,
+                            const char *expected)
+{
+    g_autoptr(GPtrArray) findings = g_ptr_array_new_with_free_func(g_free);
+    g_autoptr(GError) error = NULL;
+    g_autofree char *found = NULL;
+
+    if (!blob_store_check(store, note_finding, findings, &error)) {
+        damage_fail(damage, "check: %s", error->message);
+        return;
+    }
+    found = join_findings(findings);
+    if (strcmp(found, expected)) {
+        damage_fail(damage, "check finds '%s', not '%s'", found, expected);
+    }
+}
+
+/* The error names the blob and the slot that was hit. */
+static void expect_named(Damage *damage, int n, const GError *error)
+{
+    const Place *place = damage_expected(damage, n, damage_is_undone(damage));
+    g_autofree char *pattern = NULL;
+
+    if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED)) {
+        damage_fail(damage, "the error is: %s", error->message);
+    } else if (place) {
+        pattern = g_strdup_printf("blob 'dev/%s' *slot at offset %" PRIu64
+                                  " *", damage_names[n], place->offset);
+        if (!g_pattern_match_simple(pattern, error->message)) {
+            damage_fail(damage, "'%s' is not like '%s'", error->message,
+                        pattern);
+        }
+    }
+}
+
+/* The version that blob @n is read as */
+static unsigned read_version(Damage *damage, BlobStore *store, int n)
+{
+    Blob *blob = blob_store_find(store, "dev", damage_names[n]);
+    g_autoptr(GBytes) content = NULL;
+    g_autoptr(GBytes) expected = NULL;
+    g_autoptr(GError) error = NULL;
+    const uint8_t *data;
+    unsigned version;
+
+    if (blob && !blob_store_read(store, blob, &content, NULL, &error)) {
+        expect_named(damage, n, error);
+        return LOST;
+    }
+    if (!content) {
+        return 0;
+    }
+    data = g_bytes_get_data(content, NULL);
+    version = data[0] | data[1] << 8;
+    expected = history_content(n, version);
+    if (!g_bytes_equal(content, expected)) {
+        damage_fail(damage, "wrong bytes are returned");
+    }
+    return version;
+}
+
+static void expect_world(Damage *damage, BlobStore *store)
+{
+    for (int n = 0; n < HISTORY_BLOBS; n++) {
+        unsigned version = read_version(damage, store, n);
+
+        if (version != damage->expected.version[n]) {
+            damage_fail(damage, "%s is version %d, not %d", damage_names[n],
+                        (int)version, (int)damage->expected.version[n]);
+        }
+    }
+}
+
+static void expect_refused(Damage *damage, const GError *error)
+{
+    damage->refused++;
+    if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT) ||
+        !strstr(error->message, damage_is_lost(damage, PLACE_SUPERBLOCK)
+                                ? "superblock" : "directory")) {
+        damage_fail(damage, "%s", error->message);
+    }
+}
+
+/*
+ * Falls back, for one blob that is damaged.  What its other slot holds is
+ * older and intact, or there is nothing.
+ */
+static void fall_back(Damage *damage, BlobStore *store, int n)
+{
+    Blob *blob = blob_store_find(store, "dev", damage_names[n]);
+    const Place *older = NULL;
+    const Place *lost = damage_expected(damage, n, damage_is_undone(damage));
+    g_autoptr(GError) error = NULL;
+    unsigned version;
+    bool done;
+
+    for (guint i = 0; i < damage->places->len; i++) {
+        const Place *place = damage_place(damage, i);
+
+        if (place->owner == n && place != lost && place->image &&
+            !place->deleted && !place->hit) {
+            older = place;
+        }
+    }
+    done = blob_store_fall_back(store, blob, &error);
+    if (done != (older != NULL)) {
+        damage_fail(damage, "falling back %s", done ? "works" : error->message);
+    } else if (!done && !g_error_matches(error, BLOBSTORE_ERROR,
+                                         BLOBSTORE_ERROR_DAMAGED)) {
+        damage_fail(damage, "falling back: %s", error->message);
+    }
+    if (done) {
+        version = read_version(damage, store, n);
+        if (!version || version == LOST ||
+            version == damage->history->acknowledged.version[n]) {
+            damage_fail(damage, "falling back gives version %d", (int)version);
+        }
+        damage->expected.version[n] = version;
+    }
+}
+
+/* Only a damaged blob has something to fall back from. */
+static void expect_no_fall_back(Damage *damage, BlobStore *store, int n)
+{
+    Blob *blob = blob_store_find(store, "dev", damage_names[n]);
+    g_autoptr(GError) error = NULL;
+
+    if (blob && (blob_store_fall_back(store, blob, &error) ||
+                 !g_error_matches(error, BLOBSTORE_ERROR,
+                                  BLOBSTORE_ERROR_INVALID))) {
+        damage_fail(damage, "%s, which is intact, can fall back",
+                    damage_names[n]);
+    }
+}
+
+/* What is safe to repair is repaired, and stays so; the rest is as it was. */
+void damage_check_repair(Damage *damage)
+{
+    BlobStoreOptions options = { .directory_blobs = 4 };
+    g_autoptr(GError) error = NULL;
+    g_autoptr(BlobStore) store = NULL;
+    g_autofree char *expected = expected_findings(damage);
+    const Place *lost = NULL;
+
+    damage->repaired++;
+    store = blob_store_open(sim_disk_storage(damage->disk), &options, &error);
+    if (!store) {
+        damage_fail(damage, "for writing: %s", error->message);
+        return;
+    }
+    expect_findings(damage, store, expected);
+    for (int n = 0; n < HISTORY_BLOBS; n++) {
+        if (damage->expected.version[n] != LOST) {
+            expect_no_fall_back(damage, store, n);
+        } else {
+            lost = damage_expected(damage, n, damage_is_undone(damage));
+        }
+    }
+    if (lost) {
+        fall_back(damage, store, lost->owner);
+    }
+    if (!blob_store_start(store, &error)) {
+        damage_fail(damage, "start: %s", error->message);
+        return;
+    }
+    g_clear_pointer(&expected, g_free);
+    expected = lost && damage->expected.version[lost->owner] == LOST
+               ? finding_text(BLOB_FINDING_DAMAGED_BLOB,
+                              damage_names[lost->owner], lost->offset)
+               : g_strdup("");
+    for (unsigned round = 0; round < 2; round++) {
+        expect_findings(damage, store, expected);
+        expect_world(damage, store);
+        blob_store_free(store);
+        store = blob_store_open(sim_disk_storage(damage->disk), &options,
+                                &error);
+        if (!store) {
+            damage_fail(damage, "repaired: %s", error->message);
+            return;
+        }
+    }
+}
+
+void damage_check_image(Damage *damage)
+{
+    BlobStoreOptions options = { .read_only = true, .directory_blobs = 4 };
+    g_autoptr(GError) error = NULL;
+    g_autofree char *findings = NULL;
+    g_autoptr(BlobStore) store =
+        blob_store_open(sim_disk_storage(damage->disk), &options, &error);
+    bool refused = damage_is_lost(damage, PLACE_SUPERBLOCK) ||
+                   damage_is_lost(damage, PLACE_DIRECTORY);
+
+    if (refused != !store) {
+        damage_fail(damage, "the store %s", store ? "opens" : error->message);
+    }
+    if (refused) {
+        expect_refused(damage, error);
+        return;
+    }
+    if (!store) {
+        return;
+    }
+    findings = expected_findings(damage);
+    /* Damage that recovery has found, and damage that reading finds */
+    if (damage->images % 2) {
+        expect_world(damage, store);
+        expect_findings(damage, store, findings);
+    } else {
+        expect_findings(damage, store, findings);
+        expect_world(damage, store);
+    }
+}

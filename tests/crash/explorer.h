@@ -1,0 +1,98 @@
+/*
+ * What the crash explorer demands of a store after a power failure
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TESTS_CRASH_EXPLORER_H
+#define TESTS_CRASH_EXPLORER_H
+
+#include "history.h"
+#include "outage.h"
+
+/* How a state was chosen */
+typedef enum Tally {
+    TALLY_EXHAUSTIVE,           /* every subset, missing and garbled sector */
+    TALLY_CLASSES,              /* the same where there are too many subsets */
+    TALLY_RANDOM,               /* a sample, or of a history drawn by chance */
+    TALLY_WALKS,
+    TALLY_SECOND,               /* of a second crash */
+    TALLY_COUNT,
+} Tally;
+
+/* One crash: after which event, and what was left */
+typedef struct Crash {
+    unsigned cut;
+    StateName state;
+} Crash;
+
+enum { MAX_CRASHES = 2 };
+
+typedef struct Explorer {
+    SimDisk *disk;              /* on which states are made and opened */
+    uint32_t seed;
+    unsigned deep_every;        /* of so many states one is gone into */
+    unsigned second_crashes;    /* for each of these */
+    unsigned samples;           /* where there are too many subsets */
+
+    /* Where we are; together the id of a state */
+    const char *origin;         /* a history or a round of a walk */
+    Crash crashes[MAX_CRASHES];
+    unsigned crash_count;
+    const Crash *replay;        /* look at this second crash only, or NULL */
+    bool no_such;               /* and there is none such */
+
+    Tally tally;
+    GHashTable *opened;         /* images, by hash */
+    GHashTable *checked;        /* the same, each with its promise */
+    uint64_t states[TALLY_COUNT];
+    uint64_t deep;
+    uint64_t refused;           /* formats cut too early to be recognised */
+    uint64_t failures;
+} Explorer;
+
+/* The only one there is; prints the id if the program is aborted. */
+Explorer *explorer_new(uint32_t seed);
+void explorer_free(Explorer *explorer);
+
+/* Says that the promise was broken where we are. */
+void explorer_fail(Explorer *explorer, const char *why);
+
+/*
+ * Opens what the disk holds without writing.  Returns false, having counted
+ * a failure, if it is not what @promise allows.
+ */
+bool explorer_check_read(Explorer *explorer, const Promise *promise,
+                         World *world);
+
+/*
+ * The rest is about a @history whose events begin with what the disk holds.
+ * With @deep some states are written to again and crash a second time.
+ *
+ * Makes and checks every state of one of its cuts, as far as can be.
+ * @drawn: the history was drawn by chance.
+ */
+void explorer_visit_all(Explorer *explorer, const History *history,
+                        unsigned cut, bool drawn);
+
+/* One state only.  Returns false if there is none such. */
+bool explorer_visit_one(Explorer *explorer, const History *history,
+                        const Crash *crash, bool deep);
+
+/* The same; the outage is prepared already. */
+bool explorer_visit(Explorer *explorer, const History *history,
+                    const Outage *outage, const Crash *crash, bool deep);
+
+/*
+ * walk.c: one long history of so many rounds.  In each the store is opened
+ * and used, and the power fails; the next goes on with what that has left.
+ */
+void walk_explore(Explorer *explorer, uint32_t seed, unsigned rounds);
+
+/*
+ * Looks at one state of one round only, or if @crash is NULL at what happens
+ * in it.  Returns false if there is none such.
+ */
+bool walk_replay(Explorer *explorer, uint32_t seed, unsigned round,
+                 const Crash *crash);
+
+#endif /* TESTS_CRASH_EXPLORER_H */

@@ -1,0 +1,337 @@
+/*
+ * A medium that holds the core to its contract, fails and loses its power
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "disk.h"
+
+#include <string.h>
+#include "fuzz.h"
+
+/* A sector on its way to the medium */
+typedef struct Pending {
+    uint64_t offset;
+    bool failed;                /* of a write that was reported as failed */
+    uint8_t data[FUZZ_SECTOR_BYTES];
+} Pending;
+
+static FuzzDisk *fuzz_disk(BlobStorage *storage)
+{
+    return (FuzzDisk *)storage;
+}
+
+static bool fails_now(FuzzDisk *disk, unsigned *count, GError **error)
+{
+    bool fails = *count == 1;
+
+    *count -= *count > 0;
+    if (disk->cut && fails) {
+        *count = 1;             /* no power, no calls */
+    }
+    if (fails) {
+        disk->failed = true;
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO, "as told");
+    }
+    return fails;
+}
+
+static void check_call(const FuzzDisk *disk, uint64_t offset, const void *buf,
+                       size_t bytes)
+{
+    FUZZ_CHECK(offset <= disk->bytes && bytes <= disk->bytes - offset);
+    FUZZ_CHECK(offset % FUZZ_SECTOR_BYTES == 0);
+    FUZZ_CHECK((uintptr_t)buf % BLOB_BLOCK_BYTES == 0);
+}
+
+static uint64_t le64(const uint8_t *at)
+{
+    uint64_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return GUINT64_FROM_LE(value);
+}
+
+static bool overlaps(const BlobSlot *slot, uint64_t offset, size_t bytes)
+{
+    return offset < slot->offset + slot->bytes &&
+           slot->offset < offset + bytes;
+}
+
+/* To its own slot that is not the current one, or to one of nobody */
+static void check_blob_write(const BlobStore *store, uint64_t id,
+                             uint64_t offset, size_t bytes)
+{
+    FUZZ_CHECK(offset >= store->super.data_offset);
+    FUZZ_CHECK(offset + bytes <= store->capacity);
+    for (guint i = 0; i < store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        for (unsigned n = 0; n < 2; n++) {
+            BlobSlot slot = blob_slot_of(blob, n);
+
+            if (!slot.bytes || !overlaps(&slot, offset, bytes)) {
+                continue;
+            }
+            FUZZ_CHECK(slot.id == id && slot.offset == offset);
+            FUZZ_CHECK(bytes <= slot.bytes);
+            FUZZ_CHECK(!blob->entry.sequence || blob->entry.slot != n);
+        }
+    }
+}
+
+/* Only whole images of slots, where they belong */
+static void check_write(const FuzzDisk *disk, uint64_t offset,
+                        const uint8_t *buf, size_t bytes)
+{
+    const BlobStore *store = disk->store;
+    uint64_t id = le64(buf + 32);
+
+    FUZZ_CHECK(!disk->frozen);
+    FUZZ_CHECK(store);
+    FUZZ_CHECK(offset % BLOB_BLOCK_BYTES == 0);
+    FUZZ_CHECK(!memcmp(buf, BLOB_MAGIC, 8));
+    FUZZ_CHECK(le64(buf + 64) == offset);
+    FUZZ_CHECK(bytes == blob_layout_image_bytes(le64(buf + 80)));
+    FUZZ_CHECK(!memcmp(buf, buf + bytes - BLOB_HEADER_BYTES,
+                       BLOB_HEADER_BYTES));
+    if (id == BLOB_ID_SUPERBLOCK) {
+        FUZZ_CHECK(offset == 0 || offset == BLOB_SUPERBLOCK_SLOT_BYTES);
+        FUZZ_CHECK(bytes <= BLOB_SUPERBLOCK_SLOT_BYTES);
+    } else if (id == BLOB_ID_DIRECTORY) {
+        uint64_t slot_bytes = store->super.directory_slot_bytes;
+
+        FUZZ_CHECK(offset == BLOB_DIRECTORY_OFFSET ||
+                   offset == BLOB_DIRECTORY_OFFSET + slot_bytes);
+        FUZZ_CHECK(bytes <= slot_bytes);
+    } else {
+        check_blob_write(store, id, offset, bytes);
+    }
+}
+
+static bool disk_length(BlobStorage *storage, uint64_t *bytes, GError **error)
+{
+    *bytes = fuzz_disk(storage)->bytes;
+    return true;
+}
+
+static bool disk_read(BlobStorage *storage, uint64_t offset, void *buf,
+                      size_t bytes, GError **error)
+{
+    FuzzDisk *disk = fuzz_disk(storage);
+
+    check_call(disk, offset, buf, bytes);
+    if (fails_now(disk, &disk->fail_read, error)) {
+        return false;
+    }
+    memcpy(buf, disk->data + offset, bytes);
+    return true;
+}
+
+static void add_pending(FuzzDisk *disk, uint64_t offset, const uint8_t *data,
+                        bool failed)
+{
+    Pending sector = { .offset = offset, .failed = failed };
+
+    memcpy(sector.data, data, FUZZ_SECTOR_BYTES);
+    g_array_append_val(disk->pending, sector);
+}
+
+/*
+ * Storage writes in order what it has accepted for the same place.  Of what
+ * it has failed to write, nobody knows.
+ */
+static void drop_older(FuzzDisk *disk, uint64_t offset, size_t bytes)
+{
+    for (guint i = disk->pending->len; i-- > 0; ) {
+        const Pending *sector = &g_array_index(disk->pending, Pending, i);
+
+        if (!sector->failed && sector->offset >= offset &&
+            sector->offset < offset + bytes) {
+            g_array_remove_index(disk->pending, i);
+        }
+    }
+}
+
+static void take(FuzzDisk *disk, uint64_t offset, const uint8_t *buf,
+                   size_t bytes, bool durable)
+{
+    memcpy(disk->data + offset, buf, bytes);
+    if (!disk->durable) {
+        return;
+    }
+    if (durable) {
+        drop_older(disk, offset, bytes);
+        memcpy(disk->durable + offset, buf, bytes);
+        return;
+    }
+    for (size_t at = 0; at < bytes; at += FUZZ_SECTOR_BYTES) {
+        add_pending(disk, offset + at, buf + at, false);
+    }
+}
+
+/* Any part of it is seen at once, any part lands until the next flush. */
+static void leave(FuzzDisk *disk, uint64_t offset, const uint8_t *buf,
+                  size_t bytes)
+{
+    uint32_t seen = fuzz_random(&disk->random);
+
+    for (size_t at = 0; at < bytes; at += FUZZ_SECTOR_BYTES) {
+        if (seen & 1 ? seen & 2 : fuzz_random(&disk->random) & 1) {
+            memcpy(disk->data + offset + at, buf + at, FUZZ_SECTOR_BYTES);
+        }
+        if (disk->durable) {
+            add_pending(disk, offset + at, buf + at, true);
+        }
+    }
+}
+
+static bool disk_write(BlobStorage *storage, uint64_t offset, const void *buf,
+                       size_t bytes, bool durable, GError **error)
+{
+    FuzzDisk *disk = fuzz_disk(storage);
+    bool had_power = !(disk->cut && disk->failed);
+
+    check_call(disk, offset, buf, bytes);
+    check_write(disk, offset, buf, bytes);
+    if (!fails_now(disk, &disk->fail_write, error)) {
+        take(disk, offset, buf, bytes, durable);
+        return true;
+    }
+    if (had_power) {
+        leave(disk, offset, buf, bytes);
+    }
+    return false;
+}
+
+static bool disk_flush(BlobStorage *storage, GError **error)
+{
+    FuzzDisk *disk = fuzz_disk(storage);
+
+    FUZZ_CHECK(!disk->frozen);
+    if (fails_now(disk, &disk->fail_write, error)) {
+        return false;
+    }
+    for (guint i = 0; disk->durable && i < disk->pending->len; i++) {
+        const Pending *sector = &g_array_index(disk->pending, Pending, i);
+
+        if (sector->failed && fuzz_random(&disk->random) & 1) {
+            memcpy(disk->data + sector->offset, sector->data,
+                   FUZZ_SECTOR_BYTES);
+        }
+    }
+    if (disk->durable) {
+        for (guint i = 0; i < disk->pending->len; i++) {
+            uint64_t at = g_array_index(disk->pending, Pending, i).offset;
+
+            memcpy(disk->durable + at, disk->data + at, FUZZ_SECTOR_BYTES);
+        }
+        g_array_set_size(disk->pending, 0);
+    }
+    return true;
+}
+
+static uint64_t disk_known_zero(BlobStorage *storage, uint64_t offset,
+                                uint64_t bytes)
+{
+    static const uint8_t zeros[FUZZ_SECTOR_BYTES];
+    FuzzDisk *disk = fuzz_disk(storage);
+    uint64_t at = offset;
+
+    FUZZ_CHECK(offset <= disk->bytes && bytes <= disk->bytes - offset);
+    while (disk->knows_zero && at + FUZZ_SECTOR_BYTES <= offset + bytes &&
+           !memcmp(disk->data + at, zeros, FUZZ_SECTOR_BYTES)) {
+        at += FUZZ_SECTOR_BYTES;
+    }
+    return at - offset;
+}
+
+static void disk_free(BlobStorage *storage)
+{
+    FuzzDisk *disk = fuzz_disk(storage);
+
+    g_free(disk->data);
+    g_free(disk->durable);
+    g_clear_pointer(&disk->pending, g_array_unref);
+    g_free(disk);
+}
+
+static const BlobStorageOps disk_ops = {
+    .length = disk_length,
+    .read = disk_read,
+    .write = disk_write,
+    .flush = disk_flush,
+    .known_zero = disk_known_zero,
+    .free = disk_free,
+};
+
+FuzzDisk *fuzz_disk_new(uint64_t bytes)
+{
+    FuzzDisk *disk = g_new0(FuzzDisk, 1);
+
+    disk->parent.ops = &disk_ops;
+    disk->bytes = bytes;
+    disk->data = g_malloc0(MAX(bytes, 1));
+    return disk;
+}
+
+void fuzz_disk_free(FuzzDisk *disk)
+{
+    blob_storage_free(disk ? &disk->parent : NULL);
+}
+
+void fuzz_disk_track(FuzzDisk *disk)
+{
+    g_free(disk->durable);
+    g_clear_pointer(&disk->pending, g_array_unref);
+    disk->durable = g_memdup2(disk->data, disk->bytes);
+    disk->pending = g_array_new(FALSE, FALSE, sizeof(Pending));
+}
+
+void fuzz_disk_resize(FuzzDisk *disk, uint64_t bytes)
+{
+    disk->data = g_realloc(disk->data, MAX(bytes, 1));
+    if (bytes > disk->bytes) {
+        memset(disk->data + disk->bytes, 0, bytes - disk->bytes);
+    }
+    disk->bytes = bytes;
+    if (disk->durable) {
+        fuzz_disk_track(disk);
+    }
+}
+
+/* Garbles @bytes around pending sector @n. */
+static void garble(FuzzDisk *disk, guint n, size_t bytes)
+{
+    uint64_t at = g_array_index(disk->pending, Pending, n).offset;
+
+    at -= at % bytes;
+    for (size_t i = 0; i < bytes; i++) {
+        disk->data[at + i] = fuzz_random(&disk->random);
+    }
+}
+
+void fuzz_disk_crash(FuzzDisk *disk, FuzzCrash crash)
+{
+    guint count = disk->pending->len;
+
+    disk->fail_read = 0;
+    disk->fail_write = 0;
+    disk->cut = false;
+    disk->failed = false;
+    memcpy(disk->data, disk->durable, disk->bytes);
+    for (guint i = 0; crash != FUZZ_CRASH_NONE && i < count; i++) {
+        const Pending *sector = &g_array_index(disk->pending, Pending, i);
+
+        if (crash == FUZZ_CRASH_ALL || fuzz_random(&disk->random) & 1) {
+            memcpy(disk->data + sector->offset, sector->data,
+                   FUZZ_SECTOR_BYTES);
+        }
+    }
+    if (count && crash == FUZZ_CRASH_GARBLED_SECTOR) {
+        garble(disk, fuzz_random(&disk->random) % count, FUZZ_SECTOR_BYTES);
+    } else if (count && crash == FUZZ_CRASH_GARBLED_BLOCK) {
+        garble(disk, fuzz_random(&disk->random) % count, BLOB_BLOCK_BYTES);
+    }
+    memcpy(disk->durable, disk->data, disk->bytes);
+    g_array_set_size(disk->pending, 0);
+}

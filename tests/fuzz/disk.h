@@ -1,0 +1,56 @@
+/*
+ * A medium that holds the core to its contract, fails and loses its power
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TESTS_FUZZ_DISK_H
+#define TESTS_FUZZ_DISK_H
+
+#include "store-private.h"
+
+enum { FUZZ_SECTOR_BYTES = 512 };
+
+/*
+ * Reads and writes beyond the medium, unaligned ones, and writes to a place
+ * where none belongs are findings.
+ */
+typedef struct FuzzDisk {
+    BlobStorage parent;
+    uint8_t *data;              /* what a reader sees */
+    uint64_t bytes;
+    const BlobStore *store;     /* of whom writes come */
+    bool frozen;                /* nothing may be written */
+    bool knows_zero;            /* tells what reads as zero */
+    unsigned fail_read;         /* this call of read from here on; 0: none */
+    unsigned fail_write;        /* the same for write and flush */
+    bool cut;                   /* with that one the power fails */
+    bool failed;                /* some call has failed */
+    uint64_t random;            /* decides what a failed write leaves */
+
+    uint8_t *durable;           /* NULL unless power failures are wanted */
+    GArray *pending;            /* of sectors that may be lost, or land */
+} FuzzDisk;
+
+FuzzDisk *fuzz_disk_new(uint64_t bytes);
+void fuzz_disk_free(FuzzDisk *disk);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(FuzzDisk, fuzz_disk_free)
+
+/* From now on it is known what is durable: what is there now. */
+void fuzz_disk_track(FuzzDisk *disk);
+
+/* New space is zero; everything is durable afterwards. */
+void fuzz_disk_resize(FuzzDisk *disk, uint64_t bytes);
+
+/* What a power failure leaves of the sectors that were not durable */
+typedef enum FuzzCrash {
+    FUZZ_CRASH_NONE,
+    FUZZ_CRASH_ALL,
+    FUZZ_CRASH_SOME,
+    FUZZ_CRASH_GARBLED_SECTOR,  /* some, and one of them is torn */
+    FUZZ_CRASH_GARBLED_BLOCK,
+    FUZZ_CRASH_COUNT,
+} FuzzCrash;
+
+void fuzz_disk_crash(FuzzDisk *disk, FuzzCrash crash);
+
+#endif /* TESTS_FUZZ_DISK_H */

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A drive whose storage fails for a while, at the wish of a test."""
+
+import errno
+
+
+def faulty_drive(image, image_format="raw", **options):
+    """The arguments of a drive like any other, but that its nodes have names."""
+    words = [f"if=none,id=nvram,driver={image_format},node-name=node,file.driver=file",
+             f"file.node-name=good,file.filename={image}",
+             *(f"{name}={value}" for name, value in options.items())]
+    return ["-drive", ",".join(words)]
+
+
+class Faults:
+    """Of the faulty_drive of a machine."""
+
+    def __init__(self, machine, image_format="raw"):
+        self._machine = machine
+        self._format = image_format
+
+    def begin(self, access, number=errno.EIO, once=False):
+        """From now on every read, write or flush fails, or the next one."""
+        self._machine.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
+                          inject_error=[{"event": "none", "iotype": access, "errno": number,
+                                         "once": once}])
+        self._use("bad")
+
+    def end(self):
+        self._use("good")
+        self._machine.qmp("blockdev-del", node_name="bad")
+
+    def _use(self, node):
+        self._machine.qmp("blockdev-reopen", options=[
+            {"driver": self._format, "node-name": "node", "file": node}])
