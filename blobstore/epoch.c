@@ -89,8 +89,10 @@ static bool record(BlobStore *store, bool clean, GError **error)
     g_auto(BlobDirectory) directory = { 0 };
     g_autoptr(GBytes) payload = NULL;
     BlobHeader header = { 0 };
+    uint32_t before = store->epoch;
+    uint32_t last = MAX(before, store->options.min_epoch);
 
-    if (store->epoch == UINT32_MAX) {
+    if (last == UINT32_MAX) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
                     "store has used up its last epoch and can only be read: "
                     "copy its blobs to a new store");
@@ -105,10 +107,10 @@ static bool record(BlobStore *store, bool clean, GError **error)
         return false;
     }
     /* A number is never used twice, even if this record fails. */
-    store->epoch++;
+    store->epoch = last + 1;
     store->epoch_open = false;
     if (!make_directory(store, clean, &directory, error)) {
-        store->epoch--;
+        store->epoch = before;
         return false;
     }
     payload = blob_layout_encode_directory(&directory);

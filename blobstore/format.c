@@ -21,6 +21,20 @@ uint64_t blob_format_directory_slot_bytes(const BlobStore *store)
                BLOB_DIRECTORY_SLOT_MAX_BYTES);
 }
 
+/* The text has been checked by the caller of the core. */
+static void parse_uuid(const char *text, uint8_t uuid[BLOB_UUID_BYTES])
+{
+    unsigned digits = 0;
+
+    for (; *text && digits < 2 * BLOB_UUID_BYTES; text++) {
+        if (g_ascii_isxdigit(*text)) {
+            uuid[digits / 2] = uuid[digits / 2] << 4 |
+                               g_ascii_xdigit_value(*text);
+            digits++;
+        }
+    }
+}
+
 /* RFC 9562, version 4 */
 static void make_uuid(uint8_t uuid[BLOB_UUID_BYTES])
 {
@@ -41,7 +55,11 @@ static void make_superblock(BlobStore *store, uint64_t generation)
         .directory_slot_bytes = slot_bytes,
         .data_offset = BLOB_DIRECTORY_OFFSET + 2 * slot_bytes,
     };
-    make_uuid(store->super.uuid);
+    if (store->options.format_as_uuid) {
+        parse_uuid(store->uuid, store->super.uuid);
+    } else {
+        make_uuid(store->super.uuid);
+    }
     blob_digest_random(store->super.seed, sizeof(store->super.seed));
 }
 

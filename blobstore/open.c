@@ -49,7 +49,7 @@ static BlobStore *new_store(BlobStorage *storage,
 static bool open_blank(BlobStore *store, GError **error)
 {
     store->blank = true;
-    if (store->uuid) {
+    if (store->uuid && !store->options.format_as_uuid) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_UUID,
                     "medium is blank, but the store with uuid %s was asked "
                     "for: is this the right image?", store->uuid);

@@ -58,6 +58,8 @@ typedef struct BlobStoreOptions {
     bool read_only;         /* write nothing, not even an epoch record */
     bool format_never;      /* refuse a blank medium */
     const char *uuid;       /* refuse a store with another UUID; or NULL */
+    bool format_as_uuid;    /* a blank medium becomes the store @uuid, valid */
+    uint32_t min_epoch;     /* a new epoch has a higher number than this */
     bool pack;              /* deflate payloads where that saves a block */
     /* How many a new directory has room for; 0: 128 or twice those now */
     uint32_t directory_blobs;

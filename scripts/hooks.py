@@ -50,7 +50,7 @@ def grafted(paths):
 
 def hooks(paths):
     """The hooks for a QEMU tree that gets the files @paths."""
-    table = BUILD + QAPI + TPM + MONITOR + test_hooks(paths)
+    table = BUILD + QAPI + TPM + START + MONITOR + test_hooks(paths)
     return [hook for hook in table if hook.needs in paths]
 
 
@@ -169,7 +169,24 @@ TPM = [
               '            break;\n'),
 ]
 
+START = [
+    # A handler of VM state changes cannot keep the VM from starting.
+    Hook('system/cpus.c', needs='include/blobstore/vm-start.h',
+         after='#include "system/runstate.h"',
+         text='#include "blobstore/vm-start.h"\n'),
+    Hook('system/cpus.c', needs='include/blobstore/vm-start.h',
+         before='/* We are sending this now, but the CPUs will be resumed',
+         text='    if (!blobstore_vm_prepare_start()) {\n'
+              '        return -1;\n'
+              '    }\n'
+              '\n'),
+]
+
 MONITOR = [
+    # A guest can make it happen as often as it likes.
+    Hook('monitor/monitor.c', needs='qapi/blobstore.json',
+         before='[QAPI_EVENT_QUORUM_FAILURE]',
+         text='    [QAPI_EVENT_BLOBSTORE_ERROR]   = { 1000 * SCALE_MS },\n'),
     # The glue gives it its function with monitor_register_hmp().
     Hook('hmp-commands-info.hx', needs='qapi/blobstore.json',
          after='Show the TPM device.',
@@ -195,7 +212,7 @@ def test_hooks(paths):
         table.append(Hook('tests/unit/meson.build', needs=path,
                           before="'test-uuid': [],",
                           text=f"    '{name}': ['blobstore-vm.c', testblock, "
-                               "qom, hwcore, blobstore],\n"))
+                               "qom, hwcore, migration, io, blobstore],\n"))
     helpers = [path.removeprefix('tests/qtest/')
                for path in matching(paths, 'tests/qtest/blobstore-*.c')
                if not path.endswith('-test.c')]

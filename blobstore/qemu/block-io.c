@@ -16,8 +16,8 @@ static BlockStorage *to_medium(BlobStorage *storage)
 
 /* Returns false, with the error that @format tells apart from its cause. */
 static bool G_GNUC_PRINTF(5, 6)
-fail(BlockStorage *medium, bool is_read, int ret, GError **error,
-     const char *format, ...)
+fail(BlockStorage *medium, BlobstoreOperation operation, int ret,
+     GError **error, const char *format, ...)
 {
     g_autofree char *what = NULL;
     va_list args;
@@ -26,7 +26,7 @@ fail(BlockStorage *medium, bool is_read, int ret, GError **error,
     what = g_strdup_vprintf(format, args);
     va_end(args);
     medium->last_errno = -ret;
-    medium->last_was_read = is_read;
+    medium->last_operation = operation;
     medium->last_may_be_flush = false;
     g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO, "cannot %s: %s",
                 what, strerror(-ret));
@@ -40,7 +40,8 @@ medium_length(BlobStorage *storage, uint64_t *bytes, GError **error)
     int64_t length = blk_co_getlength(medium->blk);
 
     if (length < 0) {
-        return fail(medium, true, length, error, "get the size of the medium");
+        return fail(medium, BLOBSTORE_OPERATION_READ, length, error,
+                    "get the size of the medium");
     }
     *bytes = length;
     return true;
@@ -55,7 +56,7 @@ medium_read(BlobStorage *storage, uint64_t offset, void *buf, size_t bytes,
 
     trace_blobstore_read(offset, bytes, ret);
     if (ret < 0) {
-        return fail(medium, true, ret, error,
+        return fail(medium, BLOBSTORE_OPERATION_READ, ret, error,
                     "read %zu bytes at offset %" PRIu64, bytes, offset);
     }
     return true;
@@ -71,7 +72,7 @@ medium_write(BlobStorage *storage, uint64_t offset, const void *buf,
 
     trace_blobstore_write(offset, bytes, durable, ret);
     if (ret < 0) {
-        fail(medium, false, ret, error,
+        fail(medium, BLOBSTORE_OPERATION_WRITE, ret, error,
              "write %zu bytes at offset %" PRIu64, bytes, offset);
         medium->last_may_be_flush = durable;
         return false;
@@ -87,7 +88,8 @@ static bool coroutine_fn medium_flush(BlobStorage *storage, GError **error)
 
     trace_blobstore_flush(ret);
     if (ret < 0) {
-        fail(medium, false, ret, error, "flush the medium");
+        fail(medium, BLOBSTORE_OPERATION_FLUSH, ret, error,
+             "flush the medium");
         medium->last_may_be_flush = true;
         return false;
     }

@@ -90,6 +90,23 @@ static BlobStoreBlob *find_blob(BlobStoreClient *client, const char *name)
     return NULL;
 }
 
+/* A client that comes while the medium is not ours could not be served. */
+static bool check_writable(BlobStoreObject *store, Error **errp)
+{
+    if (blobstore_may_write(store)) {
+        return true;
+    }
+    if (store->loading) {
+        error_setg(errp, "blobstore '%s': the state of the VM was not loaded "
+                   "completely", store->id);
+        error_append_hint(errp, "Reset the VM first.\n");
+    } else {
+        error_setg(errp, "blobstore '%s': drive '%s' is inactive: another "
+                   "QEMU may be using it", store->id, store->drive);
+    }
+    return false;
+}
+
 static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
                                        Error **errp)
 {
@@ -97,16 +114,16 @@ static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
-    if (!blobstore_try_lock_core(store, errp)) {
+    if (store->incoming) {
+        return true;
+    }
+    if (!check_writable(store, errp) ||
+        !blobstore_try_lock_core(store, errp)) {
         return false;
     }
     ok = blobstore_ensure_medium(store, &error);
     if (ok) {
-        blob->core = blob_store_register(
-            store->core, blob->client->owner, blob->name,
-            blob->kind == BLOBSTORE_PERMANENT ? BLOB_KIND_PERMANENT
-                                              : BLOB_KIND_SAVESTATE,
-            blob->max_size, &error);
+        blob->core = blobstore_register_core(store->core, blob, &error);
         ok = blob->core;
     }
     blobstore_unlock_core(store);
@@ -171,7 +188,11 @@ static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
-    if (!blobstore_try_lock_core(store, errp)) {
+    if (store->incoming) {
+        return true;            /* See blobstore_prepare_start(). */
+    }
+    if (!check_writable(store, errp) ||
+        !blobstore_try_lock_core(store, errp)) {
         return false;
     }
     ok = blobstore_start_core(opaque, &error);
@@ -180,6 +201,13 @@ static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
         blobstore_propagate(store, error, errp);
     }
     return ok;
+}
+
+void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
+                       void *opaque)
+{
+    client->ops = ops;
+    client->opaque = opaque;
 }
 
 bool blobstore_start(BlobStoreClient *client, Error **errp)

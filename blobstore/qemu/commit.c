@@ -128,31 +128,44 @@ static bool coroutine_fn write_all_staged(BlobStoreObject *store,
             return false;
         }
     }
+    blobstore_report_stale(store);
     return true;
 }
 
-/* What the user wants to happen after @error */
-static BlockErrorAction error_action(BlobStoreObject *store,
+static strList *paths_of(GArray *changes)
+{
+    strList *paths = NULL;
+
+    for (guint i = 0; i < changes->len; i++) {
+        Change *change = &g_array_index(changes, Change, i);
+
+        QAPI_LIST_PREPEND(paths, blobstore_blob_path(change->blob));
+    }
+    return paths;
+}
+
+/* What the user wants to happen after @error, with which @changes failed */
+static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
                                      const GError *error)
 {
     BlockStorage *medium = &store->medium;
+    bool is_read = medium->last_operation == BLOBSTORE_OPERATION_READ;
     BlockErrorAction action;
 
     store->write_failed = true;
+    blobstore_send_error(store, paths_of(changes), error);
     if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
         return BLOCK_ERROR_ACTION_REPORT;
     }
-    action = blk_get_error_action(medium->blk, medium->last_was_read,
-                                  medium->last_errno);
-    blk_error_action(medium->blk, action, medium->last_was_read,
-                     medium->last_errno);
+    action = blk_get_error_action(medium->blk, is_read, medium->last_errno);
+    blk_error_action(medium->blk, action, is_read, medium->last_errno);
     return action;
 }
 
 static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
                                        GError *error, Error **errp)
 {
-    BlockErrorAction action = error_action(store, error);
+    BlockErrorAction action = error_action(store, commit->changes, error);
 
     if (action == BLOCK_ERROR_ACTION_REPORT) {
         blobstore_propagate(store, error, errp);
@@ -190,7 +203,7 @@ static bool coroutine_fn call_commit(BlobStoreObject *store, void *opaque,
         stage_changes(commit->changes, "the drive is drained");
         return true;
     }
-    if (!blobstore_drive_is_active(store->medium.blk)) {
+    if (!blobstore_may_write(store)) {
         stage_changes(commit->changes, "the drive is inactive");
     } else {
         ok = blobstore_ensure_medium(store, &error) &&
@@ -205,18 +218,19 @@ static bool coroutine_fn call_write_staged(BlobStoreObject *store,
                                            void *opaque, Error **errp)
 {
     g_autoptr(GError) error = NULL;
+    g_autoptr(GArray) staged = collect_staged(store);
     bool ok = true;
 
     if (!blobstore_try_lock_core(store, NULL)) {
         return true;            /* It is done when the section ends. */
     }
-    if (blobstore_drive_is_active(store->medium.blk)) {
+    if (blobstore_may_write(store)) {
         ok = blobstore_ensure_medium(store, &error) &&
              write_all_staged(store, &error);
     }
     blobstore_unlock_core(store);
     if (!ok) {
-        error_action(store, error);
+        error_action(store, staged, error);
         trace_blobstore_error(store->id, error->message);
         error_report("blobstore '%s': %s; the device state is in RAM only",
                      store->id, error->message);
@@ -230,6 +244,67 @@ void blobstore_write_staged(BlobStoreObject *store)
     if (blobstore_is_dirty(store)) {
         blobstore_call(store, call_write_staged, NULL, NULL);
     }
+}
+
+static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
+                                            void *opaque, Error **errp)
+{
+    BlockErrorAction *action = opaque;
+    g_autoptr(GArray) staged = collect_staged(store);
+    GError *error = NULL;
+    bool ok;
+
+    if (!blobstore_try_lock_core(store, errp)) {
+        return false;
+    }
+    ok = blobstore_ensure_medium(store, &error) &&
+         write_all_staged(store, &error);
+    blobstore_unlock_core(store);
+    if (!ok) {
+        *action = error_action(store, staged, error);
+        blobstore_propagate(store, error, errp);
+    }
+    return ok;
+}
+
+static bool try_prepare_start(BlobStoreObject *store, BlockErrorAction *action,
+                              Error **errp)
+{
+    if (store->loading) {
+        error_setg(errp, "blobstore '%s': the state of the VM was not loaded "
+                   "completely", store->id);
+        error_append_hint(errp, "Load it again, or reset the VM.\n");
+        return false;
+    }
+    if (!blobstore_drive_is_active(store->medium.blk)) {
+        error_setg(errp, "blobstore '%s': drive '%s' is inactive", store->id,
+                   store->drive);
+        return false;
+    }
+    return blobstore_call(store, call_prepare_start, action, errp);
+}
+
+bool blobstore_prepare_start(BlobStoreObject *store)
+{
+    BlockErrorAction action = BLOCK_ERROR_ACTION_STOP;
+    Error *err = NULL;
+    bool wanted = store->incoming || store->loading || store->reopen;
+
+    if (!wanted && (store->drained || !blobstore_is_dirty(store))) {
+        return true;
+    }
+    /* Known and reported; RAM has everything, as before the VM stopped. */
+    if (store->shrunk && !store->incoming && !store->loading) {
+        return true;
+    }
+    if (!try_prepare_start(store, &action, &err)) {
+        error_report_err(err);
+        if (action != BLOCK_ERROR_ACTION_IGNORE) {
+            return false;
+        }
+    }
+    store->incoming = false;
+    return true;
 }
 
 /* Here rather than in the core: a staged change reaches that too late. */

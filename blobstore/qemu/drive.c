@@ -129,7 +129,8 @@ BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp)
     }
     /*
      * Nobody else may write; block jobs that change the graph but not the
-     * data may run, and the image may be resized.
+     * data may run, and the image may be resized.  On an inactive node this
+     * comes into force when the VM has come.
      */
     blk = blk_new(qemu_get_aio_context(),
                   BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
@@ -189,4 +190,10 @@ bool blobstore_drive_is_active(BlockBackend *blk)
     BlockDriverState *bs = blk_bs(blk);
 
     return bs && !(bdrv_get_flags(bs) & BDRV_O_INACTIVE);
+}
+
+bool blobstore_may_write(BlobStoreObject *store)
+{
+    return !store->incoming && !store->loading &&
+           blobstore_drive_is_active(store->medium.blk);
 }

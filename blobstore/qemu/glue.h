@@ -15,6 +15,7 @@
 #include "blobstore/store.h"
 #include "block/aio.h"
 #include "qapi/qapi-types-blobstore-object.h"
+#include "qapi/qapi-types-blobstore.h"
 #include "qapi/qapi-types-block-core.h"
 #include "qemu/coroutine.h"
 #include "qemu/queue.h"
@@ -24,6 +25,9 @@
 #include "system/runstate.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(BlobStoreObject, BLOBSTORE)
+
+typedef struct BlobStoreStale BlobStoreStale;
+typedef struct BlobStoreVMState BlobStoreVMState;
 
 /* One version of a blob in RAM: immutable, reference-counted */
 typedef struct BlobVersion {
@@ -36,7 +40,7 @@ struct BlobStoreBlob {
     char *name;
     BlobStoreKind kind;
     uint64_t max_size;
-    Blob *core;                 /* NULL if volatile */
+    Blob *core;                 /* NULL if volatile, or store->core is */
     bool rewrite;               /* the medium has lost even that it is absent */
 
     /* Under the store's versions_lock: */
@@ -49,6 +53,8 @@ struct BlobStoreBlob {
 struct BlobStoreClient {
     BlobStoreObject *store;     /* holds a reference */
     char *owner;
+    const BlobStoreClientOps *ops;  /* or NULL */
+    void *opaque;
     bool started;
     QTAILQ_HEAD(, BlobStoreBlob) blobs;
     QTAILQ_ENTRY(BlobStoreClient) next;
@@ -75,7 +81,7 @@ typedef struct BlockStorage {
     BlobStorage parent;
     BlockBackend *blk;
     int last_errno;             /* positive, of the last failure */
-    bool last_was_read;
+    BlobstoreOperation last_operation;
     bool last_may_be_flush;
     uint64_t bytes_written;
 } BlockStorage;
@@ -99,7 +105,7 @@ struct BlobStoreObject {
 
     /* All that follows is valid while the store is open: it has clients. */
     BlockStorage medium;
-    BlobStore *core;
+    BlobStore *core;            /* NULL until the first start if incoming */
     CoMutex core_lock;          /* R5: held while the core is used */
     char *medium_uuid;          /* of the store on the medium; or NULL */
     unsigned warnings_shown;
@@ -112,7 +118,12 @@ struct BlobStoreObject {
     bool resuming;              /* its coroutine is running */
     bool resized;
     bool write_failed;          /* until a write works, or the VM starts */
+    bool incoming;              /* the medium belongs to the source */
+    bool loading;               /* what is in RAM is not the VM's state yet */
     bool check_medium;          /* somebody else may have written to it */
+    bool reopen;                /* it is not what the core believes */
+    uint64_t sequence;          /* of what is acknowledged in RAM */
+    BlobStoreStale *stale;      /* not reported yet; or NULL */
     bool shrunk;                /* below what is in use */
     char *failure;              /* why the store failed, or NULL */
 
@@ -120,7 +131,7 @@ struct BlobStoreObject {
     bool resetting;             /* the main loop waits for the workers */
     VMChangeStateEntry *first_on_stop;
     VMChangeStateEntry *last_on_stop;
-    Error *migration_blocker;
+    BlobStoreVMState *vmstate;
 };
 
 /* object.c */
@@ -145,6 +156,8 @@ BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp);
 bool blobstore_drive_is_durable(BlockBackend *blk);
 /* Whether there is a node and it may be written (not while migrating). */
 bool blobstore_drive_is_active(BlockBackend *blk);
+/* ... and the store's state in RAM is what belongs there */
+bool blobstore_may_write(BlobStoreObject *store);
 
 /* block-io.c */
 void blobstore_medium_init(BlockStorage *medium, BlockBackend *blk);
@@ -181,6 +194,16 @@ void blobstore_advise_on_flush(BlobStoreObject *store);
 /* What the core found wrong and lives with: reports it, once. */
 void blobstore_show_warnings(BlobStoreObject *store);
 void blobstore_set_failure(BlobStoreObject *store, const char *reason);
+/* Tells management that @blobs, which it consumes, could not be written. */
+void blobstore_send_error(BlobStoreObject *store, strList *blobs,
+                          const GError *error);
+char *blobstore_blob_path(const BlobStoreBlob *blob);
+/* Notes that the medium does not hold what it should of @blob. */
+void blobstore_add_stale(BlobStoreObject *store, BlobstoreFound found,
+                         BlobStoreBlob *blob);
+/* Tells the user of that, when the medium has been brought up to date. */
+void blobstore_report_stale(BlobStoreObject *store);
+void blobstore_stale_free(BlobStoreStale *stale);
 void blobstore_take_snapshot(BlobStoreObject *store);
 void blobstore_clear_snapshot(BlobStoreObject *store);
 
@@ -193,13 +216,18 @@ bool blob_version_equal(const BlobVersion *a, const BlobVersion *b);
 /* What the device wrote last; the caller gets a reference. */
 BlobVersion *blobstore_latest_version(BlobStoreBlob *blob);
 BlobVersion *blobstore_staged_version(BlobStoreBlob *blob);
+BlobVersion *blobstore_acknowledged_version(BlobStoreBlob *blob);
 void blobstore_acknowledge(BlobStoreBlob *blob, BlobVersion *version);
 void blobstore_stage(BlobStoreBlob *blob, BlobVersion *version,
                      const char *reason);
+/* As after a start with @version on the medium */
+void blobstore_replace(BlobStoreBlob *blob, BlobVersion *version);
 bool blobstore_is_dirty(BlobStoreObject *store);
 
 /* reconcile.c; the coroutine_fns want the core locked */
 bool coroutine_fn blobstore_open_core(BlobStoreObject *store, GError **error);
+Blob *blobstore_register_core(BlobStore *core, BlobStoreBlob *blob,
+                              GError **error);
 /*
  * Makes sure that the medium is as the core wrote it last.  If it is not,
  * opens it anew and stages what differs from RAM.
@@ -208,6 +236,11 @@ bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
                                           GError **error);
 bool coroutine_fn blobstore_start_core(BlobStoreClient *client,
                                        GError **error);
+/*
+ * Refuses, as far as that can be seen now, a medium that an incoming VM will
+ * not be able to use.  Writes nothing.
+ */
+bool blobstore_probe_medium(BlobStoreObject *store, Error **errp);
 void coroutine_fn blobstore_check_size(BlobStoreObject *store);
 /* Records that the store is at rest, if that can be done. */
 void blobstore_close_clean(BlobStoreObject *store);
@@ -217,6 +250,16 @@ bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,
                       size_t count, Error **errp);
 /* Writes what is staged.  An error is handled as the drive's policy says. */
 void blobstore_write_staged(BlobStoreObject *store);
+/*
+ * Makes sure that the VM can start: its state has been loaded completely, and
+ * the medium is as devices believe it is.
+ */
+bool blobstore_prepare_start(BlobStoreObject *store);
+
+/* runstate.c */
+void blobstore_runstate_register(BlobStoreObject *store);
+void blobstore_runstate_unregister(BlobStoreObject *store);
+void blobstore_reset_class_init(ObjectClass *oc);
 
 /* vmstate.c */
 bool blobstore_vmstate_register(BlobStoreObject *store, Error **errp);

@@ -14,10 +14,10 @@
 
 static BlobstoreState state_of(BlobStoreObject *store)
 {
-    if (store->failure) {
+    if (store->failure || (store->loading && !store->incoming)) {
         return BLOBSTORE_STATE_FAILED;
     }
-    if (!blobstore_drive_is_active(store->medium.blk)) {
+    if (store->incoming || !blobstore_drive_is_active(store->medium.blk)) {
         return BLOBSTORE_STATE_INACTIVE;
     }
     return blobstore_is_dirty(store) ? BLOBSTORE_STATE_DIRTY
@@ -51,14 +51,19 @@ static BlobstoreBlob *describe_blob(const BlobInfo *info)
     return out;
 }
 
-static BlobstoreBlob *describe_volatile(BlobStoreBlob *blob)
+QEMU_BUILD_BUG_ON((int)BLOBSTORE_KIND_PERMANENT != BLOBSTORE_PERMANENT);
+QEMU_BUILD_BUG_ON((int)BLOBSTORE_KIND_SAVESTATE != BLOBSTORE_SAVESTATE);
+QEMU_BUILD_BUG_ON((int)BLOBSTORE_KIND_VOLATILE != BLOBSTORE_VOLATILE);
+
+/* Volatile, or not on a medium yet */
+static BlobstoreBlob *describe_from_ram(BlobStoreBlob *blob)
 {
     g_autoptr(BlobVersion) version = blobstore_latest_version(blob);
     BlobstoreBlob *out = g_new0(BlobstoreBlob, 1);
 
     out->owner = g_strdup(blob->client->owner);
     out->name = g_strdup(blob->name);
-    out->kind = BLOBSTORE_KIND_VOLATILE;
+    out->kind = (BlobstoreKind)blob->kind;
     out->present = version->content;
     out->size = version->content ? g_bytes_get_size(version->content) : 0;
     out->max_size = blob->max_size;
@@ -79,8 +84,8 @@ static BlobstoreBlobList *describe_blobs(BlobStoreObject *store)
     }
     QTAILQ_FOREACH(client, &store->clients, next) {
         QTAILQ_FOREACH(blob, &client->blobs, next) {
-            if (blob->kind == BLOBSTORE_VOLATILE) {
-                QAPI_LIST_APPEND(tail, describe_volatile(blob));
+            if (!blob->core) {
+                QAPI_LIST_APPEND(tail, describe_from_ram(blob));
             }
         }
     }

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "hw/vmstate-if.h"
 #include "qapi/error.h"
 #include "qapi/qapi-builtin-visit.h"
 #include "qapi/qapi-visit-block-core.h"
@@ -20,6 +21,7 @@ OBJECT_DEFINE_SIMPLE_TYPE_WITH_INTERFACES(BlobStoreObject, blobstore,
                                           BLOBSTORE, OBJECT,
                                           { TYPE_USER_CREATABLE },
                                           { TYPE_RESETTABLE_INTERFACE },
+                                          { TYPE_VMSTATE_IF },
                                           { NULL })
 
 /* Where the implicit stores are; the others are in /objects. */
@@ -220,12 +222,18 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
     qemu_co_queue_init(&store->unstopped);
     blobstore_gate_open(store);
     store->durable = blobstore_drive_is_durable(blk);
+    store->incoming = runstate_check(RUN_STATE_INMIGRATE);
+    store->loading = store->incoming;
+    store->reopen = store->incoming;
+    blobstore_runstate_register(store);
     if (!blobstore_vmstate_register(store, errp)) {
         error_prepend(errp, "blobstore '%s': ", store->id);
         blobstore_object_close(store);
         return false;
     }
-    if (!blobstore_call(store, call_open, NULL, errp)) {
+    /* What the medium of an incoming VM holds is not settled yet. */
+    if (!store->incoming &&
+        !blobstore_call(store, call_open, NULL, errp)) {
         blobstore_object_close(store);
         return false;
     }
@@ -242,15 +250,21 @@ void blobstore_object_close(BlobStoreObject *store)
     trace_blobstore_close(store->id);
     blobstore_close_clean(store);
     blobstore_vmstate_unregister(store);
+    blobstore_runstate_unregister(store);
     blobstore_gate_close(store);
     g_clear_pointer(&store->core, blob_store_free);
     g_clear_pointer(&store->medium_uuid, g_free);
     g_clear_pointer(&store->failure, g_free);
+    g_clear_pointer(&store->stale, blobstore_stale_free);
     blobstore_clear_snapshot(store);
     store->warnings_shown = 0;
     store->write_failed = false;
     store->shrunk = false;
+    store->incoming = false;
+    store->loading = false;
     store->check_medium = false;
+    store->reopen = false;
+    store->sequence = 0;
     store->resized = false;
     blk_unref(store->medium.blk);
     store->medium.blk = NULL;
@@ -384,39 +398,19 @@ static void set_werror(Object *obj, int value, Error **errp)
     }
 }
 
-static ResettableState *get_reset_state(Object *obj)
+static char *get_vmstate_id(VMStateIf *obj)
 {
-    return &BLOBSTORE(obj)->reset_state;
-}
-
-/*
- * A device that is reset waits for its worker, which therefore must not wait
- * for the VM to stop: the main loop would stop the VM after the reset.  The
- * first phase comes before any device's, the last after.
- */
-static void reset_enter(Object *obj, ResetType type)
-{
-    BlobStoreObject *store = BLOBSTORE(obj);
-
-    store->resetting = true;
-    qemu_co_enter_all(&store->unstopped, NULL);
-}
-
-static void reset_exit(Object *obj, ResetType type)
-{
-    BLOBSTORE(obj)->resetting = false;
+    return g_strdup(BLOBSTORE(obj)->id);
 }
 
 static void blobstore_class_init(ObjectClass *oc, void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
-    ResettableClass *rc = RESETTABLE_CLASS(oc);
 
     ucc->complete = blobstore_complete;
     ucc->can_be_deleted = blobstore_can_be_deleted;
-    rc->get_state = get_reset_state;
-    rc->phases.enter = reset_enter;
-    rc->phases.exit = reset_exit;
+    VMSTATE_IF_CLASS(oc)->get_id = get_vmstate_id;
+    blobstore_reset_class_init(oc);
 
     object_class_property_add_str(oc, "drive", get_drive, set_drive);
     object_class_property_set_description(oc, "drive",

@@ -10,13 +10,20 @@
 #include "glue.h"
 #include "blobstore/trace.h"
 
-/* Once the store is known, the medium must hold that and no other. */
+/*
+ * Once the store is known, the medium must hold that and no other.  Only for
+ * a VM that has just come with a migration it can become that.
+ */
 static BlobStoreOptions core_options(BlobStoreObject *store)
 {
+    bool came = store->medium_uuid && !store->core;
+
     return (BlobStoreOptions) {
-        .format_never = store->medium_uuid ||
+        .format_never = (store->medium_uuid && !came) ||
                         store->format == BLOBSTORE_FORMAT_NEVER,
         .uuid = store->medium_uuid ?: store->uuid,
+        .format_as_uuid = came,
+        .min_epoch = store->sequence >> 32,
         .pack = store->pack,
     };
 }
@@ -46,6 +53,15 @@ bool coroutine_fn blobstore_open_core(BlobStoreObject *store, GError **error)
     return true;
 }
 
+Blob *blobstore_register_core(BlobStore *core, BlobStoreBlob *blob,
+                              GError **error)
+{
+    return blob_store_register(core, blob->client->owner, blob->name,
+                               blob->kind == BLOBSTORE_PERMANENT
+                               ? BLOB_KIND_PERMANENT : BLOB_KIND_SAVESTATE,
+                               blob->max_size, error);
+}
+
 /* A blob of ours and its place in a core that was opened anew */
 typedef struct Twin {
     BlobStoreBlob *blob;
@@ -62,15 +78,12 @@ static bool register_twins(BlobStoreObject *store, BlobStore *core,
     QTAILQ_FOREACH(client, &store->clients, next) {
         *started |= client->started;
         QTAILQ_FOREACH(blob, &client->blobs, next) {
-            BlobInfo info;
             Twin twin = { .blob = blob };
 
-            if (!blob->core) {
+            if (blob->kind == BLOBSTORE_VOLATILE) {
                 continue;
             }
-            blob_get_info(blob->core, &info);
-            twin.core = blob_store_register(core, client->owner, blob->name,
-                                            info.kind, blob->max_size, error);
+            twin.core = blobstore_register_core(core, blob, error);
             if (!twin.core) {
                 return false;
             }
@@ -81,28 +94,44 @@ static bool register_twins(BlobStoreObject *store, BlobStore *core,
 }
 
 /* RAM has what the device wrote last: what differs goes back to the medium. */
-static bool coroutine_fn stage_difference(BlobStore *core, const Twin *twin,
-                                          unsigned *differences,
-                                          GError **error)
+static bool coroutine_fn compare_blob(BlobStoreObject *store, BlobStore *core,
+                                      const Twin *twin, BlobstoreFound what,
+                                      GError **error)
 {
+    BlobStoreBlob *blob = twin->blob;
     g_autoptr(GBytes) content = NULL;
     g_auto(GStrv) metadata = NULL;
     g_autoptr(BlobVersion) found = NULL;
+    g_autoptr(BlobVersion) acknowledged = NULL;
     g_autoptr(BlobVersion) latest = NULL;
 
-    if (!twin->blob->client->started) {
+    if (!blob->client->started) {
         return true;
     }
     if (!blob_store_read(core, twin->core, &content, &metadata, error)) {
         return false;
     }
     found = blob_version_new(content, (const char *const *)metadata);
-    latest = blobstore_latest_version(twin->blob);
-    if (!blob_version_equal(found, latest)) {
-        blobstore_stage(twin->blob, latest, "the medium has changed");
-        ++*differences;
+    acknowledged = blobstore_acknowledged_version(blob);
+    latest = blobstore_latest_version(blob);
+    if (!blob_version_equal(found, acknowledged)) {
+        blobstore_add_stale(store, what, blob);
+    }
+    if (blob_version_equal(found, latest)) {
+        blobstore_replace(blob, latest);
+    } else {
+        blobstore_stage(blob, latest, "the medium has something else");
     }
     return true;
+}
+
+static BlobstoreFound judge(BlobStoreObject *store, const BlobStoreInfo *info)
+{
+    if (info->blank) {
+        return BLOBSTORE_FOUND_BLANK;
+    }
+    return info->sequence > store->sequence ? BLOBSTORE_FOUND_NEWER
+                                            : BLOBSTORE_FOUND_OLDER;
 }
 
 static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
@@ -110,21 +139,28 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     BlobStoreOptions options = core_options(store);
     g_autoptr(GArray) twins = g_array_new(FALSE, FALSE, sizeof(Twin));
     g_autoptr(BlobStore) core = NULL;
-    unsigned differences = 0;
+    BlobStoreInfo info;
+    BlobstoreFound found;
     bool started;
 
     core = blob_store_open(&store->medium.parent, &options, error);
-    if (!core || !register_twins(store, core, twins, &started, error) ||
+    if (!core) {
+        return false;
+    }
+    blob_store_get_info(core, &info);
+    found = judge(store, &info);
+    if (!register_twins(store, core, twins, &started, error) ||
         (started && !blob_store_start(core, error))) {
         return false;
     }
     for (guint i = 0; i < twins->len; i++) {
-        if (!stage_difference(core, &g_array_index(twins, Twin, i),
-                              &differences, error)) {
+        if (!compare_blob(store, core, &g_array_index(twins, Twin, i), found,
+                          error)) {
             return false;
         }
     }
-    trace_blobstore_reopen(store->id, differences);
+    trace_blobstore_reopen(store->id, info.sequence, store->sequence,
+                           blobstore_is_dirty(store));
     for (guint i = 0; i < twins->len; i++) {
         const Twin *twin = &g_array_index(twins, Twin, i);
 
@@ -132,6 +168,7 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     }
     blob_store_free(store->core);
     store->core = g_steal_pointer(&core);
+    store->reopen = false;
     store->warnings_shown = 0;
     blobstore_show_warnings(store);
     return true;
@@ -141,17 +178,18 @@ bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
                                           GError **error)
 {
     g_autoptr(GError) local = NULL;
-    bool unchanged;
+    bool unchanged = false;
 
     if (store->shrunk) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL, "%s",
                     store->failure);
         return false;
     }
-    if (!store->check_medium) {
+    if (!store->check_medium && !store->reopen) {
         return true;
     }
-    if (!blob_store_check_unchanged(store->core, &unchanged, error)) {
+    if (!store->reopen &&
+        !blob_store_check_unchanged(store->core, &unchanged, error)) {
         return false;
     }
     if (!unchanged && !reopen(store, &local)) {
@@ -207,6 +245,68 @@ bool coroutine_fn blobstore_start_core(BlobStoreClient *client,
     return true;
 }
 
+/* Whether the VM will be able to use @core, which is open for reading */
+static bool check_probed(BlobStoreObject *store, BlobStore *core,
+                         uint64_t length, Error **errp)
+{
+    g_autoptr(GArray) twins = g_array_new(FALSE, FALSE, sizeof(Twin));
+    GError *error = NULL;
+    bool started;
+
+    if (!register_twins(store, core, twins, &started, &error)) {
+        blobstore_propagate(store, error, errp);
+        return false;
+    }
+    if (blob_store_required_bytes(core) > length) {
+        error_setg(errp, "drive '%s' is too small: %" PRIu64 " bytes are "
+                   "needed, it has %" PRIu64, store->drive,
+                   blob_store_required_bytes(core), length);
+        return false;
+    }
+    return true;
+}
+
+static bool coroutine_fn call_probe(BlobStoreObject *store, void *opaque,
+                                    Error **errp)
+{
+    BlobStoreOptions options = { .read_only = true };
+    int64_t length = blk_co_getlength(store->medium.blk);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(BlobStore) core = NULL;
+    BlobStoreInfo info;
+    QemuUUID uuid;
+    g_autofree char *found = NULL;
+    bool ok = true;
+
+    if (!blobstore_try_lock_core(store, errp)) {
+        return false;
+    }
+    core = blob_store_open(&store->medium.parent, &options, &error);
+    trace_blobstore_probe(store->id, core ? "" : error->message);
+    if (core) {
+        blob_store_get_info(core, &info);
+        memcpy(uuid.data, info.uuid, sizeof(uuid.data));
+        found = qemu_uuid_unparse_strdup(&uuid);
+        if (!info.blank && g_ascii_strcasecmp(found, store->medium_uuid)) {
+            error_setg(errp, "drive '%s' holds the store with uuid %s, but "
+                       "the source has the one with uuid %s: is this the "
+                       "right image?", store->drive, found,
+                       store->medium_uuid);
+            ok = false;
+        } else if (length >= 0) {
+            ok = check_probed(store, core, length, errp);
+        }
+    }
+    blobstore_unlock_core(store);
+    /* The source still writes to the image: read as a mix it proves nothing */
+    return ok;
+}
+
+bool blobstore_probe_medium(BlobStoreObject *store, Error **errp)
+{
+    return blobstore_call(store, call_probe, NULL, errp);
+}
+
 static uint64_t used_end(BlobStore *core)
 {
     uint64_t end = 0;
@@ -232,21 +332,27 @@ static void coroutine_fn rewrite_everything(BlobStoreObject *store)
         QTAILQ_FOREACH(blob, &client->blobs, next) {
             g_autoptr(BlobVersion) latest = blobstore_latest_version(blob);
 
-            if (blob->core && client->started) {
+            if (blob->kind != BLOBSTORE_VOLATILE && client->started) {
                 blob->rewrite = true;
                 blobstore_stage(blob, latest, "the medium was too small");
             }
         }
     }
     /* For the directory that this writes; if it fails the next write will. */
-    blob_store_close_clean(store->core, NULL);
+    if (blobstore_may_write(store) && !store->reopen) {
+        blob_store_close_clean(store->core, NULL);
+    }
 }
 
 void coroutine_fn blobstore_check_size(BlobStoreObject *store)
 {
     int64_t length = blk_co_getlength(store->medium.blk);
-    uint64_t needed = used_end(store->core);
+    uint64_t needed;
 
+    if (!store->core) {
+        return;                 /* It is opened when the VM starts. */
+    }
+    needed = used_end(store->core);
     trace_blobstore_resize(store->id, length, needed);
     if (length < 0) {
         return;
@@ -288,8 +394,8 @@ static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,
 /* Best effort, because an unclean close loses nothing */
 void blobstore_close_clean(BlobStoreObject *store)
 {
-    if (store->core && !store->failure &&
-        blobstore_drive_is_active(store->medium.blk)) {
+    if (store->core && !store->failure && !store->reopen &&
+        blobstore_may_write(store)) {
         blobstore_call(store, call_close_clean, NULL, NULL);
     }
 }

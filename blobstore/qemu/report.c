@@ -158,6 +158,70 @@ void blobstore_set_failure(BlobStoreObject *store, const char *reason)
     store->failure = g_strdup(reason);
 }
 
+char *blobstore_blob_path(const BlobStoreBlob *blob)
+{
+    return g_strdup_printf("%s/%s", blob->client->owner, blob->name);
+}
+
+void blobstore_send_error(BlobStoreObject *store, strList *blobs,
+                          const GError *error)
+{
+    bool is_io = g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO);
+
+    qapi_event_send_blobstore_error(store->id, store->drive, blobs,
+                                    is_io ? store->medium.last_operation
+                                          : BLOBSTORE_OPERATION_CHECK,
+                                    error->message);
+    qapi_free_strList(blobs);
+}
+
+/* Blobs of which the medium did not hold what it should */
+struct BlobStoreStale {
+    BlobstoreFound found;
+    strList *blobs;             /* "owner/name" */
+};
+
+void blobstore_add_stale(BlobStoreObject *store, BlobstoreFound found,
+                         BlobStoreBlob *blob)
+{
+    g_autofree char *name = blobstore_blob_path(blob);
+
+    if (!store->stale) {
+        store->stale = g_new0(BlobStoreStale, 1);
+        store->stale->found = found;
+    }
+    for (strList *at = store->stale->blobs; at; at = at->next) {
+        if (!strcmp(at->value, name)) {
+            return;
+        }
+    }
+    QAPI_LIST_PREPEND(store->stale->blobs, g_steal_pointer(&name));
+}
+
+void blobstore_stale_free(BlobStoreStale *stale)
+{
+    qapi_free_strList(stale->blobs);
+    g_free(stale);
+}
+
+void blobstore_report_stale(BlobStoreObject *store)
+{
+    BlobStoreStale *stale = g_steal_pointer(&store->stale);
+
+    if (stale) {
+        trace_blobstore_stale(store->id, BlobstoreFound_str(stale->found));
+        warn_report("blobstore '%s': drive '%s' was %s; it has been brought up "
+                    "to date", store->id, store->drive,
+                    stale->found == BLOBSTORE_FOUND_BLANK ? "blank" :
+                    stale->found == BLOBSTORE_FOUND_NEWER ?
+                    "newer than the state of the VM" :
+                    "older than the state of the VM");
+        qapi_event_send_blobstore_stale(store->id, store->drive,
+                                        stale->found, stale->blobs);
+        blobstore_stale_free(stale);
+    }
+}
+
 static void clear_blob_snapshot(gpointer data)
 {
     g_free(((BlobSnapshot *)data)->damage);
@@ -173,6 +237,9 @@ void blobstore_take_snapshot(BlobStoreObject *store)
     }
     count = blob_store_count(store->core);
     blob_store_get_info(store->core, &snapshot->info);
+    if (!store->reopen) {
+        store->sequence = snapshot->info.sequence;
+    }
     if (!snapshot->blobs) {
         snapshot->blobs = g_array_new(FALSE, TRUE, sizeof(BlobSnapshot));
         g_array_set_clear_func(snapshot->blobs, clear_blob_snapshot);

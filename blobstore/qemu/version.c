@@ -66,6 +66,13 @@ BlobVersion *blobstore_staged_version(BlobStoreBlob *blob)
     return blob->staged ? blob_version_ref(blob->staged) : NULL;
 }
 
+BlobVersion *blobstore_acknowledged_version(BlobStoreBlob *blob)
+{
+    QEMU_LOCK_GUARD(&blob->client->store->versions_lock);
+
+    return blob_version_ref(blob->acknowledged);
+}
+
 /* A version staged after @version was taken stays. */
 void blobstore_acknowledge(BlobStoreBlob *blob, BlobVersion *version)
 {
@@ -92,6 +99,18 @@ void blobstore_stage(BlobStoreBlob *blob, BlobVersion *version,
     blob_version_ref(version);
     blob_version_unref(blob->staged);
     blob->staged = version;
+}
+
+void blobstore_replace(BlobStoreBlob *blob, BlobVersion *version)
+{
+    QEMU_LOCK_GUARD(&blob->client->store->versions_lock);
+
+    blob_version_ref(version);
+    blob_version_unref(blob->acknowledged);
+    blob_version_unref(blob->staged);
+    blob->acknowledged = version;
+    blob->staged = NULL;
+    blob->rewrite = false;
 }
 
 bool blobstore_is_dirty(BlobStoreObject *store)

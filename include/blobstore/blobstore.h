@@ -82,6 +82,33 @@ BlobStoreBlob *blobstore_register_blob(BlobStoreClient *client,
                                        const char *name, BlobStoreKind kind,
                                        uint64_t max_size, Error **errp);
 
+/* What a device does when the state of the VM is saved and loaded */
+typedef struct BlobStoreClientOps {
+    /*
+     * The VM has stopped and its state is about to be saved: the device
+     * finishes what it is doing and writes its volatile blobs.  They, and all
+     * others, are saved next; then the vmstate of devices.  May be NULL.
+     */
+    bool (*save)(void *opaque, Error **errp);
+
+    /*
+     * All blobs have been loaded: the device reads them.  Its own vmstate
+     * comes later.  What it writes is kept in RAM until the VM starts.  A
+     * failure fails the load.  May be NULL.
+     */
+    bool (*load)(void *opaque, Error **errp);
+} BlobStoreClientOps;
+
+/**
+ * blobstore_set_ops:
+ * @client: the device's handle
+ * @ops: must stay valid until blobstore_detach()
+ * @opaque: for the calls, which are made in the main thread with the BQL,
+ *          perhaps in a coroutine
+ */
+void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
+                       void *opaque);
+
 /**
  * blobstore_start:
  * @client: the device's handle
@@ -92,6 +119,10 @@ BlobStoreBlob *blobstore_register_blob(BlobStoreClient *client,
  * grown, formatting a blank medium first.  Nothing is written if a blob
  * cannot be read.  To be called when the device is realized, so that a
  * failure keeps the VM from starting.
+ *
+ * In a VM that waits for an incoming migration it does nothing of this: every
+ * blob is absent until BlobStoreClientOps.load is called, and the medium is
+ * brought up to date when the VM starts.
  *
  * Returns: true on success; false on failure (medium too small, damaged
  * blob, I/O error), or while the drive is drained.

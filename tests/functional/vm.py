@@ -32,9 +32,9 @@ def program(variable):
     return path
 
 
-def create_image(directory, image_format, size="4M"):
-    """A blank image called nvram.FORMAT in directory; returns its name."""
-    name = f"nvram.{image_format}"
+def create_image(directory, image_format, size="4M", name="nvram"):
+    """A blank image called NAME.FORMAT in directory; returns that."""
+    name = f"{name}.{image_format}"
     subprocess.run([program("QEMU_IMG"), "create", "-q", "-f", image_format, name, size],
                    cwd=directory, check=True)
     return name

@@ -54,3 +54,14 @@ def volatile(tpm, session):
     return {"pcrs": [tpm.run(tpm2.pcr_read(pcr)) for pcr in PCRS],
             "key": tpm.run(tpm2.read_public(TRANSIENT)),
             "session": tpm.run(tpm2.policy_digest(session))}
+
+
+def make(tpm):
+    """All of it in a new TPM; returns the session."""
+    tpm.run(tpm2.startup())
+    make_permanent(tpm)
+    return make_volatile(tpm)
+
+
+def all(tpm, session):
+    return {"permanent": permanent(tpm), "volatile": volatile(tpm, session)}

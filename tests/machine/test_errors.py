@@ -9,7 +9,6 @@ import tpm2
 from case import TPM2, MachineTest
 from faults import Faults, faulty_drive
 from tis import TIS
-from vm import VMError
 
 
 LIMIT_OF_EVENTS = 1000000000        # nanoseconds from one to the next, unless the VM stops
@@ -80,18 +79,35 @@ class WriteErrorTest(ErrorTest):
         self.faults.begin("write")
         self.increment_until_stop()
         for _ in range(3):
-            try:
-                self.vm.qmp("cont")
-            except VMError:
-                pass            # it may refuse, or run and stop again
-            while self.vm.status != "io-error":
-                pass
+            self.vm.qmp("cont")
+            self.assertEqual(self.vm.status, "io-error")
             self.assert_store_is("dirty")
+        self.assertEqual(self.vm.events("RESUME"), [])
         self.faults.end()
         self.vm.qmp("cont")
         self.assert_store_is("active")
         self.tpm.finish()
         self.check_next_process_has(self.count + 1)
+
+    def test_event_says_what_could_not_be_written(self):
+        self.begin(werror="stop")
+        self.faults.begin("write")
+        self.increment_until_stop()
+        event, = self.vm.events("BLOBSTORE_ERROR")
+        self.assertRegex(event.pop("error"), "cannot write [0-9]+ bytes at offset [0-9]+: Input/")
+        self.assertEqual(event, {"id": "nvram", "drive": "nvram", "blobs": ["tpm/permanent"],
+                                 "operation": "write"})
+
+    def test_events_come_once_a_second(self):
+        self.begin(werror="ignore")
+        self.faults.begin("write")
+        for _ in range(20):
+            self.assertEqual(self.increment(), 0)
+        self.assertEqual(self.vm.status, "running")
+        self.assertEqual(len(self.vm.events("BLOBSTORE_ERROR")), 1)
+        self.vm.pass_time(LIMIT_OF_EVENTS)
+        self.assertEqual(self.vm.status, "running")
+        self.assertEqual(len(self.vm.events("BLOBSTORE_ERROR")), 2)
 
     def test_crash_while_paused_loses_only_what_was_not_answered(self):
         self.begin(werror="stop")

@@ -78,6 +78,15 @@ class TIS:
         self.machine.write_byte(self._base + STS, STS_GO)
         self._running = command
 
+    def take_over(self, command):
+        """Finish a command that was started by the machine that this one has become."""
+        self.expect(command)
+        return self.finish()
+
+    def expect(self, command):
+        """It was started in another way."""
+        self._running = command
+
     def is_done(self):
         return bool(self.machine.read_long(self._base + STS) & STS_DATA_AVAILABLE)
 

@@ -9,7 +9,7 @@ MUTANTS = [
     ("R1", "a full counter does not begin a new epoch", "content.c",
      "versions->len > UINT32_MAX - store->counter", "false"),
     ("R1", "the last epoch is followed by the first", "epoch.c",
-     "if (store->epoch == UINT32_MAX) {", "if (false) {"),
+     "if (last == UINT32_MAX) {", "if (false) {"),
     ("R1", "only the counters of sequences are compared", "recover.c",
      "header->sequence > recovery->newest->sequence",
      "(uint32_t)header->sequence < (uint32_t)recovery->newest->sequence"),

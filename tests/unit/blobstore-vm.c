@@ -8,7 +8,13 @@
 #include "block/qdict.h"
 #include "crypto/init.h"
 #include "hw/resettable.h"
-#include "migration/blocker.h"
+#include "blobstore/vm-start.h"
+#include "io/channel-buffer.h"
+#include "qapi/qapi-types-migration.h"
+#include "migration/client-options.h"
+#include "migration/options.h"
+#include "migration/qemu-file.h"
+#include "migration/vmstate.h"
 #include "monitor/monitor.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-blobstore.h"
@@ -25,15 +31,22 @@
 static char *dir;
 static RunState runstate = RUN_STATE_RUNNING;
 static bool stop_requested;
-static unsigned blockers;
 static GList *handlers;         /* of VMChangeStateEntry, by priority */
 static GList *resettables;      /* of Object */
+static GList *sections;         /* of VMSection */
 
 struct VMChangeStateEntry {
     VMChangeStateHandler *cb;
     void *opaque;
     int priority;
 };
+
+enum { SECTION_END = 0x7e };
+
+typedef struct VMSection {
+    const VMStateDescription *vmsd;
+    void *opaque;
+} VMSection;
 
 static gint compare_priority(gconstpointer a, gconstpointer b)
 {
@@ -71,6 +84,11 @@ bool runstate_check(RunState state)
     return runstate == state;
 }
 
+void runstate_set(RunState state)
+{
+    runstate = state;
+}
+
 bool runstate_is_running(void)
 {
     return runstate == RUN_STATE_RUNNING;
@@ -96,29 +114,101 @@ void qemu_unregister_resettable(Object *obj)
     resettables = g_list_remove(resettables, obj);
 }
 
-int migrate_add_blocker(Error **reasonp, Error **errp)
+bool migrate_colo(void)
 {
-    blockers++;
+    return false;
+}
+
+int vmstate_register_with_alias_id(VMStateIf *obj, uint32_t instance_id,
+                                   const VMStateDescription *vmsd,
+                                   void *opaque, int alias_id,
+                                   int required_for_version, Error **errp)
+{
+    VMSection *section = g_new0(VMSection, 1);
+
+    *section = (VMSection) { vmsd, opaque };
+    sections = g_list_append(sections, section);
     return 0;
 }
 
-int migrate_add_blocker_normal(Error **reasonp, Error **errp)
+void vmstate_unregister(VMStateIf *obj, const VMStateDescription *vmsd,
+                        void *opaque)
 {
-    return migrate_add_blocker(reasonp, errp);
-}
+    GList *at;
 
-int migrate_add_blocker_modes(Error **reasonp, Error **errp, MigMode mode, ...)
-{
-    return migrate_add_blocker(reasonp, errp);
-}
+    for (at = sections; at; at = at->next) {
+        VMSection *section = at->data;
 
-void migrate_del_blocker(Error **reasonp)
-{
-    if (*reasonp) {
-        blockers--;
-        error_free(*reasonp);
-        *reasonp = NULL;
+        if (section->vmsd == vmsd && section->opaque == opaque) {
+            g_free(section);
+            sections = g_list_delete_link(sections, at);
+            return;
+        }
     }
+    g_assert_not_reached();
+}
+
+/* Beside the two that are replaced, or the linker takes both */
+bool vmstate_check_only_migratable(const VMStateDescription *vmsd)
+{
+    return true;
+}
+
+MigMode migrate_mode(void)
+{
+    return MIG_MODE_NORMAL;
+}
+
+unsigned vm_sections(void)
+{
+    return g_list_length(sections);
+}
+
+GBytes *vm_save_state(void)
+{
+    g_autoptr(QIOChannelBuffer) buffer = qio_channel_buffer_new(0);
+    QEMUFile *file = qemu_file_new_output(QIO_CHANNEL(buffer));
+    GBytes *state = NULL;
+    GList *at;
+    int ret = 0;
+
+    for (at = sections; at && !ret; at = at->next) {
+        VMSection *section = at->data;
+
+        ret = vmstate_save_state(file, section->vmsd, section->opaque, NULL);
+        qemu_put_byte(file, SECTION_END);
+    }
+    qemu_fflush(file);
+    if (!ret) {
+        state = g_bytes_new(buffer->data, buffer->usage);
+    }
+    qemu_fclose(file);
+    return state;
+}
+
+bool vm_load_state(GBytes *state)
+{
+    gsize bytes;
+    const void *data = g_bytes_get_data(state, &bytes);
+    g_autoptr(QIOChannelBuffer) buffer = qio_channel_buffer_new(bytes);
+    QEMUFile *file;
+    GList *at;
+    int ret = 0;
+
+    memcpy(buffer->data, data, bytes);
+    buffer->usage = bytes;
+    file = qemu_file_new_input(QIO_CHANNEL(buffer));
+    for (at = sections; at && !ret; at = at->next) {
+        VMSection *section = at->data;
+
+        ret = vmstate_load_state(file, section->vmsd, section->opaque,
+                                 section->vmsd->version_id);
+        if (!ret && qemu_get_byte(file) != SECTION_END) {
+            ret = -EINVAL;
+        }
+    }
+    qemu_fclose(file);
+    return !ret;
 }
 
 void vm_stop_now(RunState state)
@@ -133,10 +223,13 @@ void vm_stop_now(RunState state)
     }
 }
 
-void vm_start_now(void)
+bool vm_start_now(void)
 {
     GList *at;
 
+    if (!blobstore_vm_prepare_start()) {
+        return false;
+    }
     runstate = RUN_STATE_RUNNING;
     stop_requested = false;
     for (at = handlers; at; at = at->next) {
@@ -144,6 +237,7 @@ void vm_start_now(void)
 
         entry->cb(entry->opaque, true, runstate);
     }
+    return true;
 }
 
 void vm_reset_begin(void)
@@ -173,11 +267,6 @@ void vm_reset_now(void)
 bool vm_stop_was_requested(void)
 {
     return stop_requested;
-}
-
-unsigned vm_migration_blockers(void)
-{
-    return blockers;
 }
 
 void vm_set_incoming(bool incoming)

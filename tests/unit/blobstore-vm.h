@@ -2,7 +2,7 @@
  * Blobstore unit tests over the real block layer: the VM around it
  *
  * The block layer is QEMU's own.  What the glue needs of the emulator besides
- * (run state, reset, migration blockers) is played here.
+ * (run state, reset, sections of its state) is played here.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,15 +19,19 @@ int vm_run_tests(int argc, char **argv, void (*add_tests)(void));
 
 /* Like vm_stop(), vm_start() and system_reset, without vCPUs */
 void vm_stop_now(RunState state);
-void vm_start_now(void);
+bool vm_start_now(void);
 void vm_reset_now(void);
 /* The same in two parts: what devices do in between has to end. */
 void vm_reset_begin(void);
 void vm_reset_end(void);
 /* Since the last vm_start_now() */
 bool vm_stop_was_requested(void);
-unsigned vm_migration_blockers(void);
 void vm_set_incoming(bool incoming);
+
+/* The state of the VM, as savevm has it; NULL if it cannot be saved */
+GBytes *vm_save_state(void);
+bool vm_load_state(GBytes *state);
+unsigned vm_sections(void);
 
 /* A file in the directory of the tests; the caller frees the name. */
 char *image_new(const char *name, const char *format, uint64_t bytes);

@@ -109,14 +109,14 @@ static unsigned count_backends(void)
 static void check_refused(const char *store, const char *part)
 {
     unsigned backends = count_backends();
-    unsigned blockers = vm_migration_blockers();
+    unsigned sections = vm_sections();
     Error *err = NULL;
     Device device;
 
     g_assert_false(device_plug(&device, store, &err));
     assert_error(err, part);
     g_assert_cmpuint(count_backends(), ==, backends);
-    g_assert_cmpuint(vm_migration_blockers(), ==, blockers);
+    g_assert_cmpuint(vm_sections(), ==, sections);
 }
 
 /* A drive that wants aligned requests works up to the block size. */
@@ -551,22 +551,6 @@ static void test_limits_of_registration(void)
     drive_remove("nvram");
 }
 
-/* Only until migration is there: refused rather than done wrong. */
-static void test_migration_is_blocked(void)
-{
-    g_autofree char *path = image_new("migration", "raw", IMAGE_BYTES);
-    Device device;
-
-    drive_add_image("nvram", "raw", path);
-    g_assert_true(device_plug(&device, "nvram", &error_abort));
-    g_assert_cmpuint(vm_migration_blockers(), ==, 1);
-    device_unplug(&device);
-    vm_set_incoming(true);
-    check_refused("nvram", "incoming migration is not supported yet");
-    vm_set_incoming(false);
-    drive_remove("nvram");
-}
-
 static void add_tests(void)
 {
     g_test_add_func("/blobstore/block/restart/raw", test_restart_raw);
@@ -600,7 +584,6 @@ static void add_tests(void)
     g_test_add_func("/blobstore/store/pinned", test_pinned_store);
     g_test_add_func("/blobstore/store/registration",
                     test_limits_of_registration);
-    g_test_add_func("/blobstore/store/migration", test_migration_is_blocked);
 }
 
 int main(int argc, char **argv)

@@ -341,6 +341,55 @@ static void test_older_superblock_copy_is_healed(void)
     g_assert_cmpuint(store->super.generation, ==, 2);
 }
 
+static void test_blank_medium_becomes_the_store_of_a_uuid(void)
+{
+    static const uint8_t uuid[BLOB_UUID_BYTES] = {
+        0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef,
+        0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef,
+    };
+    BlobStoreOptions options = {
+        .uuid = "01234567-89AB-cdef-0123-456789abcdef",
+        .format_as_uuid = true,
+    };
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+
+    /* It is that store when it is opened again, and no other is accepted. */
+    for (int i = 0; i < 2; i++) {
+        g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
+                                                     NULL);
+        BlobStoreInfo info;
+
+        g_assert_nonnull(store);
+        test_start(store);
+        blob_store_get_info(store, &info);
+        g_assert_cmpmem(info.uuid, BLOB_UUID_BYTES, uuid, BLOB_UUID_BYTES);
+    }
+    options.uuid = "11234567-89ab-cdef-0123-456789abcdef";
+    test_open_fails(disk, &options, BLOBSTORE_ERROR_UUID, "*is this the*");
+    options.format_never = true;
+    g_clear_pointer(&disk, test_disk_free);
+    disk = test_disk_new(TEST_DISK_BYTES);
+    test_open_fails(disk, &options, BLOBSTORE_ERROR_BLANK, "*is blank*");
+}
+
+static void test_new_epoch_is_above_a_minimum(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    uint32_t minimum[] = { 0, 1000, 10, UINT32_MAX - 1 };
+    uint32_t epoch[] = { 1, 1001, 1002, UINT32_MAX };
+
+    for (int i = 0; i < G_N_ELEMENTS(minimum); i++) {
+        BlobStoreOptions options = { .min_epoch = minimum[i] };
+        g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
+                                                     NULL);
+        BlobStoreInfo info;
+
+        test_start(store);
+        blob_store_get_info(store, &info);
+        g_assert_cmpuint(info.sequence >> 32, ==, epoch[i]);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -359,5 +408,7 @@ int main(int argc, char **argv)
     ADD(superblock_lost_between_open_and_start_is_an_error);
     ADD(superblock_replaced_between_open_and_start_is_an_error);
     ADD(older_superblock_copy_is_healed);
+    ADD(blank_medium_becomes_the_store_of_a_uuid);
+    ADD(new_epoch_is_above_a_minimum);
     return g_test_run();
 }

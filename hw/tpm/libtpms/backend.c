@@ -49,6 +49,24 @@ static bool parse_version(const char *name, TPMVersion *version, Error **errp)
     return false;
 }
 
+static bool save(void *opaque, Error **errp)
+{
+    /* There is a request if one began after the VM had stopped. */
+    tpm_backend_finish_sync(opaque);
+    return tpm_engine_save(opaque, errp);
+}
+
+static bool load(void *opaque, Error **errp)
+{
+    tpm_backend_finish_sync(opaque);
+    return tpm_engine_resume(opaque, errp);
+}
+
+static const BlobStoreClientOps client_ops = {
+    .save = save,
+    .load = load,
+};
+
 TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
                             Error **errp)
 {
@@ -59,6 +77,7 @@ TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
         !tpm_nvram_open(&tpm->nvram, store, version, errp)) {
         return NULL;
     }
+    blobstore_set_ops(tpm->nvram.client, &client_ops, tpm);
     /* The state of an incoming VM comes later, with the stream. */
     if (!runstate_check(RUN_STATE_INMIGRATE) &&
         !tpm_engine_power_on(tpm, errp)) {

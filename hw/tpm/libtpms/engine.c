@@ -185,6 +185,50 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
     return true;
 }
 
+bool tpm_engine_save(TPMLibtpms *tpm, Error **errp)
+{
+    unsigned char *state = NULL;
+    uint32_t bytes = 0;
+    TPM_RESULT result;
+    bool ok;
+
+    if (!tpm->powered) {
+        return tpm_nvram_store_volatile(&tpm->nvram, NULL, 0, errp);
+    }
+    result = TPMLIB_VolatileAll_Store(&state, &bytes);
+    g_free(tpm_log_take());
+    trace_tpm_engine_save(bytes, result);
+    if (result != TPM_SUCCESS) {
+        error_setg(errp, "libtpms does not tell its volatile state "
+                   "(result 0x%x)", result);
+        return false;
+    }
+    ok = tpm_nvram_store_volatile(&tpm->nvram, state, bytes, errp);
+    free(state);
+    return ok;
+}
+
+bool tpm_engine_resume(TPMLibtpms *tpm, Error **errp)
+{
+    bool was_on;
+    bool ok;
+
+    tpm_engine_power_off(tpm);
+    if (!tpm_nvram_check_permanent(&tpm->nvram, errp) ||
+        !tpm_nvram_has_volatile(&tpm->nvram, &was_on, errp)) {
+        return false;
+    }
+    trace_tpm_engine_resume(was_on);
+    if (!was_on) {
+        return true;            /* Out of order until the next reset */
+    }
+    tpm->nvram.resuming = true;
+    ok = tpm_engine_power_on(tpm, errp);
+    tpm->nvram.resuming = false;
+    tpm->untouched = false;
+    return ok;
+}
+
 void tpm_engine_power_off(TPMLibtpms *tpm)
 {
     if (tpm->powered) {

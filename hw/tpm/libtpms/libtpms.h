@@ -26,6 +26,7 @@ typedef struct TPMNvram {
     TPMVersion version;
     BlobStoreClient *client;
     BlobStoreBlob *blobs[TPM_BLOB__MAX];
+    bool resuming;              /* the TPM is to go on, not to start anew */
     Error *failure;             /* what libtpms has been refused, or NULL */
 } TPMNvram;
 
@@ -84,6 +85,14 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp);
 void tpm_engine_power_off(TPMLibtpms *tpm);
 
 /*
+ * Writes what a power-off would lose into the volatile blob: PCRs, sessions,
+ * loaded objects.  The TPM goes on as if nothing had been.
+ */
+bool tpm_engine_save(TPMLibtpms *tpm, Error **errp);
+/* Makes the TPM the one of which the blobs are.  On failure it is off. */
+bool tpm_engine_resume(TPMLibtpms *tpm, Error **errp);
+
+/*
  * Executes @cmd.  There is a response in any case; it is the TPM's own or
  * says that the TPM has failed.  Returns false if state could not be stored.
  */
@@ -96,6 +105,12 @@ void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality);
 
 bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
                     Error **errp);
+/* Is what is stored the state of such a TPM? */
+bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp);
+/* What a power-off would lose; without @data: the TPM is off. */
+bool tpm_nvram_store_volatile(TPMNvram *nvram, const unsigned char *data,
+                              uint32_t length, Error **errp);
+bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, Error **errp);
 void tpm_nvram_close(TPMNvram *nvram);
 
 /* Fails with what was refused to libtpms since the last call, if anything. */

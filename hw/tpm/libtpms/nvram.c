@@ -64,7 +64,7 @@ static char *find_version(char **metadata)
     return NULL;
 }
 
-static bool check_permanent(TPMNvram *nvram, Error **errp)
+bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
 {
     g_autoptr(GBytes) content = NULL;
     g_auto(GStrv) metadata = NULL;
@@ -118,7 +118,28 @@ bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
         }
     }
     return blobstore_start(nvram->client, errp) &&
-           check_permanent(nvram, errp);
+           tpm_nvram_check_permanent(nvram, errp);
+}
+
+bool tpm_nvram_store_volatile(TPMNvram *nvram, const unsigned char *data,
+                              uint32_t length, Error **errp)
+{
+    BlobStoreBlob *blob = nvram->blobs[TPM_BLOB_VOLATILE];
+
+    return data ? blobstore_write_blob(blob, data, length, NULL, errp)
+                : blobstore_delete_blob(blob, errp);
+}
+
+bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, Error **errp)
+{
+    g_autoptr(GBytes) content = NULL;
+
+    if (!blobstore_read_blob(nvram->blobs[TPM_BLOB_VOLATILE], &content, NULL,
+                             errp)) {
+        return false;
+    }
+    *present = content;
+    return true;
 }
 
 void tpm_nvram_close(TPMNvram *nvram)
@@ -187,7 +208,7 @@ uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,
         return refuse_unknown(nvram, libtpms_name);
     }
     /* PCRs and sessions do not survive a power-on. */
-    if (blob == TPM_BLOB_VOLATILE) {
+    if (blob == TPM_BLOB_VOLATILE && !nvram->resuming) {
         return TPM_RETRY;
     }
     if (!blobstore_read_blob(nvram->blobs[blob], &content, NULL, &err)) {

@@ -1,0 +1,125 @@
+/*
+ * Blobstore in QEMU: what it means for a store that the VM starts, stops or
+ * is reset
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "blobstore/vm-start.h"
+#include "system/reset.h"
+#include "glue.h"
+#include "blobstore/trace.h"
+
+/* Before the devices, which wait for their workers */
+static void first_on_stop(void *opaque, bool running, RunState state)
+{
+    BlobStoreObject *store = opaque;
+
+    if (!running) {
+        qemu_co_enter_all(&store->unstopped, NULL);
+    }
+}
+
+/* After the devices */
+static void last_on_stop(void *opaque, bool running, RunState state)
+{
+    BlobStoreObject *store = opaque;
+
+    if (running) {
+        return;
+    }
+    if (state == RUN_STATE_SHUTDOWN) {
+        /* Finalizers run when the block devices are gone already. */
+        blobstore_write_staged(store);
+        blobstore_close_clean(store);
+    }
+    if (state == RUN_STATE_RESTORE_VM) {
+        /* Not all that is restored can be seen on the medium. */
+        store->reopen = true;
+    }
+    /*
+     * While the VM is stopped the image can be handed to another QEMU and
+     * back, or be reverted to a snapshot.
+     */
+    store->check_medium = true;
+}
+
+static void prepare_start(BlobStoreObject *store, void *opaque)
+{
+    bool *ok = opaque;
+
+    if (store->medium.blk && !blobstore_prepare_start(store)) {
+        *ok = false;
+    }
+}
+
+/* A handler of VM state changes comes too late to keep the VM from it. */
+bool blobstore_vm_prepare_start(void)
+{
+    bool ok = true;
+
+    blobstore_object_foreach(prepare_start, &ok);
+    if (!ok && !runstate_check(RUN_STATE_IO_ERROR)) {
+        /* Not every state can become this one, but the one to come can. */
+        runstate_set(RUN_STATE_RUNNING);
+        runstate_set(RUN_STATE_IO_ERROR);
+    }
+    trace_blobstore_prepare_start(ok);
+    return ok;
+}
+
+static ResettableState *get_reset_state(Object *obj)
+{
+    return &BLOBSTORE(obj)->reset_state;
+}
+
+/*
+ * A device that is reset waits for its worker, which therefore must not wait
+ * for the VM to stop: the main loop would stop the VM after the reset.  The
+ * first phase comes before any device's, the last after.
+ */
+static void reset_enter(Object *obj, ResetType type)
+{
+    BlobStoreObject *store = BLOBSTORE(obj);
+
+    store->resetting = true;
+    qemu_co_enter_all(&store->unstopped, NULL);
+    if (type == RESET_TYPE_SNAPSHOT_LOAD) {
+        /* The medium has been reverted; RAM comes with the stream. */
+        store->loading = true;
+        store->reopen = true;
+    } else if (!store->incoming) {
+        /* Devices begin anew, from what they had before a failed load. */
+        store->loading = false;
+    }
+}
+
+static void reset_exit(Object *obj, ResetType type)
+{
+    BLOBSTORE(obj)->resetting = false;
+}
+
+void blobstore_reset_class_init(ObjectClass *oc)
+{
+    ResettableClass *rc = RESETTABLE_CLASS(oc);
+
+    rc->get_state = get_reset_state;
+    rc->phases.enter = reset_enter;
+    rc->phases.exit = reset_exit;
+}
+
+void blobstore_runstate_register(BlobStoreObject *store)
+{
+    store->first_on_stop =
+        qemu_add_vm_change_state_handler_prio(first_on_stop, store, INT_MAX);
+    store->last_on_stop =
+        qemu_add_vm_change_state_handler_prio(last_on_stop, store, INT_MIN);
+    qemu_register_resettable(OBJECT(store));
+}
+
+void blobstore_runstate_unregister(BlobStoreObject *store)
+{
+    qemu_unregister_resettable(OBJECT(store));
+    g_clear_pointer(&store->first_on_stop, qemu_del_vm_change_state_handler);
+    g_clear_pointer(&store->last_on_stop, qemu_del_vm_change_state_handler);
+}

@@ -1,0 +1,504 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A TPM moves to another QEMU with its VM."""
+
+import unittest
+from pathlib import Path
+
+import state
+import tpm12
+import tpm2
+from case import EFFORT, TPM12, TPM2, drive
+from migration import MigrationTest
+
+RAW = drive("nvram.raw") + TPM2
+
+
+class SharedStorageTest(MigrationTest):
+    """Both QEMUs use the same image."""
+
+    def check_everything_moves(self, *args, **capabilities):
+        source, tpm = self.power_on(*args)
+        session = state.make(tpm)
+        before = state.all(tpm, session)
+        destination, moved = self.incoming(*args, **capabilities)
+        self.migrate(source, destination, **capabilities)
+        self.assertEqual(destination.store()["state"], "active")
+        self.assertEqual(state.all(moved, session), before)
+        self.assertEqual(destination.events("BLOBSTORE_STALE"), [])
+        source.kill()
+
+        # It is stored where the next process finds it.
+        state.change_permanent(moved, 1)
+        permanent = state.permanent(moved)
+        destination.kill()
+        _, tpm = self.power_on(*args)
+        tpm.run(tpm2.startup())
+        self.assertEqual(state.permanent(tpm), permanent)
+
+    def test_everything_moves_on_raw(self):
+        self.check_everything_moves(*drive(self.image()), *TPM2)
+
+    def test_everything_moves_on_qcow2(self):
+        self.check_everything_moves(*drive(self.image("qcow2"), "qcow2"), *TPM2)
+
+    def test_everything_moves_of_a_store_with_a_name(self):
+        self.check_everything_moves(*drive(self.image()), "-object",
+                                    "blobstore,id=store,drive=nvram,format=auto", "-device",
+                                    "tpm-tis,blobstore=store")
+
+    def test_everything_moves_through_several_channels(self):
+        self.check_everything_moves(*drive(self.image()), *TPM2, multifd=True)
+
+    def test_everything_moves_with_postcopy(self):
+        self.image()
+        source, tpm = self.power_on(*RAW)
+        session = state.make(tpm)
+        before = state.all(tpm, session)
+        destination, moved = self.incoming(*RAW, postcopy_ram=True)
+        self.slow_down(source)
+        self.start_migration(source, destination, postcopy_ram=True)
+        self.wait_migration(source, ["active"])
+        source.qmp("migrate-start-postcopy")
+        self.finish_migration(source, destination)
+        self.assertIn("postcopy-active", [event["status"] for event in source.events("MIGRATION")])
+        self.assertEqual(state.all(moved, session), before)
+
+    def test_what_is_stored_before_the_switch_is_there_after_it(self):
+        self.image()
+        source, tpm = self.power_on(*RAW)
+        session = state.make(tpm)
+        destination, moved = self.incoming(*RAW)
+        self.slow_down(source)
+        self.start_migration(source, destination, pause_before_switchover=True)
+        self.wait_migration(source, ["active"])
+        state.change_permanent(tpm, 1)
+        state.change_volatile(tpm, session, 1)
+        before = state.all(tpm, session)
+        self.speed_up(source)
+        self.wait_migration(source, ["pre-switchover"])
+        self.resume(source)
+        self.finish_migration(source, destination)
+        self.assertEqual(state.all(moved, session), before)
+        self.assertEqual(destination.events("BLOBSTORE_STALE"), [])
+
+    def test_everything_of_a_tpm12_moves(self):
+        args = drive(self.image()) + TPM12
+        source, tpm = self.power_on(*args)
+        tpm.run(tpm12.startup())
+        tpm.run(tpm12.nv_define(1))
+        tpm.run(tpm12.nv_write(1, b"unlikely"))
+        tpm.run(tpm12.extend(10, bytes(range(20))))
+        pcr = tpm.run(tpm12.pcr_read(10))
+        destination, moved = self.incoming(*args)
+        self.migrate(source, destination)
+        self.assertEqual(moved.run(tpm12.pcr_read(10)), pcr)
+        self.assertEqual(moved.run(tpm12.nv_read(1)), b"unlikely")
+
+    def test_suspended_tpm12_moves_with_its_savestate(self):
+        args = drive(self.image()) + TPM12
+        source, tpm = self.power_on(*args)
+        tpm.run(tpm12.startup())
+        tpm.run(tpm12.extend(10, bytes(range(20))))
+        pcr = tpm.run(tpm12.pcr_read(10))
+        tpm.run(tpm12.save_state())
+        destination, moved = self.incoming(*args)
+        self.migrate(source, destination)
+        self.assertTrue(destination.blob("savestate")["present"])
+        destination.qmp("system_reset")
+        destination.wait_event("RESET")
+        moved.run(tpm12.startup(tpm12.STATE))
+        self.assertEqual(moved.run(tpm12.pcr_read(10)), pcr)
+
+    def test_command_in_flight_completes_once(self):
+        self.image()
+        source, tpm = self.power_on(*RAW)
+        session = state.make(tpm)
+        count = state.permanent(tpm)["counter"]
+        for number in range(1, 6):
+            destination, moved = self.incoming(*RAW)
+            command = (tpm2.nv_increment(state.COUNTER) if number % 2
+                       else tpm2.create_rsa_key(number))
+            tpm.start(command)
+            self.start_migration(source, destination)
+            self.finish_migration(source, destination)
+            result = moved.take_over(command)
+            if not number % 2:
+                moved.run(tpm2.flush_context(result))
+            count += number % 2
+            self.assertEqual(state.permanent(moved)["counter"], count)
+            source.kill()
+            source, tpm = destination, moved
+        state.volatile(tpm, session)
+
+    def test_nothing_drifts_in_twenty_moves(self):
+        self.image()
+        machine, tpm = self.power_on(*RAW)
+        session = state.make(tpm)
+        for number in range(20 * EFFORT):
+            state.change_permanent(tpm, number)
+            state.change_volatile(tpm, session, number)
+            before = state.all(tpm, session)
+            destination, moved = self.incoming(*RAW)
+            self.migrate(machine, destination)
+            machine.kill()
+            machine, tpm = destination, moved
+            self.assertEqual(state.all(tpm, session), before)
+            self.assertEqual(machine.events("BLOBSTORE_STALE"), [])
+            self.assertEqual(machine.blob("volatile")["slots"], [])
+
+    def test_volatile_state_is_in_the_stream_and_not_on_the_medium(self):
+        self.image()
+        source, tpm = self.power_on(*RAW)
+        state.make(tpm)
+        pcr = tpm.run(tpm2.pcr_read(state.PCRS[0]))
+        stream = Path(self.path("stream"))
+        self.set_capabilities(source, return_path=False)
+        source.qmp("migrate", uri=f"file:{stream}")
+        self.assertEqual(self.wait_migration(source), "completed")
+        source.kill()
+        self.assertIn(pcr, stream.read_bytes())
+        self.assertNotIn(pcr, Path(self.path("nvram.raw")).read_bytes())
+        destination, moved = self.power_on("-incoming", f"file:{stream}", *RAW)
+        self.wait_status(destination, "running")
+        self.assertEqual(moved.run(tpm2.pcr_read(state.PCRS[0])), pcr)
+        self.assertNotIn(pcr, Path(self.path("nvram.raw")).read_bytes())
+
+    def test_nothing_is_written_before_the_destination_runs(self):
+        self.image()
+        source, tpm = self.power_on(*RAW)
+        state.make(tpm)
+        image = Path(self.path("nvram.raw"))
+        destination, _ = self.incoming("-S", *RAW)
+        self.start_and_pause(source, destination)
+        before = image.read_bytes()
+        self.resume(source)
+        self.assertEqual(self.wait_migration(destination), "completed")
+        self.assertEqual(destination.status, "paused")
+        self.assertEqual(destination.store()["state"], "inactive")
+        self.assertEqual(image.read_bytes(), before)
+        destination.qmp("cont")
+        self.assertEqual(destination.status, "running")
+        self.assertNotEqual(image.read_bytes(), before)
+
+
+class SourceStaysTest(MigrationTest):
+    """What goes wrong with a migration does no harm to the TPM that stays."""
+
+    def setUp(self):
+        super().setUp()
+        self.image()
+        self.source, self.tpm = self.power_on(*RAW)
+        self.session = state.make(self.tpm)
+        self.state = state.all(self.tpm, self.session)
+
+    def check_source_goes_on(self):
+        self.wait_status(self.source, "running")
+        self.assertEqual(state.all(self.tpm, self.session), self.state)
+        state.change_permanent(self.tpm, 1)
+        state.change_volatile(self.tpm, self.session, 1)
+        after = state.all(self.tpm, self.session)
+        destination, moved = self.incoming(*RAW)
+        self.migrate(self.source, destination)
+        self.assertEqual(state.all(moved, self.session), after)
+
+    def test_cancelled(self):
+        destination, _ = self.incoming(*RAW)
+        self.start_and_pause(self.source, destination)
+        self.source.qmp("migrate_cancel")
+        self.assertEqual(self.wait_migration(self.source), "cancelled")
+        destination.kill()
+        self.check_source_goes_on()
+
+    def test_destination_dies_at_the_switch(self):
+        destination, _ = self.incoming(*RAW)
+        self.start_and_pause(self.source, destination)
+        destination.kill()
+        self.resume(self.source)
+        self.assertEqual(self.wait_migration(self.source), "failed")
+        self.check_source_goes_on()
+
+    def test_destination_without_a_tpm(self):
+        destination, _ = self.incoming(*drive("nvram.raw"))
+        self.start_migration(self.source, destination)
+        self.assertEqual(self.wait_migration(self.source), "failed")
+        self.assertEqual(self.wait_migration(destination), "failed")
+        destination.kill()
+        self.check_source_goes_on()
+
+    def test_vm_is_handed_back_after_it_ran_at_the_destination(self):
+        destination, moved = self.incoming(*RAW)
+        self.migrate(self.source, destination)
+        state.change_permanent(moved, 5)
+        destination.kill()
+        self.source.qmp("cont")
+        stale = self.source.wait_event("BLOBSTORE_STALE")
+        self.assertEqual((stale["found"], stale["blobs"]), ("newer", ["tpm/permanent"]))
+        self.check_source_goes_on()
+
+    def test_vm_is_handed_back_by_a_destination_that_never_ran(self):
+        destination, _ = self.incoming("-S", *RAW)
+        self.start_migration(self.source, destination)
+        self.assertEqual(self.wait_migration(self.source), "completed")
+        destination.kill()
+        self.source.qmp("cont")
+        self.check_source_goes_on()
+        self.assertEqual(self.source.events("BLOBSTORE_STALE"), [])
+
+    def test_change_that_could_not_be_written_moves(self):
+        """On storage that fails at the source only."""
+        self.source.kill()
+        options = {"driver": "raw", "node-name": "node", "file": "good"}
+        source, tpm = self.power_on(
+            "-drive", "if=none,id=nvram,driver=raw,node-name=node,werror=stop,"
+            "file.driver=file,file.node-name=good,file.filename=nvram.raw", *TPM2)
+        tpm.run(tpm2.startup())
+        count = state.permanent(tpm)["counter"]
+        source.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
+                   inject_error=[{"event": "none", "iotype": "write", "errno": 5}])
+        source.qmp("blockdev-reopen", options=[{**options, "file": "bad"}])
+        command = tpm2.nv_increment(state.COUNTER)
+        tpm.start(command)
+        self.wait_status(source, "io-error")
+        self.assertEqual(source.store()["state"], "dirty")
+        destination, moved = self.incoming(*RAW)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(source), "completed")
+        self.wait_migration(destination)
+        source.kill()
+        destination.qmp("cont")
+        stale = destination.wait_event("BLOBSTORE_STALE")
+        self.assertEqual((stale["found"], stale["blobs"]), ("older", ["tpm/permanent"]))
+        moved.take_over(command)
+        self.assertEqual(state.permanent(moved)["counter"], count + 1)
+        self.assertEqual(destination.store()["state"], "active")
+
+    def test_paused_vm_moves(self):
+        self.source.qmp("stop")
+        destination, moved = self.incoming(*RAW)
+        self.start_migration(self.source, destination)
+        self.assertEqual(self.wait_migration(self.source), "completed")
+        self.wait_status(destination, "paused")
+        destination.qmp("cont")
+        self.assertEqual(state.all(moved, self.session), self.state)
+
+
+class OwnStorageTest(MigrationTest):
+    """The destination has an image of its own."""
+
+    other = drive("other.raw") + TPM2
+
+    def setUp(self):
+        super().setUp()
+        self.image()
+
+    def make_source(self):
+        source, tpm = self.power_on(*RAW)
+        session = state.make(tpm)
+        return source, tpm, session
+
+    def copy_image(self):
+        Path(self.path("other.raw")).write_bytes(Path(self.path("nvram.raw")).read_bytes())
+
+    def blank_image(self, size=4 << 20):
+        Path(self.path("other.raw")).write_bytes(bytes(size))
+
+    def check_stale(self, destination, found, *blobs):
+        stale = destination.wait_event("BLOBSTORE_STALE")
+        self.assertEqual(stale, {"id": "nvram", "drive": "nvram", "found": found,
+                                 "blobs": list(blobs)})
+
+    def check_moves(self, source, tpm, session, found):
+        before = state.all(tpm, session)
+        destination, moved = self.incoming(*self.other)
+        uuid = source.store()["uuid"]
+        self.migrate(source, destination)
+        self.check_stale(destination, found, "tpm/permanent")
+        self.assertEqual(destination.store()["uuid"], uuid)
+        self.assertEqual(state.all(moved, session), before)
+        return destination, moved
+
+    def check_image(self, args, permanent):
+        _, tpm = self.power_on(*args)
+        tpm.run(tpm2.startup())
+        self.assertEqual(state.permanent(tpm), permanent)
+
+    def test_blank_image_becomes_the_store(self):
+        source, tpm, session = self.make_source()
+        permanent = state.permanent(tpm)
+        self.blank_image()
+        destination, _ = self.check_moves(source, tpm, session, "blank")
+        destination.kill()
+        self.check_image(self.other, permanent)
+
+    def test_blank_image_is_formatted_by_nobody_before_that(self):
+        source, _, _ = self.make_source()
+        self.blank_image()
+        destination, _ = self.incoming(*self.other)
+        self.start_and_pause(source, destination)
+        destination.kill()
+        self.assertEqual(Path(self.path("other.raw")).read_bytes(), bytes(4 << 20))
+
+    def test_stale_image_is_brought_up_to_date(self):
+        source, tpm, session = self.make_source()
+        self.copy_image()
+        state.change_permanent(tpm, 7)
+        permanent = state.permanent(tpm)
+        destination, _ = self.check_moves(source, tpm, session, "older")
+        destination.kill()
+        self.check_image(self.other, permanent)
+
+    def test_way_back_is_open(self):
+        machine, tpm, session = self.make_source()
+        self.blank_image()
+        destination, moved = self.check_moves(machine, tpm, session, "blank")
+        machine.kill()
+        for number in range(4):
+            state.change_permanent(moved, number)
+            state.change_volatile(moved, session, number)
+            before = state.all(moved, session)
+            machine, moved, source = *self.incoming(*(self.other if number % 2 else RAW)), \
+                destination
+            self.migrate(source, machine)
+            self.check_stale(machine, "older", "tpm/permanent")
+            self.assertEqual(state.all(moved, session), before)
+            source.kill()
+            destination = machine
+        destination.kill()
+        self.check_image(self.other, before["permanent"])
+
+    def test_consumed_savestate_does_not_come_back(self):
+        args = drive("nvram.raw") + TPM12
+        other = drive("other.raw") + TPM12
+        source, tpm = self.power_on(*args)
+        tpm.run(tpm12.startup())
+        tpm.run(tpm12.save_state())
+        self.assertTrue(source.blob("savestate")["present"])
+        self.copy_image()
+        tpm.run(tpm12.get_ticks())
+        self.assertFalse(source.blob("savestate")["present"])
+        destination, _ = self.incoming(*other)
+        self.migrate(source, destination)
+        self.check_stale(destination, "older", "tpm/savestate")
+        self.assertFalse(destination.blob("savestate")["present"])
+        destination.kill()
+        destination, _ = self.power_on(*other)
+        self.assertFalse(destination.blob("savestate")["present"])
+
+    def refuse(self, *args, **capabilities):
+        """The destination refuses to be one, and leaves its image alone."""
+        source, tpm, session = self.make_source()
+        before = state.all(tpm, session)
+        other = Path(self.path("other.raw"))
+        image = other.read_bytes()
+        destination, _ = self.incoming(*args, **capabilities)
+        self.start_migration(source, destination, **capabilities)
+        self.assertEqual(self.wait_migration(destination), "failed")
+        said = destination.qemu_log.read_text(encoding="utf-8")
+        destination.kill()
+        self.assertEqual(other.read_bytes(), image)
+        return source, tpm, session, before, said
+
+    def make_other_store(self):
+        self.blank_image()
+        machine, _ = self.power_on(*self.other)
+        uuid = machine.store()["uuid"]
+        machine.quit()
+        return uuid
+
+    def check_source_runs(self, source, tpm, session, before):
+        self.assertEqual(self.wait_migration(source), "failed")
+        self.assertEqual(source.events("STOP"), [])
+        self.assertEqual(state.all(tpm, session), before)
+
+    def test_different_store_is_refused_while_the_source_runs(self):
+        uuid = self.make_other_store()
+        *source, said = self.refuse(*self.other)
+        self.assertIn(f"drive 'nvram' holds the store with uuid {uuid}, but the source has", said)
+        self.check_source_runs(*source)
+
+    def test_different_store_is_refused_without_return_path(self):
+        """The source may learn of it too late, but nothing is mixed up."""
+        self.make_other_store()
+        source, *_, said = self.refuse(*self.other, return_path=False)
+        self.assertIn("is this the right image?", said)
+        self.assertIn(self.wait_migration(source), ["completed", "failed"])
+        if source.status != "running":
+            source.qmp("cont")
+        self.assertEqual(source.status, "running")
+
+    def test_small_image_is_refused_while_the_source_runs(self):
+        self.blank_image(1 << 20)
+        *source, said = self.refuse(*self.other)
+        self.assertRegex(said, "drive 'nvram' is too small: [0-9]+ bytes are needed, it has 1048576")
+        self.check_source_runs(*source)
+
+    def test_store_that_was_not_asked_for_is_refused_while_the_source_runs(self):
+        self.blank_image()
+        *source, said = self.refuse(
+            *drive("other.raw"), "-object",
+            "blobstore,id=nvram,drive=nvram,uuid=11111111-1111-4111-8111-111111111111",
+            "-device", "tpm-tis,blobstore=nvram")
+        self.assertIn("11111111-1111-4111-8111-111111111111", said)
+        self.check_source_runs(*source)
+
+    def test_vm_does_not_start_without_the_state_of_its_tpm(self):
+        source = self.machine(*drive("nvram.raw"))
+        source.start()
+        self.blank_image()
+        destination, _ = self.incoming(*self.other)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(destination), "completed")
+        self.wait_status(destination, "io-error")
+        destination.qmp("cont")
+        self.assertEqual(destination.status, "io-error")
+        self.assertEqual(destination.events("RESUME"), [])
+        self.assertIn("was not loaded completely",
+                      destination.qemu_log.read_text(encoding="utf-8"))
+        self.assertEqual(Path(self.path("other.raw")).read_bytes(), bytes(4 << 20))
+
+    def test_vm_waits_for_a_medium_that_cannot_be_written(self):
+        source, tpm, session = self.make_source()
+        self.blank_image()
+        before = state.all(tpm, session)
+        destination, moved = self.incoming(
+            "-blockdev", "driver=raw,node-name=nvram,file.driver=blkdebug,"
+            "file.image.driver=file,file.image.filename=other.raw,"
+            "file.inject-error.0.event=none,file.inject-error.0.iotype=write,"
+            "file.inject-error.0.errno=28,file.inject-error.0.once=on", *TPM2)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(destination), "completed")
+        self.wait_status(destination, "io-error")
+        self.assertEqual(destination.events("RESUME"), [])
+        destination.qmp("cont")
+        self.assertEqual(destination.status, "running")
+        self.assertEqual(destination.store()["state"], "active")
+        self.assertEqual(state.all(moved, session), before)
+
+    def test_mirror_over_nbd_just_works(self):
+        source, tpm, session = self.make_source()
+        self.blank_image()
+        destination, moved = self.incoming(*self.other)
+        address = {"type": "unix", "data": {"path": self.path("nbd")}}
+        destination.qmp("nbd-server-start", addr=address)
+        destination.qmp("nbd-server-add", device="nvram", writable=True)
+        source.qmp("drive-mirror", job_id="mirror", device="nvram", sync="full", mode="existing",
+                   format="raw", target=f"nbd+unix:///nvram?socket={self.path('nbd')}")
+        source.wait_event("BLOCK_JOB_READY")
+        state.change_permanent(tpm, 3)
+        before = state.all(tpm, session)
+        self.start_and_pause(source, destination)
+        source.qmp("block-job-cancel", device="mirror")
+        source.wait_event("BLOCK_JOB_COMPLETED")
+        self.resume(source)
+        self.finish_migration(source, destination)
+        destination.qmp("nbd-server-stop")
+        self.assertEqual(state.all(moved, session), before)
+        self.assertEqual(destination.events("BLOBSTORE_STALE"), [])
+        state.change_permanent(moved, 4)
+        permanent = state.permanent(moved)
+        destination.kill()
+        self.check_image(self.other, permanent)
+
+
+if __name__ == "__main__":
+    unittest.main()
