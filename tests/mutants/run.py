@@ -29,8 +29,8 @@ TIMEOUT_SECONDS = 900
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(MESON), "G_DEBUG": "fatal-warnings"}
 
 
-def run(*command, **options):
-    return subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE,
+def run(*command, environment=None, **options):
+    return subprocess.run(command, env={**ENVIRONMENT, **(environment or {})}, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, check=False, **options)
 
 
@@ -70,7 +70,8 @@ def failing_test():
     """The name of the first test that fails, or None."""
     for test in tests():
         try:
-            done = run(*test["cmd"], cwd=BUILD, timeout=TIMEOUT_SECONDS)
+            done = run(*test["cmd"], environment=test["env"], cwd=BUILD,
+                       timeout=TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             return f"{test['name']} (hangs)"
         if done.returncode:
