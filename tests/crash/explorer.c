@@ -83,34 +83,40 @@ void explorer_fail(Explorer *explorer, const char *why)
  * refused; there is nothing to lose yet.
  */
 static bool may_be_refused(const Explorer *explorer, const Outage *outage,
-                           const GError *error)
+                           const Promise *promise, const GError *error)
 {
-    const Crash *last = &explorer->crashes[explorer->crash_count - 1];
+    const StateName *last =
+        &explorer->crashes[explorer->crash_count - 1].state;
+    bool garbled_before = explorer->garbled ||
+                          (explorer->crash_count == 2 &&
+                           explorer->crashes[0].state.kind == 'g');
 
-    if (!outage || !explorer->crash_count ||
-        !g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_FOREIGN) ||
-        !strchr(explorer->origin, 'f')) {
+    if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_FOREIGN)) {
         return false;
+    }
+    for (unsigned i = 0; i < promise->count; i++) {
+        if (!history_is_nothing(&promise->worlds[i])) {
+            return false;
+        }
     }
     for (unsigned i = 0; i < outage->count; i++) {
         if (outage->loose[i].offset >= 12288) {
             return false;       /* not the first write of the format */
         }
     }
-    return outage_is_garble_only(outage, &last->state) ||
-           (explorer->crash_count == 2 && last->state.kind == 'g' &&
-            explorer->crashes[0].state.kind == 'g');
+    return outage_is_garble_only(outage, last) ||
+           (last->kind == 'g' && garbled_before);
 }
 
-static bool check_read(Explorer *explorer, const Outage *outage,
-                       const Promise *promise, World *world)
+bool explorer_check_read(Explorer *explorer, const Outage *outage,
+                         const Promise *promise, World *world)
 {
     BlobStoreOptions options = { .read_only = true, .directory_blobs = 4 };
     g_autoptr(GError) error = NULL;
     g_autoptr(BlobStore) store =
         blob_store_open(sim_disk_storage(explorer->disk), &options, &error);
 
-    if (!store && may_be_refused(explorer, outage, error)) {
+    if (!store && may_be_refused(explorer, outage, promise, error)) {
         explorer->refused++;
         return false;
     }
@@ -127,12 +133,6 @@ static bool check_read(Explorer *explorer, const Outage *outage,
         return false;
     }
     return true;
-}
-
-bool explorer_check_read(Explorer *explorer, const Promise *promise,
-                         World *world)
-{
-    return check_read(explorer, NULL, promise, world);
 }
 
 /*
@@ -223,6 +223,16 @@ static bool add(GHashTable *set, uint64_t hash)
     return g_hash_table_add(set, (gpointer)(uintptr_t)hash);
 }
 
+static uint64_t mix_promise(uint64_t hash, const Promise *promise)
+{
+    for (unsigned i = 0; i < promise->count; i++) {
+        for (unsigned n = 0; n < HISTORY_BLOBS; n++) {
+            hash = mix(hash, promise->worlds[i].version[n]);
+        }
+    }
+    return hash;
+}
+
 static void check_state(Explorer *explorer, const History *history,
                         const Outage *outage, const Promise *promise,
                         bool deep)
@@ -230,13 +240,11 @@ static void check_state(Explorer *explorer, const History *history,
     uint64_t hash = explorer->disk->hash;
     World world;
 
-    if (!add(explorer->checked, mix_bytes(hash, promise->worlds,
-                                          promise->count * sizeof(World) / 8
-                                          * 8))) {
+    if (!add(explorer->checked, mix_promise(hash, promise))) {
         return;
     }
     explorer->states[explorer->tally] += add(explorer->opened, hash);
-    if (check_read(explorer, outage, promise, &world) && deep &&
+    if (explorer_check_read(explorer, outage, promise, &world) && deep &&
         mix(hash, explorer->seed) % explorer->deep_every == 0) {
         go_deep(explorer, &world, history->max_size,
                 history->last_version);

@@ -38,6 +38,7 @@ typedef struct Explorer {
     const char *origin;         /* a history or a round of a walk */
     Crash crashes[MAX_CRASHES];
     unsigned crash_count;
+    bool garbled;               /* an earlier crash of the walk left garble */
     const Crash *replay;        /* look at this second crash only, or NULL */
     bool no_such;               /* and there is none such */
 
@@ -58,11 +59,11 @@ void explorer_free(Explorer *explorer);
 void explorer_fail(Explorer *explorer, const char *why);
 
 /*
- * Opens what the disk holds without writing.  Returns false, having counted
- * a failure, if it is not what @promise allows.
+ * Opens what the disk holds without writing; @outage has left it.  Returns
+ * false, having counted a failure, if it is not what @promise allows.
  */
-bool explorer_check_read(Explorer *explorer, const Promise *promise,
-                         World *world);
+bool explorer_check_read(Explorer *explorer, const Outage *outage,
+                         const Promise *promise, World *world);
 
 /*
  * The rest is about a @history whose events begin with what the disk holds.

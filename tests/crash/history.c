@@ -222,12 +222,20 @@ static bool write_blobs(History *history, unsigned mask, unsigned deleted,
     return check_world(history, error);
 }
 
+bool history_is_nothing(const World *world)
+{
+    static const World nothing;
+
+    return !memcmp(world, &nothing, sizeof(nothing));
+}
+
 /* Whether a failing disk explains @error; nothing else may fail. */
-static bool is_as_told(const GError *error)
+static bool is_as_told(const History *history, const GError *error)
 {
     /* STALE: a failed write of a format has landed since it was read. */
     return g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO) ||
-           g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE);
+           (g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE) &&
+            history_is_nothing(&history->acknowledged));
 }
 
 /* Opens and starts; if the disk is to fail, more than once. */
@@ -245,7 +253,7 @@ static bool reopen(History *history, unsigned skip, GError **error)
         if (history->store && start(history, skip, &local)) {
             return true;
         }
-        if (!--attempts || !is_as_told(local)) {
+        if (!--attempts || !is_as_told(history, local)) {
             g_propagate_prefixed_error(error, g_steal_pointer(&local),
                                        "restart: ");
             return false;

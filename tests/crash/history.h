@@ -89,6 +89,9 @@ GBytes *history_content(unsigned n, unsigned version);
  */
 bool history_read_world(BlobStore *store, World *world, GError **error);
 
+/* Whether no blob has ever been written */
+bool history_is_nothing(const World *world);
+
 bool history_keeps_promise(const Promise *promise, const World *world);
 
 #endif /* TESTS_CRASH_HISTORY_H */

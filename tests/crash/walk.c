@@ -121,8 +121,9 @@ static bool crash(Walk *walk)
 
     outage_apply(&outage, &state);
     explorer->crashes[explorer->crash_count++] = (Crash) { cut, state };
-    kept = explorer_check_read(explorer, promise, &walk->world);
+    kept = explorer_check_read(explorer, &outage, promise, &walk->world);
     explorer->crash_count--;
+    explorer->garbled |= state.kind == 'g';
     sim_disk_settle(explorer->disk);
     return kept;
 }
@@ -171,6 +172,7 @@ static Walk begin_walk(Explorer *explorer, uint32_t seed)
     sim_disk_poke(explorer->disk, 0, zero, explorer->disk->bytes);
     sim_disk_settle(explorer->disk);
     explorer->tally = TALLY_WALKS;
+    explorer->garbled = false;
     return walk;
 }
 
