@@ -98,7 +98,9 @@ class MovesTest(MigrationTest):
             self.vm, self.tpm = destination, tpm
         else:
             destination.kill()
-            self.wait_status(self.vm, "running")
+            if self.wait_status(self.vm, "running", "io-error") == "io-error":
+                self.vm.qmp("cont")     # the destination had locked the image already
+                self.wait_status(self.vm, "running")
         self.finish()
 
     def lose_destination(self):
