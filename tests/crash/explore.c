@@ -26,6 +26,7 @@ static const char *const known[] = {
     "ge1Fvd",   /* a failed write came to life after a delete */
     "md1Gnwn",  /* a failed write landed on a later one */
     "3Gncmcr",  /* the same with a copy of the directory */
+    "4Fji",     /* a failed copy landed on that of another blob */
 };
 
 static gint max_length = 3;

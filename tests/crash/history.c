@@ -18,14 +18,17 @@
  * g     the same, and blob 1 is registered larger
  * s     the same, and blob 1 is registered as small as at first
  * u     the same, first without and then with blob 1
+ * i, j  blob 0, or 1, is registered larger in the running store; if that
+ *       fails, as it was
  */
-const char history_ops[] = "wvnmadercgsu";
+const char history_ops[] = "wvnmadercgsuij";
 
 const char history_fail_letters[] = "FGHIJKLM";
 static const char landing_digits[SIM_LANDING_COUNT + 1] = "01234";
 
 enum {
     SMALLEST_MAX_SIZE = 500,    /* of blobs 0 and 1 */
+    LARGER_MAX_SIZE = 8692,     /* which takes a larger slot */
     CONTENT_MAX_BYTES = 3500,   /* of blob 2 */
 };
 
@@ -101,19 +104,21 @@ bool history_keeps_promise(const Promise *promise, const World *world)
     return false;
 }
 
+static bool register_blob(History *history, unsigned n, GError **error)
+{
+    history->blobs[n] =
+        blob_store_register(history->store, "dev", blob_names[n],
+                            n ? BLOB_KIND_SAVESTATE : BLOB_KIND_PERMANENT,
+                            history->max_size[n], error);
+    return history->blobs[n];
+}
+
 /* Registers all blobs but @skip and starts the store. */
 static bool start(History *history, unsigned skip, GError **error)
 {
     for (unsigned n = 0; n < HISTORY_BLOBS; n++) {
-        if (n != skip) {
-            history->blobs[n] =
-                blob_store_register(history->store, "dev", blob_names[n],
-                                    n ? BLOB_KIND_SAVESTATE
-                                      : BLOB_KIND_PERMANENT,
-                                    history->max_size[n], error);
-            if (!history->blobs[n]) {
-                return false;
-            }
+        if (n != skip && !register_blob(history, n, error)) {
+            return false;
         }
     }
     return blob_store_start(history->store, error);
@@ -299,6 +304,34 @@ static bool restart_without_first(History *history, GError **error)
     return done;
 }
 
+static bool grow(History *history, unsigned n, GError **error)
+{
+    uint64_t before = history->max_size[n];
+    unsigned first = history->disk->events->len;
+    unsigned promise = begin(history, &history->acknowledged);
+    bool may_fail = history->disk->fail_after >= 0;
+    g_autoptr(GError) local = NULL;
+    bool done;
+
+    history->max_size[n] = MAX(before, LARGER_MAX_SIZE);
+    blob_store_unregister(history->store, history->blobs[n]);
+    done = register_blob(history, n, &local) &&
+           blob_store_start(history->store, &local);
+    end(history, &history->acknowledged, promise, first, done);
+    if (!done) {
+        history->max_size[n] = before;
+        blob_store_unregister(history->store, history->blobs[n]);
+        if (!may_fail || !g_error_matches(local, BLOBSTORE_ERROR,
+                                          BLOBSTORE_ERROR_IO) ||
+            !register_blob(history, n, NULL)) {
+            g_propagate_prefixed_error(error, g_steal_pointer(&local),
+                                       "growth: ");
+            return false;
+        }
+    }
+    return check_world(history, error);
+}
+
 bool history_do(History *history, char op, GError **error)
 {
     const char *letter = strchr(history_fail_letters, op);
@@ -340,6 +373,10 @@ bool history_do(History *history, char op, GError **error)
         return restart(history, false, HISTORY_BLOBS, error);
     case 'u':
         return restart_without_first(history, error);
+    case 'i':
+        return grow(history, 0, error);
+    case 'j':
+        return grow(history, 1, error);
     default:
         g_assert_not_reached();
     }
