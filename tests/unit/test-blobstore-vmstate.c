@@ -11,7 +11,7 @@
 
 #define IMAGE_BYTES (2 * MiB)
 
-/* Places in the stream; see vmstate.c */
+/* Places in the stream; see vmstate-identity.c and vmstate-blobs.c */
 enum {
     ANNOUNCED_COUNT = 20,
     ANNOUNCED = 24,

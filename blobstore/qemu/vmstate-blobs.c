@@ -1,0 +1,295 @@
+/*
+ * Blobstore in QEMU: the blobs as they travel with the state of the VM
+ *
+ * The second of two sections, see vmstate.h.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "vmstate.h"
+#include "blobstore/trace.h"
+
+/* What no store reaches by itself, and leaves enough to go on with */
+enum { EPOCH_MAX = INT32_MAX };
+
+typedef struct Carried {
+    BlobStoreBlob *blob;        /* ours */
+    uint8_t owner[STREAM_NAME_BYTES];
+    uint8_t name[STREAM_NAME_BYTES];
+    bool present;
+    uint32_t size;
+    uint8_t *content;
+    uint32_t metadata_size;
+    uint8_t *metadata;          /* "key=value", each with its NUL */
+} Carried;
+
+struct BlobsState {
+    BlobStoreObject *store;
+    uint64_t sequence;
+    uint32_t carried_count;     /* as in the stream */
+    uint32_t carried_length;    /* of the array */
+    Carried *carried;           /* ordered by owner and name */
+};
+
+static bool carried_count_is_ours(void *opaque, int version_id)
+{
+    BlobsState *state = opaque;
+
+    return state->carried_count == state->carried_length;
+}
+
+static bool sequence_is_valid(void *opaque, int version_id)
+{
+    BlobsState *state = opaque;
+
+    return state->sequence >> 32 <= EPOCH_MAX;
+}
+
+static bool carried_is_ours(void *opaque, int version_id)
+{
+    Carried *carried = opaque;
+    BlobStoreBlob *blob = carried->blob;
+
+    return stream_is_name(carried->owner) && stream_is_name(carried->name) &&
+           !strcmp(stream_name(carried->owner), blob->client->owner) &&
+           !strcmp(stream_name(carried->name), blob->name);
+}
+
+static bool size_is_valid(void *opaque, int version_id)
+{
+    Carried *carried = opaque;
+
+    return carried->size <= (carried->present ? carried->blob->max_size : 0);
+}
+
+static bool metadata_size_is_valid(void *opaque, int version_id)
+{
+    Carried *carried = opaque;
+
+    return carried->metadata_size <=
+           (carried->present ? BLOBSTORE_METADATA_MAX_BYTES : 0);
+}
+
+static char **split_metadata(const Carried *carried)
+{
+    GPtrArray *metadata = g_ptr_array_new();
+    uint32_t at = 0;
+
+    while (at < carried->metadata_size) {
+        const char *text = (const char *)carried->metadata + at;
+
+        g_ptr_array_add(metadata, g_strdup(text));
+        at += strlen(text) + 1;
+    }
+    g_ptr_array_add(metadata, NULL);
+    return (char **)g_ptr_array_free(metadata, FALSE);
+}
+
+static bool metadata_is_valid(void *opaque, int version_id)
+{
+    Carried *carried = opaque;
+    g_auto(GStrv) metadata = NULL;
+
+    if (!carried->metadata_size) {
+        return true;
+    }
+    if (carried->metadata[carried->metadata_size - 1]) {
+        return false;
+    }
+    metadata = split_metadata(carried);
+    return blob_metadata_is_valid((const char *const *)metadata);
+}
+
+static const VMStateDescription vmstate_carried = {
+    .name = "blobstore/blob",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_BUFFER(owner, Carried),
+        VMSTATE_BUFFER(name, Carried),
+        VMSTATE_VALIDATE("blob is the expected one", carried_is_ours),
+        VMSTATE_BOOL(present, Carried),
+        VMSTATE_UINT32(size, Carried),
+        VMSTATE_VALIDATE("size is valid", size_is_valid),
+        VMSTATE_VBUFFER_ALLOC_UINT32(content, Carried, 1, NULL, size),
+        VMSTATE_UINT32(metadata_size, Carried),
+        VMSTATE_VALIDATE("metadata size is valid", metadata_size_is_valid),
+        VMSTATE_VBUFFER_ALLOC_UINT32(metadata, Carried, 1, NULL,
+                                     metadata_size),
+        VMSTATE_VALIDATE("metadata is valid", metadata_is_valid),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static void free_carried(BlobsState *state)
+{
+    for (uint32_t i = 0; i < state->carried_length; i++) {
+        g_free(state->carried[i].content);
+        g_free(state->carried[i].metadata);
+    }
+    g_clear_pointer(&state->carried, g_free);
+    state->carried_length = 0;
+}
+
+static void make_carried(BlobsState *state)
+{
+    g_autoptr(GPtrArray) blobs = stream_sorted_blobs(state->store);
+
+    free_carried(state);
+    state->carried = g_new0(Carried, blobs->len);
+    state->carried_count = blobs->len;
+    state->carried_length = blobs->len;
+    for (guint i = 0; i < blobs->len; i++) {
+        state->carried[i].blob = g_ptr_array_index(blobs, i);
+    }
+}
+
+static void fill_carried(Carried *carried)
+{
+    BlobStoreBlob *blob = carried->blob;
+    g_autoptr(BlobVersion) version = blobstore_latest_version(blob);
+    g_autoptr(GByteArray) metadata = g_byte_array_new();
+
+    stream_set_name(carried->owner, blob->client->owner);
+    stream_set_name(carried->name, blob->name);
+    if (!version->content) {
+        return;
+    }
+    carried->present = true;
+    carried->size = g_bytes_get_size(version->content);
+    carried->content = g_memdup2(g_bytes_get_data(version->content, NULL),
+                                 carried->size);
+    for (char **entry = version->metadata; *entry; entry++) {
+        g_byte_array_append(metadata, (uint8_t *)*entry, strlen(*entry) + 1);
+    }
+    carried->metadata_size = metadata->len;
+    carried->metadata = g_byte_array_free(g_steal_pointer(&metadata), FALSE);
+}
+
+static int blobs_pre_save(void *opaque)
+{
+    BlobsState *state = opaque;
+    BlobStoreObject *store = state->store;
+    BlobStoreClient *client;
+    uint64_t bytes = 0;
+
+    QTAILQ_FOREACH(client, &store->clients, next) {
+        Error *err = NULL;
+
+        if (client->ops && client->ops->save &&
+            !client->ops->save(client->opaque, &err)) {
+            error_prepend(&err, "blobstore '%s': cannot save the state of "
+                          "'%s': ", store->id, client->owner);
+            error_report_err(err);
+            return -EIO;
+        }
+    }
+    make_carried(state);
+    state->sequence = store->sequence;
+    for (uint32_t i = 0; i < state->carried_count; i++) {
+        fill_carried(&state->carried[i]);
+        bytes += state->carried[i].size;
+    }
+    /*
+     * Somebody else may write to the medium before the VM goes on here.  And
+     * what comes after a snapshot must not look like what was before it.
+     */
+    store->reopen = true;
+    trace_blobstore_save(store->id, state->carried_count, bytes);
+    return 0;
+}
+
+static int blobs_post_save(void *opaque)
+{
+    free_carried(opaque);
+    return 0;
+}
+
+static int blobs_pre_load(void *opaque)
+{
+    BlobsState *state = opaque;
+
+    make_carried(state);
+    /* Until the number in the stream has been compared with it */
+    state->store->loading = true;
+    return 0;
+}
+
+/* The stream wins over RAM and medium.  Also if a blob is absent in it. */
+static void take_carried(const Carried *carried)
+{
+    g_auto(GStrv) metadata = split_metadata(carried);
+    g_autoptr(GBytes) content = carried->present ?
+        g_bytes_new(carried->content, carried->size) : NULL;
+    g_autoptr(BlobVersion) version =
+        blob_version_new(content, (const char *const *)metadata);
+
+    blobstore_replace(carried->blob, version);
+}
+
+static int blobs_post_load(void *opaque, int version_id)
+{
+    BlobsState *state = opaque;
+    BlobStoreObject *store = state->store;
+    BlobStoreClient *client;
+    uint64_t bytes = 0;
+
+    for (uint32_t i = 0; i < state->carried_count; i++) {
+        take_carried(&state->carried[i]);
+        bytes += state->carried[i].size;
+    }
+    trace_blobstore_load(store->id, state->carried_count, bytes);
+    free_carried(state);
+    store->sequence = state->sequence;
+    store->reopen = true;
+    store->write_failed = false;
+    QTAILQ_FOREACH(client, &store->clients, next) {
+        Error *err = NULL;
+
+        if (client->ops && client->ops->load &&
+            !client->ops->load(client->opaque, &err)) {
+            error_prepend(&err, "cannot load the state of '%s': ",
+                          client->owner);
+            return stream_fail_load(store, err);
+        }
+    }
+    store->loading = false;
+    return 0;
+}
+
+const VMStateDescription vmstate_blobstore_blobs = {
+    .name = "blobstore",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .priority = MIG_PRI_DEFAULT + 1,
+    .pre_save = blobs_pre_save,
+    .post_save = blobs_post_save,
+    .pre_load = blobs_pre_load,
+    .post_load = blobs_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_UINT64(sequence, BlobsState),
+        VMSTATE_VALIDATE("sequence is valid", sequence_is_valid),
+        VMSTATE_UINT32(carried_count, BlobsState),
+        VMSTATE_VALIDATE("number of blobs is ours", carried_count_is_ours),
+        VMSTATE_STRUCT_VARRAY_POINTER_UINT32(carried, BlobsState,
+                                             carried_count, vmstate_carried,
+                                             Carried),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+BlobsState *blobs_state_new(BlobStoreObject *store)
+{
+    BlobsState *state = g_new0(BlobsState, 1);
+
+    state->store = store;
+    return state;
+}
+
+void blobs_state_free(BlobsState *state)
+{
+    free_carried(state);
+    g_free(state);
+}

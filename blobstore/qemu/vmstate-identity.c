@@ -1,0 +1,267 @@
+/*
+ * Blobstore in QEMU: which store it is and which blobs it has
+ *
+ * The first of two sections, see vmstate.h.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-types-migration.h"
+#include "migration/options.h"
+#include "qemu/error-report.h"
+#include "qemu/uuid.h"
+#include "vmstate.h"
+#include "blobstore/trace.h"
+
+enum {
+    FORMAT_VERSION = 1,
+    BLOBS_MAX = 1024,
+};
+
+/* The blob @owner/@name */
+typedef struct Announced {
+    uint8_t owner[STREAM_NAME_BYTES];
+    uint8_t name[STREAM_NAME_BYTES];
+    uint8_t kind;
+    uint64_t max_size;
+} Announced;
+
+struct IdentityState {
+    BlobStoreObject *store;
+    uint8_t uuid[BLOB_UUID_BYTES];
+    uint32_t format_version;
+    int32_t announced_count;
+    Announced *announced;
+};
+
+static bool announced_count_is_valid(void *opaque, int version_id)
+{
+    IdentityState *state = opaque;
+
+    return state->announced_count >= 0 && state->announced_count <= BLOBS_MAX;
+}
+
+static bool announced_is_valid(void *opaque, int version_id)
+{
+    Announced *blob = opaque;
+
+    return stream_is_name(blob->owner) && stream_is_name(blob->name) &&
+           blob->kind <= BLOBSTORE_VOLATILE &&
+           blob->max_size >= 1 && blob->max_size <= BLOBSTORE_MAX_BLOB_BYTES;
+}
+
+static const VMStateDescription vmstate_announced = {
+    .name = "blobstore-identity/blob",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .fields = (const VMStateField[]) {
+        VMSTATE_BUFFER(owner, Announced),
+        VMSTATE_BUFFER(name, Announced),
+        VMSTATE_UINT8(kind, Announced),
+        VMSTATE_UINT64(max_size, Announced),
+        VMSTATE_VALIDATE("blob is valid", announced_is_valid),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+static void free_announced(IdentityState *state)
+{
+    g_clear_pointer(&state->announced, g_free);
+    state->announced_count = 0;
+}
+
+static int identity_pre_save(void *opaque)
+{
+    IdentityState *state = opaque;
+    BlobStoreObject *store = state->store;
+    g_autoptr(GPtrArray) blobs = stream_sorted_blobs(store);
+    QemuUUID uuid;
+
+    if (migrate_colo()) {
+        error_report("blobstore '%s': COLO is not supported", store->id);
+        return -ENOTSUP;
+    }
+    if (store->loading) {
+        error_report("blobstore '%s': the state of the VM was not loaded "
+                     "completely: reset the VM first", store->id);
+        return -EINVAL;
+    }
+    if (!store->medium_uuid || blobs->len > BLOBS_MAX) {
+        error_report("blobstore '%s' cannot be migrated", store->id);
+        return -EINVAL;
+    }
+    qemu_uuid_parse(store->medium_uuid, &uuid);
+    memcpy(state->uuid, uuid.data, sizeof(state->uuid));
+    state->format_version = FORMAT_VERSION;
+    free_announced(state);
+    state->announced = g_new0(Announced, blobs->len);
+    state->announced_count = blobs->len;
+    for (guint i = 0; i < blobs->len; i++) {
+        const BlobStoreBlob *blob = g_ptr_array_index(blobs, i);
+        Announced *to = &state->announced[i];
+
+        stream_set_name(to->owner, blob->client->owner);
+        stream_set_name(to->name, blob->name);
+        to->kind = blob->kind;
+        to->max_size = blob->max_size;
+    }
+    return 0;
+}
+
+static int identity_post_save(void *opaque)
+{
+    free_announced(opaque);
+    return 0;
+}
+
+static int identity_pre_load(void *opaque)
+{
+    IdentityState *state = opaque;
+
+    free_announced(state);
+    /* Nothing counts until the second section has been loaded. */
+    state->store->loading = true;
+    return 0;
+}
+
+static bool check_announced(const Announced *blob, const BlobStoreBlob *ours,
+                            Error **errp)
+{
+    if (blob->kind != ours->kind) {
+        error_setg(errp, "blob '%s/%s' is of another kind here",
+                   stream_name(blob->owner), stream_name(blob->name));
+        return false;
+    }
+    if (blob->max_size > ours->max_size) {
+        error_setg(errp, "blob '%s/%s' may have %" PRIu64 " bytes at the "
+                   "source, %" PRIu64 " here", stream_name(blob->owner),
+                   stream_name(blob->name), blob->max_size, ours->max_size);
+        return false;
+    }
+    return true;
+}
+
+static int compare_announced(const Announced *blob, const BlobStoreBlob *ours)
+{
+    return strcmp(stream_name(blob->owner), ours->client->owner) ?:
+           strcmp(stream_name(blob->name), ours->name);
+}
+
+/* Both sides must have the same blobs; both lists are in order. */
+static bool check_all_announced(IdentityState *state, Error **errp)
+{
+    g_autoptr(GPtrArray) blobs = stream_sorted_blobs(state->store);
+    guint n = 0;
+
+    for (int32_t i = 0; i < state->announced_count || n < blobs->len; ) {
+        const Announced *blob =
+            i < state->announced_count ? &state->announced[i] : NULL;
+        const BlobStoreBlob *ours =
+            n < blobs->len ? g_ptr_array_index(blobs, n) : NULL;
+        int order = !blob ? 1 : !ours ? -1 : compare_announced(blob, ours);
+
+        if (order) {
+            error_setg(errp, "blob '%s/%s' is %s", order < 0 ?
+                       stream_name(blob->owner) : ours->client->owner,
+                       order < 0 ? stream_name(blob->name) : ours->name,
+                       order < 0 ?
+                       "at the source, but no device here uses it" :
+                       "used by a device here, but not at the source");
+            return false;
+        }
+        if (!check_announced(blob, ours, errp)) {
+            return false;
+        }
+        i++;
+        n++;
+    }
+    return true;
+}
+
+static bool check_uuid(BlobStoreObject *store, const char *uuid, Error **errp)
+{
+    const char *known = store->incoming ? store->uuid : store->medium_uuid;
+
+    if (known && g_ascii_strcasecmp(known, uuid)) {
+        error_setg(errp, "the stream is of the store with uuid %s, but this "
+                   "is the one with uuid %s: is drive '%s' the right image?",
+                   uuid, known, store->drive);
+        return false;
+    }
+    return true;
+}
+
+static bool check_identity(IdentityState *state, Error **errp)
+{
+    BlobStoreObject *store = state->store;
+    g_autofree char *uuid = NULL;
+    QemuUUID parsed;
+
+    memcpy(parsed.data, state->uuid, sizeof(parsed.data));
+    uuid = qemu_uuid_unparse_strdup(&parsed);
+    if (state->format_version > FORMAT_VERSION) {
+        error_setg(errp, "the source has format version %" PRIu32 ", this "
+                   "QEMU knows %d", state->format_version, FORMAT_VERSION);
+        return false;
+    }
+    if (!check_uuid(store, uuid, errp) ||
+        !check_all_announced(state, errp)) {
+        return false;
+    }
+    if (store->incoming) {
+        g_free(store->medium_uuid);
+        store->medium_uuid = g_steal_pointer(&uuid);
+        return blobstore_probe_medium(store, errp);
+    }
+    return true;
+}
+
+static int identity_post_load(void *opaque, int version_id)
+{
+    IdentityState *state = opaque;
+    Error *err = NULL;
+    bool ok = check_identity(state, &err);
+
+    free_announced(state);
+    trace_blobstore_load_identity(state->store->id,
+                                  state->store->medium_uuid ?: "", ok);
+    return ok ? 0 : stream_fail_load(state->store, err);
+}
+
+const VMStateDescription vmstate_blobstore_identity = {
+    .name = "blobstore-identity",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .early_setup = true,
+    .priority = MIG_PRI_DEFAULT + 1,
+    .pre_save = identity_pre_save,
+    .post_save = identity_post_save,
+    .pre_load = identity_pre_load,
+    .post_load = identity_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_BUFFER(uuid, IdentityState),
+        VMSTATE_UINT32(format_version, IdentityState),
+        VMSTATE_INT32(announced_count, IdentityState),
+        VMSTATE_VALIDATE("number of blobs is valid",
+                         announced_count_is_valid),
+        VMSTATE_STRUCT_VARRAY_ALLOC(announced, IdentityState,
+                                    announced_count, 1, vmstate_announced,
+                                    Announced),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
+IdentityState *identity_state_new(BlobStoreObject *store)
+{
+    IdentityState *state = g_new0(IdentityState, 1);
+
+    state->store = store;
+    return state;
+}
+
+void identity_state_free(IdentityState *state)
+{
+    free_announced(state);
+    g_free(state);
+}

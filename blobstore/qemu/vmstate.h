@@ -1,0 +1,48 @@
+/*
+ * Blobstore in QEMU: what of a store travels with the state of the VM
+ *
+ * Two sections.  The first comes while the source still runs: which store it
+ * is and which blobs it has, so that a destination that cannot take it says
+ * so in time.  The second comes when the VM has stopped: the blobs.  It goes
+ * ahead of the devices', which have the default priority.
+ *
+ * Whoever sends the stream is not trusted: what follows a length, a count or
+ * a name is only read, and only gets memory, after that has been checked.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_QEMU_VMSTATE_H
+#define BLOBSTORE_QEMU_VMSTATE_H
+
+#include "migration/vmstate.h"
+#include "glue.h"
+
+/* vmstate.c: what both sections need */
+
+/* A name is as long in the stream as it may be, with a NUL at least. */
+enum { STREAM_NAME_BYTES = BLOBSTORE_NAME_MAX_BYTES + 1 };
+
+bool stream_is_name(const uint8_t name[STREAM_NAME_BYTES]);
+/* Of one that is_name */
+const char *stream_name(const uint8_t name[STREAM_NAME_BYTES]);
+void stream_set_name(uint8_t name[STREAM_NAME_BYTES], const char *from);
+/* In the same order on both sides, whatever came first there */
+GPtrArray *stream_sorted_blobs(BlobStoreObject *store);
+/* What a post_load returns; reports @err, which it consumes. */
+int stream_fail_load(BlobStoreObject *store, Error *err);
+
+/* vmstate-identity.c: the first section */
+typedef struct IdentityState IdentityState;
+
+extern const VMStateDescription vmstate_blobstore_identity;
+IdentityState *identity_state_new(BlobStoreObject *store);
+void identity_state_free(IdentityState *state);
+
+/* vmstate-blobs.c: the second */
+typedef struct BlobsState BlobsState;
+
+extern const VMStateDescription vmstate_blobstore_blobs;
+BlobsState *blobs_state_new(BlobStoreObject *store);
+void blobs_state_free(BlobsState *state);
+
+#endif /* BLOBSTORE_QEMU_VMSTATE_H */

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A TPM moves with its VM to a QEMU that has storage of its own."""
+
+import unittest
+from pathlib import Path
+
+import state
+import tpm12
+import tpm2
+from case import TPM12, TPM2, drive
+from migration import MigrationTest
+
+RAW = drive("nvram.raw") + TPM2
+
+
+class OwnStorageTest(MigrationTest):
+    """The destination has an image of its own."""
+
+    other = drive("other.raw") + TPM2
+
+    def setUp(self):
+        super().setUp()
+        self.image()
+
+    def make_source(self):
+        source, tpm = self.power_on(*RAW)
+        session = state.make(tpm)
+        return source, tpm, session
+
+    def copy_image(self):
+        Path(self.path("other.raw")).write_bytes(Path(self.path("nvram.raw")).read_bytes())
+
+    def blank_image(self, size=4 << 20):
+        Path(self.path("other.raw")).write_bytes(bytes(size))
+
+    def check_stale(self, destination, found, *blobs):
+        stale = destination.wait_event("BLOBSTORE_STALE")
+        self.assertEqual(stale, {"id": "nvram", "drive": "nvram", "found": found,
+                                 "blobs": list(blobs)})
+
+    def check_moves(self, source, tpm, session, found):
+        before = state.all(tpm, session)
+        destination, moved = self.incoming(*self.other)
+        uuid = source.store()["uuid"]
+        self.migrate(source, destination)
+        self.check_stale(destination, found, "tpm/permanent")
+        self.assertEqual(destination.store()["uuid"], uuid)
+        self.assertEqual(state.all(moved, session), before)
+        return destination, moved
+
+    def check_image(self, args, permanent):
+        _, tpm = self.power_on(*args)
+        tpm.run(tpm2.startup())
+        self.assertEqual(state.permanent(tpm), permanent)
+
+    def test_blank_image_becomes_the_store(self):
+        source, tpm, session = self.make_source()
+        permanent = state.permanent(tpm)
+        self.blank_image()
+        destination, _ = self.check_moves(source, tpm, session, "blank")
+        destination.kill()
+        self.check_image(self.other, permanent)
+
+    def test_blank_image_is_formatted_by_nobody_before_that(self):
+        source, _, _ = self.make_source()
+        self.blank_image()
+        destination, _ = self.incoming(*self.other)
+        self.start_and_pause(source, destination)
+        destination.kill()
+        self.assertEqual(Path(self.path("other.raw")).read_bytes(), bytes(4 << 20))
+
+    def test_stale_image_is_brought_up_to_date(self):
+        source, tpm, session = self.make_source()
+        self.copy_image()
+        state.change_permanent(tpm, 7)
+        permanent = state.permanent(tpm)
+        destination, _ = self.check_moves(source, tpm, session, "older")
+        destination.kill()
+        self.check_image(self.other, permanent)
+
+    def test_way_back_is_open(self):
+        machine, tpm, session = self.make_source()
+        self.blank_image()
+        destination, moved = self.check_moves(machine, tpm, session, "blank")
+        machine.kill()
+        for number in range(4):
+            state.change_permanent(moved, number)
+            state.change_volatile(moved, session, number)
+            before = state.all(moved, session)
+            machine, moved, source = *self.incoming(*(self.other if number % 2 else RAW)), \
+                destination
+            self.migrate(source, machine)
+            self.check_stale(machine, "older", "tpm/permanent")
+            self.assertEqual(state.all(moved, session), before)
+            source.kill()
+            destination = machine
+        destination.kill()
+        self.check_image(self.other, before["permanent"])
+
+    def test_consumed_savestate_does_not_come_back(self):
+        args = drive("nvram.raw") + TPM12
+        other = drive("other.raw") + TPM12
+        source, tpm = self.power_on(*args)
+        tpm.run(tpm12.startup())
+        tpm.run(tpm12.save_state())
+        self.assertTrue(source.blob("savestate")["present"])
+        self.copy_image()
+        tpm.run(tpm12.get_ticks())
+        self.assertFalse(source.blob("savestate")["present"])
+        destination, _ = self.incoming(*other)
+        self.migrate(source, destination)
+        self.check_stale(destination, "older", "tpm/savestate")
+        self.assertFalse(destination.blob("savestate")["present"])
+        destination.kill()
+        destination, _ = self.power_on(*other)
+        self.assertFalse(destination.blob("savestate")["present"])
+
+    def refuse(self, *args, **capabilities):
+        """The destination refuses to be one, and leaves its image alone."""
+        source, tpm, session = self.make_source()
+        before = state.all(tpm, session)
+        other = Path(self.path("other.raw"))
+        image = other.read_bytes()
+        destination, _ = self.incoming(*args, **capabilities)
+        self.start_migration(source, destination, **capabilities)
+        self.assertEqual(self.wait_migration(destination), "failed")
+        said = destination.qemu_log.read_text(encoding="utf-8")
+        destination.kill()
+        self.assertEqual(other.read_bytes(), image)
+        return source, tpm, session, before, said
+
+    def make_other_store(self):
+        self.blank_image()
+        machine, _ = self.power_on(*self.other)
+        uuid = machine.store()["uuid"]
+        machine.quit()
+        return uuid
+
+    def check_source_runs(self, source, tpm, session, before):
+        self.assertEqual(self.wait_migration(source), "failed")
+        self.assertEqual(source.events("STOP"), [])
+        self.assertEqual(state.all(tpm, session), before)
+
+    def test_different_store_is_refused_while_the_source_runs(self):
+        uuid = self.make_other_store()
+        *source, said = self.refuse(*self.other)
+        self.assertIn(f"drive 'nvram' holds the store with uuid {uuid}, but the source has", said)
+        self.check_source_runs(*source)
+
+    def test_different_store_is_refused_without_return_path(self):
+        """The source may learn of it too late, but nothing is mixed up."""
+        self.make_other_store()
+        source, *_, said = self.refuse(*self.other, return_path=False)
+        self.assertIn("is this the right image?", said)
+        self.assertIn(self.wait_migration(source), ["completed", "failed"])
+        if source.status != "running":
+            source.qmp("cont")
+        self.assertEqual(source.status, "running")
+
+    def test_small_image_is_refused_while_the_source_runs(self):
+        self.blank_image(1 << 20)
+        *source, said = self.refuse(*self.other)
+        self.assertRegex(said, "drive 'nvram' is too small: [0-9]+ bytes are needed, it has 1048576")
+        self.check_source_runs(*source)
+
+    def test_store_that_was_not_asked_for_is_refused_while_the_source_runs(self):
+        self.blank_image()
+        *source, said = self.refuse(
+            *drive("other.raw"), "-object",
+            "blobstore,id=nvram,drive=nvram,uuid=11111111-1111-4111-8111-111111111111",
+            "-device", "tpm-tis,blobstore=nvram")
+        self.assertIn("11111111-1111-4111-8111-111111111111", said)
+        self.check_source_runs(*source)
+
+    def test_vm_does_not_start_without_the_state_of_its_tpm(self):
+        source = self.machine(*drive("nvram.raw"))
+        source.start()
+        self.blank_image()
+        destination, _ = self.incoming(*self.other)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(destination), "completed")
+        self.wait_status(destination, "io-error")
+        destination.qmp("cont")
+        self.assertEqual(destination.status, "io-error")
+        self.assertEqual(destination.events("RESUME"), [])
+        self.assertIn("was not loaded completely",
+                      destination.qemu_log.read_text(encoding="utf-8"))
+        self.assertEqual(Path(self.path("other.raw")).read_bytes(), bytes(4 << 20))
+
+    def test_vm_waits_for_a_medium_that_cannot_be_written(self):
+        source, tpm, session = self.make_source()
+        self.blank_image()
+        before = state.all(tpm, session)
+        destination, moved = self.incoming(
+            "-blockdev", "driver=raw,node-name=nvram,file.driver=blkdebug,"
+            "file.image.driver=file,file.image.filename=other.raw,"
+            "file.inject-error.0.event=none,file.inject-error.0.iotype=write,"
+            "file.inject-error.0.errno=28,file.inject-error.0.once=on", *TPM2)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(destination), "completed")
+        self.wait_status(destination, "io-error")
+        self.assertEqual(destination.events("RESUME"), [])
+        destination.qmp("cont")
+        self.assertEqual(destination.status, "running")
+        self.assertEqual(destination.store()["state"], "active")
+        self.assertEqual(state.all(moved, session), before)
+
+    def test_mirror_over_nbd_just_works(self):
+        source, tpm, session = self.make_source()
+        self.blank_image()
+        destination, moved = self.incoming(*self.other)
+        address = {"type": "unix", "data": {"path": self.path("nbd")}}
+        destination.qmp("nbd-server-start", addr=address)
+        destination.qmp("nbd-server-add", device="nvram", writable=True)
+        source.qmp("drive-mirror", job_id="mirror", device="nvram", sync="full", mode="existing",
+                   format="raw", target=f"nbd+unix:///nvram?socket={self.path('nbd')}")
+        source.wait_event("BLOCK_JOB_READY")
+        state.change_permanent(tpm, 3)
+        before = state.all(tpm, session)
+        self.start_and_pause(source, destination)
+        source.qmp("block-job-cancel", device="mirror")
+        source.wait_event("BLOCK_JOB_COMPLETED")
+        self.resume(source)
+        self.finish_migration(source, destination)
+        destination.qmp("nbd-server-stop")
+        self.assertEqual(state.all(moved, session), before)
+        self.assertEqual(destination.events("BLOBSTORE_STALE"), [])
+        state.change_permanent(moved, 4)
+        permanent = state.permanent(moved)
+        destination.kill()
+        self.check_image(self.other, permanent)
+
+
+if __name__ == "__main__":
+    unittest.main()
