@@ -169,11 +169,12 @@ static void version_clear(gpointer data)
     g_clear_pointer(&((Version *)data)->payload, g_bytes_unref);
 }
 
-static bool check_change(const BlobChange *change, GError **error)
+static bool check_change(const BlobStore *store, const BlobChange *change,
+                         GError **error)
 {
     const Blob *blob = change->blob;
 
-    if (blob->damage) {
+    if (blob->damage && !store->options.replace_damaged) {
         return blob_fail_damaged(blob, error);
     }
     /* Registered larger than before, it gets its room by the next start. */
@@ -202,7 +203,7 @@ static bool prepare_version(BlobStore *store, const BlobChange *change,
     g_autoptr(GByteArray) metadata = g_byte_array_new();
 
     version->blob = change->blob;
-    if (!check_change(change, error)) {
+    if (!check_change(store, change, error)) {
         return false;
     }
     if (!change->content) {
@@ -344,6 +345,16 @@ static void adopt_versions(BlobStore *store, GArray *versions, bool adopt)
     }
 }
 
+/* What was damaged has been replaced. */
+static void forget_damage(GArray *versions)
+{
+    for (guint i = 0; i < versions->len; i++) {
+        Blob *blob = g_array_index(versions, Version, i).blob;
+
+        g_clear_pointer(&blob->damage, g_free);
+    }
+}
+
 static bool has_first_version(const GArray *versions)
 {
     for (guint i = 0; i < versions->len; i++) {
@@ -403,6 +414,7 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
         store->epoch_open = false;
         return false;
     }
+    forget_damage(versions);
     store->acknowledged = MAX(store->acknowledged,
                               blob_sequence(store->epoch, store->counter));
     store->commits++;

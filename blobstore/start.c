@@ -112,15 +112,26 @@ static bool ensure_capacity(BlobStore *store, GError **error)
     return extend_capacity(store, length, error);
 }
 
-/* The same version at a new place: no new sequence, nothing else changes. */
+/*
+ * The same version at a new place: no new sequence, nothing else changes.  Of
+ * one that is damaged and shall be replaced there is nothing to copy; on
+ * record but absent there, it is damaged still (R11).
+ */
 static bool copy_version(BlobStore *store, Blob *blob, uint64_t offset,
                          uint64_t slot_bytes, GError **error)
 {
     BlobSlot slot = { blob->entry.id, offset, slot_bytes };
     BlobHeader header;
     g_autoptr(GBytes) payload = NULL;
+    g_autoptr(GError) local = NULL;
 
-    return blob_content_load(store, blob, &header, &payload, error) &&
+    if (!blob->damage &&
+        !blob_content_load(store, blob, &header, &payload, &local) &&
+        !(blob->damage && store->options.replace_damaged)) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return false;
+    }
+    return blob->damage ||
            blob_slot_write(&store->medium, store->digest, &slot, &header,
                            payload, false, error);
 }
@@ -271,6 +282,9 @@ static bool heal_superblock(BlobStore *store, GError **error)
 
 static bool check_registered(const BlobStore *store, GError **error)
 {
+    if (store->options.replace_damaged) {
+        return true;
+    }
     for (guint i = 0; i < store->blobs->len; i++) {
         const Blob *blob = g_ptr_array_index(store->blobs, i);
 

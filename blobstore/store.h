@@ -61,6 +61,12 @@ typedef struct BlobStoreOptions {
     bool format_as_uuid;    /* a blank medium becomes the store @uuid, valid */
     uint32_t min_epoch;     /* a new epoch has a higher number than this */
     bool pack;              /* deflate payloads where that saves a block */
+    /*
+     * The caller has the content of every blob that it registers.  A damaged
+     * one does not keep the store from starting, and may be written.  Until
+     * it has been, it stays damaged.
+     */
+    bool replace_damaged;
     /* How many a new directory has room for; 0: 128 or twice those now */
     uint32_t directory_blobs;
 } BlobStoreOptions;
@@ -112,7 +118,8 @@ void blob_store_unregister(BlobStore *store, Blob *blob);
  * Durable on return.
  *
  * Errors: IO, TOO_SMALL (the message gives the exact size needed; see also
- * blob_store_required_bytes()), DAMAGED (a registered blob), FULL,
+ * blob_store_required_bytes()), DAMAGED (a registered blob, unless
+ * BlobStoreOptions.replace_damaged), FULL,
  * EXHAUSTED, READ_ONLY, FOREIGN (the medium has grown, and the new space is
  * not blank), CORRUPT and STALE (the superblock is not as it was when the
  * store was opened), BUSY.  On failure nothing that was acknowledged is

@@ -1,0 +1,153 @@
+/*
+ * Unit tests of the core: damaged blobs that the caller has the content of
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "trio.h"
+
+#include <string.h>
+
+static const BlobStoreOptions replacing = { .replace_damaged = true };
+
+/* Damages what a holds, and opens the store to replace it. */
+static void damage_and_open(Trio *trio, bool clean, uint64_t max_size)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (clean) {
+        test_close(trio->store);
+    }
+    trio_current(trio, 0)[BLOB_HEADER_BYTES] ^= 1;
+    blob_store_free(trio->store);
+    trio->store = blob_store_open(&trio->disk->parent, &replacing, &error);
+    g_assert_no_error(error);
+    for (unsigned i = 0; i < TRIO_BLOBS; i++) {
+        char name[] = { 'a' + i, '\0' };
+
+        trio->blobs[i] = test_register(trio->store, name, max_size);
+    }
+    test_start(trio->store);
+}
+
+static void expect_after_a_crash(Trio *trio, const char *a)
+{
+    trio_crash(trio);
+    trio_expect(trio, a, "b1", "c1");
+}
+
+/* Damage is found while opening, or by reading if the close was clean. */
+static void test_damaged_blob_can_be_replaced(Trio *trio,
+                                              gconstpointer unused)
+{
+    for (unsigned clean = 0; clean < 2; clean++) {
+        trio_renew(trio);
+        damage_and_open(trio, clean, 1000);
+        test_expect_damaged(trio->store, trio->blobs[0]);
+        trio_write(trio, 0, "a2");
+        trio_expect(trio, "a2", "b1", "c1");
+        trio_write(trio, 0, "a3");
+        expect_after_a_crash(trio, "a3");
+        trio_start(trio);
+    }
+}
+
+static void test_damaged_blob_can_be_deleted(Trio *trio,
+                                             gconstpointer unused)
+{
+    damage_and_open(trio, false, 1000);
+    trio_write(trio, 0, NULL);
+    trio_expect(trio, NULL, "b1", "c1");
+    expect_after_a_crash(trio, NULL);
+}
+
+/* Nothing of it is copied to its larger place. */
+static void test_damaged_blob_can_grow(Trio *trio, gconstpointer unused)
+{
+    for (unsigned clean = 0; clean < 2; clean++) {
+        trio_renew(trio);
+        damage_and_open(trio, clean, 6000);
+        test_expect_damaged(trio->store, trio->blobs[0]);
+        trio_write(trio, 0, "a2");
+        expect_after_a_crash(trio, "a2");
+    }
+}
+
+/* To start is not to replace: who has no content must not go on without. */
+static void test_damage_stays_until_it_is_replaced(Trio *trio,
+                                                   gconstpointer unused)
+{
+    static const uint64_t sizes[] = { 1000, 6000 };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        trio_renew(trio);
+        damage_and_open(trio, false, sizes[i]);
+        trio_write(trio, 1, "b2");
+        trio_crash(trio);
+        trio_expect(trio, "damaged", "b2", "c1");
+        test_register(trio->store, "a", sizes[i]);
+        test_start_fails(trio->store, BLOBSTORE_ERROR_DAMAGED, "*'t/a'*");
+    }
+}
+
+static void test_replacing_that_fails_changes_nothing(Trio *trio,
+                                                      gconstpointer unused)
+{
+    damage_and_open(trio, false, 1000);
+    trio->disk->fail_write = 0;
+    test_write_fails(trio->store, trio->blobs[0], "a2", BLOBSTORE_ERROR_IO,
+                     "*");
+    test_expect_damaged(trio->store, trio->blobs[0]);
+    trio_write(trio, 0, "a2");
+    expect_after_a_crash(trio, "a2");
+}
+
+static void expect_damaged_or_replaced(TestDisk *crashed, unsigned events,
+                                       void *opaque)
+{
+    g_autoptr(BlobStore) store = test_open(crashed);
+    Blob *a = blob_store_find(store, "t", "a");
+    g_autoptr(GError) error = NULL;
+    g_autofree char *text = test_read(store, a, &error);
+
+    if (!text) {
+        g_assert_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED);
+    } else {
+        g_assert_cmpstr(text, ==, "a2");
+    }
+    test_expect(store, blob_store_find(store, "t", "b"), "b1");
+    test_expect(store, blob_store_find(store, "t", "c"), "c1");
+}
+
+static void test_power_failure_leaves_it_damaged_or_replaced(
+    Trio *trio, gconstpointer unused)
+{
+    for (unsigned clean = 0; clean < 2; clean++) {
+        trio_renew(trio);
+        damage_and_open(trio, clean, 1000);
+        test_disk_record(trio->disk);
+        trio_write(trio, 0, "a2");
+        test_disk_each_crash(trio->disk, expect_damaged_or_replaced, NULL);
+    }
+}
+
+static void add(const char *path, void (*test)(Trio *, gconstpointer))
+{
+    g_test_add(path, Trio, NULL, trio_set_up, test, trio_tear_down);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    add("/replace/damaged-blob-can-be-replaced",
+        test_damaged_blob_can_be_replaced);
+    add("/replace/damaged-blob-can-be-deleted",
+        test_damaged_blob_can_be_deleted);
+    add("/replace/damaged-blob-can-grow", test_damaged_blob_can_grow);
+    add("/replace/damage-stays-until-it-is-replaced",
+        test_damage_stays_until_it_is_replaced);
+    add("/replace/failure-changes-nothing",
+        test_replacing_that_fails_changes_nothing);
+    add("/replace/power-failure-leaves-it-damaged-or-replaced",
+        test_power_failure_leaves_it_damaged_or_replaced);
+    return g_test_run();
+}
