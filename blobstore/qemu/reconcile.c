@@ -93,14 +93,32 @@ static bool register_twins(BlobStoreObject *store, BlobStore *core,
     return true;
 }
 
+/* *@version becomes what @core has of a blob; NULL if that is damaged. */
+static bool coroutine_fn read_version(BlobStore *core, Blob *blob,
+                                      BlobVersion **version, GError **error)
+{
+    g_autoptr(GBytes) content = NULL;
+    g_auto(GStrv) metadata = NULL;
+    g_autoptr(GError) local = NULL;
+
+    *version = NULL;
+    if (blob_store_read(core, blob, &content, &metadata, &local)) {
+        *version = blob_version_new(content, (const char *const *)metadata);
+        return true;
+    }
+    if (g_error_matches(local, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED)) {
+        return true;
+    }
+    g_propagate_error(error, g_steal_pointer(&local));
+    return false;
+}
+
 /* RAM has what the device wrote last: what differs goes back to the medium. */
 static bool coroutine_fn compare_blob(BlobStoreObject *store, BlobStore *core,
                                       const Twin *twin, BlobstoreFound what,
                                       GError **error)
 {
     BlobStoreBlob *blob = twin->blob;
-    g_autoptr(GBytes) content = NULL;
-    g_auto(GStrv) metadata = NULL;
     g_autoptr(BlobVersion) found = NULL;
     g_autoptr(BlobVersion) acknowledged = NULL;
     g_autoptr(BlobVersion) latest = NULL;
@@ -108,16 +126,17 @@ static bool coroutine_fn compare_blob(BlobStoreObject *store, BlobStore *core,
     if (!blob->client->started) {
         return true;
     }
-    if (!blob_store_read(core, twin->core, &content, &metadata, error)) {
+    if (!read_version(core, twin->core, &found, error)) {
         return false;
     }
-    found = blob_version_new(content, (const char *const *)metadata);
     acknowledged = blobstore_acknowledged_version(blob);
     latest = blobstore_latest_version(blob);
-    if (!blob_version_equal(found, acknowledged)) {
+    if (!found) {
+        blobstore_add_stale(store, BLOBSTORE_FOUND_DAMAGED, blob);
+    } else if (!blob_version_equal(found, acknowledged)) {
         blobstore_add_stale(store, what, blob);
     }
-    if (blob_version_equal(found, latest)) {
+    if (found && blob_version_equal(found, latest)) {
         blobstore_replace(blob, latest);
     } else {
         blobstore_stage(blob, latest, "the medium has something else");
@@ -143,6 +162,8 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     BlobstoreFound found;
     bool started;
 
+    /* RAM has what devices wrote last; see compare_blob(). */
+    options.replace_damaged = true;
     core = blob_store_open(&store->medium.parent, &options, error);
     if (!core) {
         return false;

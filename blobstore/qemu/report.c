@@ -189,6 +189,8 @@ void blobstore_add_stale(BlobStoreObject *store, BlobstoreFound found,
     if (!store->stale) {
         store->stale = g_new0(BlobStoreStale, 1);
         store->stale->found = found;
+    } else if (found == BLOBSTORE_FOUND_DAMAGED) {
+        store->stale->found = found;    /* the user should know */
     }
     for (strList *at = store->stale->blobs; at; at = at->next) {
         if (!strcmp(at->value, name)) {
@@ -206,16 +208,18 @@ void blobstore_stale_free(BlobStoreStale *stale)
 
 void blobstore_report_stale(BlobStoreObject *store)
 {
+    static const char *const was[] = {
+        [BLOBSTORE_FOUND_BLANK] = "blank",
+        [BLOBSTORE_FOUND_OLDER] = "older than the state of the VM",
+        [BLOBSTORE_FOUND_NEWER] = "newer than the state of the VM",
+        [BLOBSTORE_FOUND_DAMAGED] = "damaged",
+    };
     BlobStoreStale *stale = g_steal_pointer(&store->stale);
 
     if (stale) {
         trace_blobstore_stale(store->id, BlobstoreFound_str(stale->found));
         warn_report("blobstore '%s': drive '%s' was %s; it has been brought up "
-                    "to date", store->id, store->drive,
-                    stale->found == BLOBSTORE_FOUND_BLANK ? "blank" :
-                    stale->found == BLOBSTORE_FOUND_NEWER ?
-                    "newer than the state of the VM" :
-                    "older than the state of the VM");
+                    "to date", store->id, store->drive, was[stale->found]);
         qapi_event_send_blobstore_stale(store->id, store->drive,
                                         stale->found, stale->blobs);
         blobstore_stale_free(stale);

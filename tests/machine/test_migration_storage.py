@@ -78,6 +78,34 @@ class OwnStorageTest(MigrationTest):
         destination.kill()
         self.check_image(self.other, permanent)
 
+    def overwrite(self, offset, data):
+        with open(self.path("other.raw"), "r+b") as image:
+            image.seek(offset)
+            image.write(data)
+
+    def check_is_cured(self, source, tpm, session):
+        permanent = state.permanent(tpm)
+        destination, _ = self.check_moves(source, tpm, session, "damaged")
+        destination.kill()
+        self.check_image(self.other, permanent)
+
+    def test_damaged_blob_is_replaced_by_what_comes(self):
+        source, *_ = self.make_source()
+        slot, = [slot for slot in source.blob("permanent")["slots"] if slot["current"]]
+        source.quit()
+        self.copy_image()
+        self.overwrite(slot["offset"] + 2000, b"x")
+        source, tpm = self.power_on(*RAW)
+        tpm.run(tpm2.startup())
+        self.check_is_cured(source, tpm, state.make_volatile(tpm))
+
+    def test_blob_that_a_crash_took_away_is_replaced_by_what_comes(self):
+        source, tpm, session = self.make_source()
+        self.copy_image()
+        for slot in source.blob("permanent")["slots"]:
+            self.overwrite(slot["offset"], bytes(slot["length"]))
+        self.check_is_cured(source, tpm, session)
+
     def test_way_back_is_open(self):
         machine, tpm, session = self.make_source()
         self.blank_image()
