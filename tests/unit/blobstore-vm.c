@@ -31,6 +31,7 @@
 static char *dir;
 static RunState runstate = RUN_STATE_RUNNING;
 static bool stop_requested;
+static bool colo;
 static GList *handlers;         /* of VMChangeStateEntry, by priority */
 static GList *resettables;      /* of Object */
 static GList *sections;         /* of VMSection */
@@ -116,7 +117,7 @@ void qemu_unregister_resettable(Object *obj)
 
 bool migrate_colo(void)
 {
-    return false;
+    return colo;
 }
 
 int vmstate_register_with_alias_id(VMStateIf *obj, uint32_t instance_id,
@@ -272,6 +273,11 @@ bool vm_stop_was_requested(void)
 void vm_set_incoming(bool incoming)
 {
     runstate = incoming ? RUN_STATE_INMIGRATE : RUN_STATE_RUNNING;
+}
+
+void vm_set_colo(bool on)
+{
+    colo = on;
 }
 
 char *image_new_with(const char *name, const char *format,

@@ -27,6 +27,8 @@ void vm_reset_end(void);
 /* Since the last vm_start_now() */
 bool vm_stop_was_requested(void);
 void vm_set_incoming(bool incoming);
+/* The capability x-colo */
+void vm_set_colo(bool on);
 
 /* The state of the VM, as savevm has it; NULL if it cannot be saved */
 GBytes *vm_save_state(void);

@@ -216,6 +216,20 @@ static void test_device_that_cannot_load(Fixture *fixture, gconstpointer data)
     assert_loaded(fixture);
 }
 
+/* Its two VMs would share what a store cannot be shared for. */
+static void test_colo_is_refused(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GBytes) again = NULL;
+
+    g_assert_true(vm_load_state(fixture->stream));
+    g_assert_true(vm_start_now());
+    vm_set_colo(true);
+    g_assert_null(vm_save_state());
+    vm_set_colo(false);
+    again = vm_save_state();
+    g_assert_nonnull(again);
+}
+
 /* Loads the stream with @bytes at @offset; that must not do any harm. */
 static bool load_changed(Fixture *fixture, size_t offset, const void *bytes,
                          size_t count)
@@ -426,6 +440,7 @@ static void add_tests(void)
     ADD("no-stream", test_start_without_a_stream_fails);
     ADD("cannot-save", test_device_that_cannot_save);
     ADD("cannot-load", test_device_that_cannot_load);
+    ADD("colo", test_colo_is_refused);
     ADD("lies", test_lies_are_refused);
     ADD("noise", test_noise_does_no_harm);
     ADD("missing-blob", test_missing_blob_is_refused);
