@@ -11,6 +11,7 @@ import signal
 import tempfile
 import unittest
 
+from crb import CRB
 from machine import Machine
 from tis import TIS
 from vm import BUILD, create_image
@@ -28,7 +29,13 @@ def drive(image, image_format="raw", **options):
 
 
 TPM2 = ["-device", "tpm-tis,blobstore=nvram"]
+TPM2_CRB = ["-device", "tpm-crb,blobstore=nvram"]
 TPM12 = ["-tpmdev", "libtpms,id=dev,blobstore=nvram,version=1.2", "-device", "tpm-tis,tpmdev=dev"]
+
+
+def front_end(machine, args):
+    """Of the TPM in a machine with these arguments."""
+    return CRB(machine) if any(word.startswith("tpm-crb,") for word in args) else TIS(machine)
 
 
 class MachineTest(unittest.TestCase):
@@ -67,4 +74,4 @@ class MachineTest(unittest.TestCase):
         """A running machine, and its TPM."""
         machine = self.machine(*args)
         machine.start()
-        return machine, TIS(machine)
+        return machine, front_end(machine, args)

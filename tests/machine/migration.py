@@ -3,8 +3,7 @@
 
 import time
 
-from case import MachineTest
-from tis import TIS
+from case import MachineTest, front_end
 
 WAIT_SECONDS = 60
 POLL_SECONDS = 0.01
@@ -29,7 +28,7 @@ class MigrationTest(MachineTest):
         self.set_capabilities(machine, **capabilities)
         machine.address = self.path(f"migration-{machine.pid}")
         machine.qmp("migrate-incoming", uri=f"unix:{machine.address}", exit_on_error=False)
-        return machine, TIS(machine)
+        return machine, front_end(machine, args)
 
     def start_migration(self, source, destination, **capabilities):
         self.set_capabilities(source, **capabilities)
@@ -58,8 +57,20 @@ class MigrationTest(MachineTest):
         self.wait_status(destination, "running")
 
     def migrate(self, source, destination, **capabilities):
+        """With the capabilities, all the way."""
+        if capabilities.get("postcopy_ram"):
+            self.slow_down(source)
         self.start_migration(source, destination, **capabilities)
+        if capabilities.get("postcopy_ram"):
+            self.wait_migration(source, ["active"])
+            source.qmp("migrate-start-postcopy")
+        if capabilities.get("pause_before_switchover"):
+            self.wait_migration(source, ["pre-switchover"])
+            self.resume(source)
         self.finish_migration(source, destination)
+        self.assertEqual("postcopy-active" in [event["status"] for event in
+                                               source.events("MIGRATION")],
+                         capabilities.get("postcopy_ram", False))
 
     def wait_migration(self, machine, states=ENDED):
         return self.wait_for(lambda: machine.qmp("query-migrate").get("status"), states)

@@ -9,7 +9,8 @@ import unittest
 
 import tpm2
 from case import EFFORT, TPM2, MachineTest, drive
-from tis import TIS, TPMError
+from frontend import TPMError
+from tis import TIS
 from vm import VMError
 
 COUNTER = 0x01000002

@@ -7,8 +7,10 @@ from pathlib import Path
 import state
 import tpm12
 import tpm2
-from case import EFFORT, TPM12, TPM2, drive
+from acpi import suspend, wake_up
+from case import EFFORT, TPM12, TPM2, TPM2_CRB, drive
 from migration import MigrationTest
+from vm import create_image
 
 RAW = drive("nvram.raw") + TPM2
 
@@ -31,37 +33,40 @@ class SharedStorageTest(MigrationTest):
         state.change_permanent(moved, 1)
         permanent = state.permanent(moved)
         destination.kill()
-        _, tpm = self.power_on(*args)
+        machine, tpm = self.power_on(*args)
         tpm.run(tpm2.startup())
         self.assertEqual(state.permanent(tpm), permanent)
+        machine.kill()
 
-    def test_everything_moves_on_raw(self):
-        self.check_everything_moves(*drive(self.image()), *TPM2)
+    def check_every_tpm_moves(self, **capabilities):
+        for image_format in "raw", "qcow2":
+            for model in TPM2, TPM2_CRB:
+                with self.subTest(image_format=image_format, model=model):
+                    self.check_everything_moves(*drive(self.image(image_format), image_format),
+                                                *model, **capabilities)
 
-    def test_everything_moves_on_qcow2(self):
-        self.check_everything_moves(*drive(self.image("qcow2"), "qcow2"), *TPM2)
+    def test_everything_moves(self):
+        self.check_every_tpm_moves()
+
+    def test_everything_moves_after_a_pause_before_the_switch(self):
+        self.check_every_tpm_moves(pause_before_switchover=True)
+
+    def test_everything_moves_through_several_channels(self):
+        self.check_every_tpm_moves(multifd=True)
+
+    def test_everything_moves_through_several_channels_after_a_pause(self):
+        self.check_every_tpm_moves(multifd=True, pause_before_switchover=True)
+
+    def test_everything_moves_with_postcopy(self):
+        self.check_every_tpm_moves(postcopy_ram=True)
+
+    def test_everything_moves_with_postcopy_after_a_pause(self):
+        self.check_every_tpm_moves(postcopy_ram=True, pause_before_switchover=True)
 
     def test_everything_moves_of_a_store_with_a_name(self):
         self.check_everything_moves(*drive(self.image()), "-object",
                                     "blobstore,id=store,drive=nvram,format=auto", "-device",
                                     "tpm-tis,blobstore=store")
-
-    def test_everything_moves_through_several_channels(self):
-        self.check_everything_moves(*drive(self.image()), *TPM2, multifd=True)
-
-    def test_everything_moves_with_postcopy(self):
-        self.image()
-        source, tpm = self.power_on(*RAW)
-        session = state.make(tpm)
-        before = state.all(tpm, session)
-        destination, moved = self.incoming(*RAW, postcopy_ram=True)
-        self.slow_down(source)
-        self.start_migration(source, destination, postcopy_ram=True)
-        self.wait_migration(source, ["active"])
-        source.qmp("migrate-start-postcopy")
-        self.finish_migration(source, destination)
-        self.assertIn("postcopy-active", [event["status"] for event in source.events("MIGRATION")])
-        self.assertEqual(state.all(moved, session), before)
 
     def test_what_is_stored_before_the_switch_is_there_after_it(self):
         self.image()
@@ -94,7 +99,50 @@ class SharedStorageTest(MigrationTest):
         self.assertEqual(moved.run(tpm12.pcr_read(10)), pcr)
         self.assertEqual(moved.run(tpm12.nv_read(1)), b"unlikely")
 
-    def test_suspended_tpm12_moves_with_its_savestate(self):
+    def move_asleep(self, source, destination):
+        """A machine suspended to RAM moves, and is woken up where it has come to."""
+        suspend(source)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(source), "completed")
+        self.wait_status(destination, "suspended")
+        wake_up(destination)
+        self.assertEqual(destination.status, "running")
+
+    def test_sleeping_tpm2_keeps_its_pcrs(self):
+        args = ["-M", "q35", *drive(self.image()), *TPM2]
+        source, tpm = self.power_on(*args)
+        session = state.make(tpm)
+        permanent, pcr = state.permanent(tpm), tpm.run(tpm2.pcr_read(7))
+        tpm.run(tpm2.flush_context(session))
+        tpm.run(tpm2.shutdown(tpm2.STATE))
+        destination, moved = self.incoming(*args)
+        self.move_asleep(source, destination)
+        moved.run(tpm2.startup(tpm2.STATE))
+        self.assertEqual(moved.run(tpm2.pcr_read(7)), pcr)
+        self.assertEqual(state.permanent(moved), permanent)
+        self.assertEqual(destination.events("BLOBSTORE_STALE"), [])
+
+    def test_sleeping_tpm12_takes_its_savestate_along(self):
+        """And has consumed it there."""
+        args = ["-M", "q35", *drive(self.image()), *TPM12]
+        source, tpm = self.power_on(*args)
+        tpm.run(tpm12.startup())
+        tpm.run(tpm12.extend(10, bytes(range(20))))
+        pcr = tpm.run(tpm12.pcr_read(10))
+        tpm.run(tpm12.save_state())
+        destination, moved = self.incoming(*args)
+        self.move_asleep(source, destination)
+        self.assertTrue(destination.blob("savestate")["present"])
+        moved.run(tpm12.startup(tpm12.STATE))
+        self.assertEqual(moved.run(tpm12.pcr_read(10)), pcr)
+        self.assertFalse(destination.blob("savestate")["present"])
+        source.kill()
+        destination.kill()
+        machine, tpm = self.power_on(*args)
+        self.assertFalse(machine.blob("savestate")["present"])
+        self.assertNotEqual(tpm.result(tpm12.startup(tpm12.STATE)), 0)
+
+    def test_tpm12_that_was_about_to_sleep_moves_with_its_savestate(self):
         args = drive(self.image()) + TPM12
         source, tpm = self.power_on(*args)
         tpm.run(tpm12.startup())
@@ -109,18 +157,18 @@ class SharedStorageTest(MigrationTest):
         moved.run(tpm12.startup(tpm12.STATE))
         self.assertEqual(moved.run(tpm12.pcr_read(10)), pcr)
 
-    def test_command_in_flight_completes_once(self):
+    def check_command_in_flight_completes_once(self, model):
         self.image()
-        source, tpm = self.power_on(*RAW)
+        args = drive("nvram.raw") + model
+        source, tpm = self.power_on(*args)
         session = state.make(tpm)
         count = state.permanent(tpm)["counter"]
         for number in range(1, 6):
-            destination, moved = self.incoming(*RAW)
+            destination, moved = self.incoming(*args)
             command = (tpm2.nv_increment(state.COUNTER) if number % 2
                        else tpm2.create_rsa_key(number))
             tpm.start(command)
-            self.start_migration(source, destination)
-            self.finish_migration(source, destination)
+            self.migrate(source, destination)
             result = moved.take_over(command)
             if not number % 2:
                 moved.run(tpm2.flush_context(result))
@@ -130,15 +178,21 @@ class SharedStorageTest(MigrationTest):
             source, tpm = destination, moved
         state.volatile(tpm, session)
 
-    def test_nothing_drifts_in_twenty_moves(self):
-        self.image()
-        machine, tpm = self.power_on(*RAW)
+    def test_command_in_flight_completes_once(self):
+        self.check_command_in_flight_completes_once(TPM2)
+
+    def test_command_in_flight_completes_once_behind_a_crb(self):
+        self.check_command_in_flight_completes_once(TPM2_CRB)
+
+    def check_nothing_drifts_in_twenty_moves(self, image_format, model):
+        args = drive(self.image(image_format), image_format) + model
+        machine, tpm = self.power_on(*args)
         session = state.make(tpm)
         for number in range(20 * EFFORT):
             state.change_permanent(tpm, number)
             state.change_volatile(tpm, session, number)
             before = state.all(tpm, session)
-            destination, moved = self.incoming(*RAW)
+            destination, moved = self.incoming(*args)
             self.migrate(machine, destination)
             machine.kill()
             machine, tpm = destination, moved
@@ -146,22 +200,59 @@ class SharedStorageTest(MigrationTest):
             self.assertEqual(machine.events("BLOBSTORE_STALE"), [])
             self.assertEqual(machine.blob("volatile")["slots"], [])
 
-    def test_volatile_state_is_in_the_stream_and_not_on_the_medium(self):
-        self.image()
-        source, tpm = self.power_on(*RAW)
-        state.make(tpm)
-        pcr = tpm.run(tpm2.pcr_read(state.PCRS[0]))
+    def test_nothing_drifts_in_twenty_moves(self):
+        self.check_nothing_drifts_in_twenty_moves("raw", TPM2)
+
+    def test_nothing_drifts_in_twenty_moves_on_qcow2_behind_a_crb(self):
+        self.check_nothing_drifts_in_twenty_moves("qcow2", TPM2_CRB)
+
+    def migrate_to_file(self, source):
+        """Returns the stream, and what it is in."""
         stream = Path(self.path("stream"))
         self.set_capabilities(source, return_path=False)
         source.qmp("migrate", uri=f"file:{stream}")
         self.assertEqual(self.wait_migration(source), "completed")
         source.kill()
-        self.assertIn(pcr, stream.read_bytes())
+        return stream.read_bytes(), f"file:{stream}"
+
+    def test_volatile_state_is_in_the_stream_and_not_on_the_medium(self):
+        self.image()
+        source, tpm = self.power_on(*RAW)
+        state.make(tpm)
+        pcr = tpm.run(tpm2.pcr_read(state.PCRS[0]))
+        stream, uri = self.migrate_to_file(source)
+        self.assertIn(pcr, stream)
         self.assertNotIn(pcr, Path(self.path("nvram.raw")).read_bytes())
-        destination, moved = self.power_on("-incoming", f"file:{stream}", *RAW)
+        destination, moved = self.power_on("-incoming", uri, *RAW)
         self.wait_status(destination, "running")
         self.assertEqual(moved.run(tpm2.pcr_read(state.PCRS[0])), pcr)
         self.assertNotIn(pcr, Path(self.path("nvram.raw")).read_bytes())
+
+    def test_store_comes_early_and_its_blobs_before_the_device(self):
+        """Under its own name."""
+        self.image()
+        source, _ = self.power_on(*drive("nvram.raw"), "-object", "blobstore,id=st,drive=nvram",
+                                  "-device", "tpm-tis,blobstore=st")
+        stream, _ = self.migrate_to_file(source)
+        # Names of sections; the number of the instance, 0, comes next.
+        places = [stream.index(name + bytes(4)) for name in
+                  (b"st/blobstore-identity", b"st/blobstore", b"tpm-tis")]
+        self.assertEqual(places, sorted(places))
+        self.assertLess(places[0], stream.index(b"pc.ram"))
+
+    def test_stores_are_known_by_their_names(self):
+        """Not by the order in which they are made."""
+        self.image()
+        stores = [["-object", f"blobstore,id={name},drive={name}"] for name in ("nvram", "other")]
+        disk = ["-drive", "if=none,id=other,file=other.raw,format=raw"]
+        create_image(self.directory, "raw", name="other")
+        source, tpm = self.power_on(*drive("nvram.raw"), *disk, *stores[0], *stores[1], *TPM2)
+        session = state.make(tpm)
+        before = state.all(tpm, session)
+        destination, moved = self.incoming(*disk, *drive("nvram.raw"), *stores[1], *stores[0],
+                                           *TPM2)
+        self.migrate(source, destination)
+        self.assertEqual(state.all(moved, session), before)
 
     def test_nothing_is_written_before_the_destination_runs(self):
         self.image()

@@ -18,7 +18,7 @@ import qcow2
 import tpm2
 import writelog
 from case import EFFORT, TPM2, MachineTest, drive
-from tis import TPMError
+from frontend import TPMError
 from vm import ROOT, create_image
 
 sys.path.insert(0, str(ROOT / "tests/format"))

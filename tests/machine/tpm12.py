@@ -3,7 +3,7 @@
 
 import struct
 
-from tis import Command
+from frontend import Command
 
 CLEAR, STATE = 1, 2                 # TPM_ST, of startup
 

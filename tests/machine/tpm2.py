@@ -3,7 +3,7 @@
 
 import struct
 
-from tis import Command
+from frontend import Command
 
 OWNER = 0x40000001
 NULL = 0x40000007

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A TPM behind the registers of a front end: commands, and waiting for what they return."""
+
+import struct
+import time
+from dataclasses import dataclass
+from typing import Callable
+
+HEADER = struct.Struct(">HII")      # tag, length, code; of commands and responses
+
+COMMAND_TIMEOUT_SECONDS = 60
+POLL_SECONDS = 0.0005
+
+
+@dataclass
+class Command:
+    """A command of a TPM, and what makes a value of what follows the response's header."""
+    tag: int
+    code: int
+    parameters: bytes = b""
+    parse: Callable = lambda parameters: None
+
+    def __bytes__(self):
+        size = HEADER.size + len(self.parameters)
+        return HEADER.pack(self.tag, size, self.code) + self.parameters
+
+
+class TPMError(Exception):
+    """The TPM refused a command."""
+
+    def __init__(self, code, result):
+        super().__init__(f"TPM command {code:#x}: result {result:#x}")
+        self.result = result
+
+
+class FrontEnd:
+    """The only one of a machine. One command at a time."""
+
+    def __init__(self, machine):
+        self.machine = machine
+        self._running = None
+
+    def run(self, command):
+        """The value of a command's response; raises TPMError if it is an error."""
+        self.start(command)
+        return self.finish()
+
+    def result(self, command):
+        """The code of the response."""
+        try:
+            self.run(command)
+        except TPMError as error:
+            return error.result
+        return 0
+
+    def start(self, command):
+        """Start a command, without waiting for it."""
+        self._send(bytes(command))
+        self._running = command
+
+    def take_over(self, command):
+        """Finish a command that was started by the machine that this one has become."""
+        self.expect(command)
+        return self.finish()
+
+    def expect(self, command):
+        """It was started in another way."""
+        self._running = command
+
+    def finish(self):
+        """Wait for the command that was started; as run()."""
+        command, self._running = self._running, None
+        deadline = time.monotonic() + COMMAND_TIMEOUT_SECONDS
+        while not self.is_done():
+            if time.monotonic() > deadline:
+                raise self.machine.error(f"no response to TPM command {command.code:#x}")
+            time.sleep(POLL_SECONDS)
+            self.machine.pass_time()
+        response = self._receive(HEADER.size)
+        _, size, result = HEADER.unpack(response)
+        response += self._receive(size - HEADER.size, HEADER.size)
+        self._let_go()
+        if result:
+            raise TPMError(command.code, result)
+        return command.parse(response[HEADER.size:])
+
+    def is_done(self):
+        raise NotImplementedError
+
+    def cancel(self):
+        raise NotImplementedError
+
+    def _send(self, data):
+        """A command, which begins to run."""
+        raise NotImplementedError
+
+    def _receive(self, size, offset=0):
+        """That much of the response, from there on; in order."""
+        raise NotImplementedError
+
+    def _let_go(self):
+        """The response has been read."""
+        raise NotImplementedError
