@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A TPM moves with its VM to a QEMU that has storage of its own."""
 
+import errno
 import unittest
 from pathlib import Path
 
 import state
 import tpm12
 import tpm2
-from case import TPM12, TPM2, drive
+from case import TPM12, TPM2, TPM2_CRB, drive
+from faults import Faults, faulty_drive
 from migration import MigrationTest
+from vm import create_image
 
 RAW = drive("nvram.raw") + TPM2
 
@@ -21,6 +24,13 @@ class OwnStorageTest(MigrationTest):
     def setUp(self):
         super().setUp()
         self.image()
+
+    def export(self, machine):
+        """Its drive, to be written to; returns where."""
+        machine.qmp("nbd-server-start",
+                    addr={"type": "unix", "data": {"path": self.path("nbd")}})
+        machine.qmp("nbd-server-add", device="nvram", writable=True)
+        return f"nbd+unix:///nvram?socket={self.path('nbd')}"
 
     def make_source(self):
         source, tpm = self.power_on(*RAW)
@@ -62,12 +72,20 @@ class OwnStorageTest(MigrationTest):
         self.check_image(self.other, permanent)
 
     def test_blank_image_is_formatted_by_nobody_before_that(self):
-        source, _, _ = self.make_source()
-        self.blank_image()
-        destination, _ = self.incoming(*self.other)
-        self.start_and_pause(source, destination)
-        destination.kill()
-        self.assertEqual(Path(self.path("other.raw")).read_bytes(), bytes(4 << 20))
+        """Nor if it may be written, because it is exported."""
+        for export in False, True:
+            with self.subTest(export=export):
+                self.blank_image()
+                Path(self.path("nvram.raw")).write_bytes(bytes(4 << 20))
+                source, _, _ = self.make_source()
+                destination, _ = self.incoming(*self.other)
+                if export:
+                    self.export(destination)
+                self.start_and_pause(source, destination)
+                destination.qmp("system_reset")
+                destination.quit()
+                self.assertEqual(Path(self.path("other.raw")).read_bytes(), bytes(4 << 20))
+                source.kill()
 
     def test_stale_image_is_brought_up_to_date(self):
         source, tpm, session = self.make_source()
@@ -75,6 +93,31 @@ class OwnStorageTest(MigrationTest):
         state.change_permanent(tpm, 7)
         permanent = state.permanent(tpm)
         destination, _ = self.check_moves(source, tpm, session, "older")
+        destination.kill()
+        self.check_image(self.other, permanent)
+
+    def test_newer_image_is_taken_back_to_the_state_of_the_vm(self):
+        """Another QEMU has used the copy meanwhile."""
+        source, tpm, session = self.make_source()
+        self.copy_image()
+        other, other_tpm = self.power_on(*self.other)
+        other_tpm.run(tpm2.startup())
+        state.change_permanent(other_tpm, 8)
+        other.kill()
+        permanent = state.permanent(tpm)
+        destination, _ = self.check_moves(source, tpm, session, "newer")
+        destination.kill()
+        self.check_image(self.other, permanent)
+
+    def test_qcow2_image_becomes_the_store_too(self):
+        """And behind another front end."""
+        create_image(self.directory, "qcow2", name="other")
+        model = TPM2_CRB
+        source, tpm = self.power_on(*drive("nvram.raw"), *model)
+        session = state.make(tpm)
+        self.other = drive("other.qcow2", "qcow2") + model
+        permanent = state.permanent(tpm)
+        destination, _ = self.check_moves(source, tpm, session, "blank")
         destination.kill()
         self.check_image(self.other, permanent)
 
@@ -185,6 +228,13 @@ class OwnStorageTest(MigrationTest):
             source.qmp("cont")
         self.assertEqual(source.status, "running")
 
+    def test_different_store_is_refused_with_postcopy_while_the_source_runs(self):
+        """Which has a return path of its own."""
+        self.make_other_store()
+        *source, said = self.refuse(*self.other, return_path=False, postcopy_ram=True)
+        self.assertIn("is this the right image?", said)
+        self.check_source_runs(*source)
+
     def test_small_image_is_refused_while_the_source_runs(self):
         self.blank_image(1 << 20)
         *source, said = self.refuse(*self.other)
@@ -199,6 +249,35 @@ class OwnStorageTest(MigrationTest):
             "-device", "tpm-tis,blobstore=nvram")
         self.assertIn("11111111-1111-4111-8111-111111111111", said)
         self.check_source_runs(*source)
+
+    def move_to_where_it_waits(self, source, *args, begin=lambda machine: None):
+        """The VM comes, and cannot start."""
+        destination, moved = self.incoming(*args)
+        begin(destination)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(destination), "completed")
+        self.check_still_waits(destination)
+        return destination, moved
+
+    def check_still_waits(self, destination):
+        self.wait_status(destination, "io-error")
+        destination.qmp("cont")
+        self.assertEqual(destination.status, "io-error")
+        self.assertEqual(destination.events("RESUME"), [])
+
+    def test_vm_does_not_start_on_what_is_no_store(self):
+        """That is not overwritten; the VM can go back."""
+        noise = b"something else".ljust(4 << 20, b".")
+        Path(self.path("other.raw")).write_bytes(noise)
+        source, tpm, session = self.make_source()
+        before = state.all(tpm, session)
+        destination, _ = self.move_to_where_it_waits(source, *self.other)
+        self.assertIn("not blank", destination.qemu_log.read_text(encoding="utf-8"))
+        destination.quit()
+        self.assertEqual(Path(self.path("other.raw")).read_bytes(), noise)
+        source.qmp("cont")
+        self.assertEqual(state.all(tpm, session), before)
+        self.assertEqual(source.events("BLOBSTORE_STALE"), [])
 
     def test_vm_does_not_start_without_the_state_of_its_tpm(self):
         source = self.machine(*drive("nvram.raw"))
@@ -215,33 +294,33 @@ class OwnStorageTest(MigrationTest):
                       destination.qemu_log.read_text(encoding="utf-8"))
         self.assertEqual(Path(self.path("other.raw")).read_bytes(), bytes(4 << 20))
 
-    def test_vm_waits_for_a_medium_that_cannot_be_written(self):
+    def check_waits_for_its_medium(self, access, number):
         source, tpm, session = self.make_source()
-        self.blank_image()
+        self.copy_image()
+        state.change_permanent(tpm, 1)
         before = state.all(tpm, session)
-        destination, moved = self.incoming(
-            "-blockdev", "driver=raw,node-name=nvram,file.driver=blkdebug,"
-            "file.image.driver=file,file.image.filename=other.raw,"
-            "file.inject-error.0.event=none,file.inject-error.0.iotype=write,"
-            "file.inject-error.0.errno=28,file.inject-error.0.once=on", *TPM2)
-        self.start_migration(source, destination)
-        self.assertEqual(self.wait_migration(destination), "completed")
-        self.wait_status(destination, "io-error")
-        self.assertEqual(destination.events("RESUME"), [])
+        destination, moved = self.move_to_where_it_waits(
+            source, *faulty_drive("other.raw"), *TPM2,
+            begin=lambda machine: Faults(machine).begin(access, number))
+        Faults(destination).end()
         destination.qmp("cont")
         self.assertEqual(destination.status, "running")
-        self.assertEqual(destination.store()["state"], "active")
+        self.check_stale(destination, "older", "tpm/permanent")
         self.assertEqual(state.all(moved, session), before)
+
+    def test_vm_waits_for_a_medium_that_cannot_be_written(self):
+        self.check_waits_for_its_medium("write", errno.ENOSPC)
+
+    def test_vm_waits_for_a_medium_that_cannot_be_read(self):
+        """Which nothing can be told of while the source runs."""
+        self.check_waits_for_its_medium("read", errno.EIO)
 
     def test_mirror_over_nbd_just_works(self):
         source, tpm, session = self.make_source()
         self.blank_image()
         destination, moved = self.incoming(*self.other)
-        address = {"type": "unix", "data": {"path": self.path("nbd")}}
-        destination.qmp("nbd-server-start", addr=address)
-        destination.qmp("nbd-server-add", device="nvram", writable=True)
         source.qmp("drive-mirror", job_id="mirror", device="nvram", sync="full", mode="existing",
-                   format="raw", target=f"nbd+unix:///nvram?socket={self.path('nbd')}")
+                   format="raw", target=self.export(destination))
         source.wait_event("BLOCK_JOB_READY")
         state.change_permanent(tpm, 3)
         before = state.all(tpm, session)
