@@ -6,10 +6,9 @@ import unittest
 
 import state
 import tpm2
-from case import EFFORT, TPM2, MachineTest, drive
+from case import EFFORT, TPM2, TPM2_CRB, MachineTest, drive
 from vm import create_image, program
 
-QCOW2 = drive("nvram.qcow2", "qcow2") + TPM2
 MOMENTS = 3
 
 
@@ -19,9 +18,15 @@ def name_of(moment):
 
 
 class SnapshotTest(MachineTest):
+    model = TPM2
+
+    @property
+    def args(self):
+        return drive("nvram.qcow2", "qcow2") + self.model
+
     def power_on_new(self, *args):
         self.image("qcow2")
-        machine, tpm = self.power_on(*QCOW2, *args)
+        machine, tpm = self.power_on(*self.args, *args)
         return machine, tpm, state.make(tpm)
 
     def save(self, machine, name):
@@ -69,7 +74,7 @@ class SnapshotTest(MachineTest):
         self.assertEqual(machine.store()["stats"]["write-errors"], 0)
 
     def check_stored(self, permanent):
-        machine, tpm = self.power_on(*QCOW2)
+        machine, tpm = self.power_on(*self.args)
         tpm.run(tpm2.startup())
         self.assertEqual(state.permanent(tpm), permanent)
         machine.kill()
@@ -99,13 +104,13 @@ class SnapshotTest(MachineTest):
         state.change_permanent(tpm, 10)
         machine.kill()
         for number in 1, 0, 2:
-            machine, tpm = self.power_on(*QCOW2, "-loadvm", name_of(number))
+            machine, tpm = self.power_on(*self.args, "-loadvm", name_of(number))
             self.assertEqual(machine.status, "running")
             self.assertEqual(state.all(tpm, session), moments[number])
             state.change_permanent(tpm, 11)
             permanent = state.permanent(tpm)
             machine.kill()
-            machine, tpm = self.power_on(*QCOW2)
+            machine, tpm = self.power_on(*self.args)
             tpm.run(tpm2.startup())
             self.assertEqual(state.permanent(tpm), permanent)
             machine.kill()
@@ -152,7 +157,7 @@ class SnapshotTest(MachineTest):
 
     def test_raw_drive_makes_savevm_fail_and_nothing_else(self):
         self.image()
-        machine, tpm = self.power_on(*drive("nvram.raw"), *TPM2)
+        machine, tpm = self.power_on(*drive("nvram.raw"), *self.model)
         session = state.make(tpm)
         before = state.all(tpm, session)
         self.assertIn("Device 'nvram' is writable but does not support snapshots",
@@ -216,7 +221,7 @@ class SnapshotTest(MachineTest):
         machine, _ = self.power_on(*drive("nvram.qcow2", "qcow2"))
         self.save(machine, "none")
         machine.quit()
-        machine, tpm = self.power_on(*QCOW2)
+        machine, tpm = self.power_on(*self.args)
         tpm.run(tpm2.startup())
         state.change_permanent(tpm, 5)
         return machine, tpm
@@ -251,6 +256,12 @@ class SnapshotTest(MachineTest):
         self.assertEqual(state.permanent(tpm), permanent)
         machine.kill()
         self.check_stored(permanent)
+
+
+class SnapshotBehindACRBTest(SnapshotTest):
+    """Commands and responses are in memory of the guest there."""
+
+    model = TPM2_CRB
 
 
 if __name__ == "__main__":
