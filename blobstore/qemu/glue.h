@@ -120,6 +120,7 @@ struct BlobStoreObject {
     bool write_failed;          /* until a write works, or the VM starts */
     bool incoming;              /* the medium belongs to the source */
     bool loading;               /* what is in RAM is not the VM's state yet */
+    bool was_loaded;            /* but it has been; or is that of the medium */
     bool check_medium;          /* somebody else may have written to it */
     bool reopen;                /* it is not what the core believes */
     uint64_t sequence;          /* of what is acknowledged in RAM */

@@ -224,6 +224,7 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
     store->durable = blobstore_drive_is_durable(blk);
     store->incoming = runstate_check(RUN_STATE_INMIGRATE);
     store->loading = store->incoming;
+    store->was_loaded = !store->incoming;
     store->reopen = store->incoming;
     blobstore_runstate_register(store);
     if (!blobstore_vmstate_register(store, errp)) {

@@ -88,7 +88,7 @@ static void reset_enter(Object *obj, ResetType type)
         /* The medium has been reverted; RAM comes with the stream. */
         store->loading = true;
         store->reopen = true;
-    } else if (!store->incoming) {
+    } else if (store->was_loaded) {
         /* Devices begin anew, from what they had before a failed load. */
         store->loading = false;
     }

@@ -256,6 +256,7 @@ static int blobs_post_load(void *opaque, int version_id)
         }
     }
     store->loading = false;
+    store->was_loaded = true;
     return 0;
 }
 

@@ -179,9 +179,18 @@ static bool check_all_announced(IdentityState *state, Error **errp)
     return true;
 }
 
+/*
+ * What the medium holds is not known yet, and can be looked at.  A VM that
+ * has come and is loaded from a snapshot before it has run is past that.
+ */
+static bool is_arriving(BlobStoreObject *store)
+{
+    return store->incoming && runstate_check(RUN_STATE_INMIGRATE);
+}
+
 static bool check_uuid(BlobStoreObject *store, const char *uuid, Error **errp)
 {
-    const char *known = store->incoming ? store->uuid : store->medium_uuid;
+    const char *known = is_arriving(store) ? store->uuid : store->medium_uuid;
 
     if (known && g_ascii_strcasecmp(known, uuid)) {
         error_setg(errp, "the stream is of the store with uuid %s, but this "
@@ -209,7 +218,7 @@ static bool check_identity(IdentityState *state, Error **errp)
         !check_all_announced(state, errp)) {
         return false;
     }
-    if (store->incoming) {
+    if (is_arriving(store)) {
         g_free(store->medium_uuid);
         store->medium_uuid = g_steal_pointer(&uuid);
         return blobstore_probe_medium(store, errp);

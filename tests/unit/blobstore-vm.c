@@ -241,22 +241,38 @@ bool vm_start_now(void)
     return true;
 }
 
-void vm_reset_begin(void)
+static void assert_reset(ResetType type)
 {
     GList *at;
 
     for (at = resettables; at; at = at->next) {
-        resettable_assert_reset(at->data, RESET_TYPE_COLD);
+        resettable_assert_reset(at->data, type);
     }
+}
+
+static void release_reset(ResetType type)
+{
+    GList *at;
+
+    for (at = resettables; at; at = at->next) {
+        resettable_release_reset(at->data, type);
+    }
+}
+
+void vm_reset_begin(void)
+{
+    assert_reset(RESET_TYPE_COLD);
 }
 
 void vm_reset_end(void)
 {
-    GList *at;
+    release_reset(RESET_TYPE_COLD);
+}
 
-    for (at = resettables; at; at = at->next) {
-        resettable_release_reset(at->data, RESET_TYPE_COLD);
-    }
+void vm_reset_for_snapshot(void)
+{
+    assert_reset(RESET_TYPE_SNAPSHOT_LOAD);
+    release_reset(RESET_TYPE_SNAPSHOT_LOAD);
 }
 
 void vm_reset_now(void)

@@ -24,6 +24,8 @@ void vm_reset_now(void);
 /* The same in two parts: what devices do in between has to end. */
 void vm_reset_begin(void);
 void vm_reset_end(void);
+/* As loadvm does it before the state comes */
+void vm_reset_for_snapshot(void);
 /* Since the last vm_start_now() */
 bool vm_stop_was_requested(void);
 void vm_set_incoming(bool incoming);

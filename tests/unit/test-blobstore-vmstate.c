@@ -230,6 +230,55 @@ static void test_colo_is_refused(Fixture *fixture, gconstpointer data)
     g_assert_nonnull(again);
 }
 
+static void reset_for_snapshot(void)
+{
+    vm_stop_now(RUN_STATE_RESTORE_VM);
+    vm_reset_for_snapshot();
+}
+
+/* Before it has run; in a drained section, in which nothing can be read */
+static void test_snapshot_is_loaded_into_a_vm_that_has_come(
+    Fixture *fixture, gconstpointer data)
+{
+    g_assert_true(vm_load_state(fixture->stream));
+    bdrv_drain_all_begin();
+    reset_for_snapshot();
+    g_assert_true(vm_load_state(fixture->stream));
+    bdrv_drain_all_end();
+    assert_nothing_written(fixture);
+    g_assert_true(vm_start_now());
+    assert_loaded(fixture);
+    assert_text_on_medium(&fixture->device, "nvram", "kept");
+}
+
+/* What it has come with is there still. */
+static void test_reset_after_a_snapshot_that_a_vm_that_has_come_cannot_load(
+    Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GBytes) cut = g_bytes_new_from_bytes(fixture->stream, 0,
+                                                   CARRIED);
+
+    g_assert_true(vm_load_state(fixture->stream));
+    reset_for_snapshot();
+    g_assert_false(vm_load_state(cut));
+    g_assert_false(vm_start_now());
+    vm_reset_now();
+    g_assert_true(vm_start_now());
+    assert_loaded(fixture);
+    assert_text_on_medium(&fixture->device, "nvram", "kept");
+}
+
+/* Else it would begin with nothing, and write that. */
+static void test_reset_does_not_do_for_a_stream(Fixture *fixture,
+                                                gconstpointer data)
+{
+    g_assert_false(vm_start_now());
+    vm_reset_now();
+    g_assert_false(vm_start_now());
+    assert_nothing_written(fixture);
+    vm_set_incoming(true);
+}
+
 /* Loads the stream with @bytes at @offset; that must not do any harm. */
 static bool load_changed(Fixture *fixture, size_t offset, const void *bytes,
                          size_t count)
@@ -440,6 +489,11 @@ static void add_tests(void)
     ADD("no-stream", test_start_without_a_stream_fails);
     ADD("cannot-save", test_device_that_cannot_save);
     ADD("cannot-load", test_device_that_cannot_load);
+    ADD("snapshot-before-start",
+        test_snapshot_is_loaded_into_a_vm_that_has_come);
+    ADD("cannot-load-snapshot-before-start",
+        test_reset_after_a_snapshot_that_a_vm_that_has_come_cannot_load);
+    ADD("reset-without-stream", test_reset_does_not_do_for_a_stream);
     ADD("colo", test_colo_is_refused);
     ADD("lies", test_lies_are_refused);
     ADD("noise", test_noise_does_no_harm);
