@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The Linux guest of scripts/guest.sh: give it a job, get back what it found."""
 
+import os
+import shutil
+import tempfile
+import unittest
+
 from vm import BUILD, VM, VMError
 
 KERNEL = BUILD / "guest/vmlinuz"
@@ -49,3 +54,25 @@ class Guest(VM):
         if "OK" not in facts:
             raise self.error("the guest ended without saying OK")
         return facts
+
+
+class GuestCase(unittest.TestCase):
+    """Tests with guests; each has a folder of its own."""
+
+    logs = BUILD / "functional"
+
+    def setUp(self):
+        self.directory = tempfile.mkdtemp(prefix="blobstore-test-")
+        self.addCleanup(shutil.rmtree, self.directory)
+        self._guests = 0
+
+    def path(self, name):
+        return os.path.join(self.directory, name)
+
+    def guest(self, *args):
+        """A guest in a QEMU with these arguments, to be started; killed at the end of the test."""
+        self._guests += 1
+        log = self.logs / f"{self.id().rpartition('.')[2]}-{self._guests}"
+        guest = Guest(list(args), self.directory, log)
+        self.addCleanup(guest.stop)
+        return guest

@@ -2,25 +2,17 @@
 """What a Linux guest sees of a TPM whose state lives in a disk image."""
 
 import secrets
-import shutil
-import tempfile
 import unittest
 
-from guest import Guest, GuestFailure, boot_args, tpm_args
-from vm import BUILD, create_image
-
-LOGS = BUILD / "functional"
+from guest import GuestCase, GuestFailure, boot_args, tpm_args
+from vm import create_image
 
 
-class GuestTest(unittest.TestCase):
-    def setUp(self):
-        self.directory = tempfile.mkdtemp(prefix="blobstore-test-")
-        self.addCleanup(shutil.rmtree, self.directory)
-
+class GuestTest(GuestCase):
     def boot(self, job, image, image_format, front_end="tpm-tis", **parameters):
         """A QEMU that stands before the first instruction of its guest."""
-        args = ["-S", *tpm_args(image, image_format, front_end), *boot_args(job, **parameters)]
-        return Guest(args, self.directory, LOGS / f"{self.id().rpartition('.')[2]}-{job}")
+        return self.guest("-S", *tpm_args(image, image_format, front_end),
+                          *boot_args(job, **parameters))
 
     def run_job(self, *args, **parameters):
         with self.boot(*args, **parameters) as guest:

@@ -4,6 +4,7 @@
 import asyncio
 import os
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -106,6 +107,38 @@ class VM:
         except (QMPError, asyncio.TimeoutError) as error:
             raise self.error(f"QMP {command}: {error or 'no answer'}") from error
 
+    def wait_event(self, name):
+        """The data of the next event `name`; those before it are dropped."""
+        async def find():
+            async for event in self._client.events:
+                if event["event"] == name:
+                    return event["data"] if "data" in event else {}
+        try:
+            return self._sync(find())
+        except TimeoutError as error:
+            raise self.error(f"no event {name}") from error
+
+    def events(self, name):
+        """The data of all events `name` so far."""
+        return [event.get("data", {}) for event in self._client.events.history
+                if event["event"] == name]
+
+    def hmp(self, line):
+        return self.qmp("human-monitor-command", command_line=line)
+
+    @property
+    def status(self):
+        return self.qmp("query-status")["status"]
+
+    def store(self):
+        """What blobstore-info says of the only store."""
+        store, = self.qmp("blobstore-info")
+        return store
+
+    def blob(self, name):
+        blob, = [blob for blob in self.store()["blobs"] if blob["name"] == name]
+        return blob
+
     def wait(self, timeout, on_serial_line=None):
         """Wait for QEMU to end by itself, and well."""
         deadline = time.monotonic() + timeout
@@ -135,6 +168,29 @@ class VM:
                 pass            # it went before we did
             self._loop.close()
             self._loop = None
+
+    @property
+    def pid(self):
+        """Of its process, once there is one."""
+        return self._process and self._process.pid
+
+    @property
+    def exit_status(self):
+        """Of its process, which ends now."""
+        return self._process.wait(QMP_TIMEOUT_SECONDS)
+
+    def kill(self):
+        """End it at once, as a crash of QEMU would."""
+        self.stop()
+
+    def terminate(self):
+        """Ask it to end, as the host's shutdown would, and wait."""
+        self._process.send_signal(signal.SIGTERM)
+        self.wait(QMP_TIMEOUT_SECONDS)
+
+    def quit(self):
+        self.qmp("quit")
+        self.wait(QMP_TIMEOUT_SECONDS)
 
     def error(self, what):
         """An error with the last thing QEMU itself said, and where the logs are."""

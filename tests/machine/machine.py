@@ -2,7 +2,6 @@
 """A QEMU whose guest is the test: no vCPU runs, qtest reads and writes its memory and ports."""
 
 import os
-import signal
 import socket
 import sys
 from pathlib import Path
@@ -43,63 +42,6 @@ class Machine(VM):
         super().stop()
         if self._socket:
             self._socket.close()
-
-    @property
-    def pid(self):
-        """Of its process, once there is one."""
-        return self._process and self._process.pid
-
-    @property
-    def exit_status(self):
-        """Of its process, which ends now."""
-        return self._process.wait(QMP_TIMEOUT_SECONDS)
-
-    def kill(self):
-        """End it at once, as a crash of QEMU would."""
-        self.stop()
-
-    def terminate(self):
-        """Ask it to end, as the host's shutdown would, and wait."""
-        self._process.send_signal(signal.SIGTERM)
-        self.wait(QMP_TIMEOUT_SECONDS)
-
-    def quit(self):
-        self.qmp("quit")
-        self.wait(QMP_TIMEOUT_SECONDS)
-
-    # QMP
-
-    def wait_event(self, name):
-        """The data of the next event `name`; those before it are dropped."""
-        async def find():
-            async for event in self._client.events:
-                if event["event"] == name:
-                    return event["data"] if "data" in event else {}
-        try:
-            return self._sync(find())
-        except TimeoutError as error:
-            raise self.error(f"no event {name}") from error
-
-    def events(self, name):
-        """The data of all events `name` so far."""
-        return [event.get("data", {}) for event in self._client.events.history
-                if event["event"] == name]
-
-    def hmp(self, line):
-        return self.qmp("human-monitor-command", command_line=line)
-
-    @property
-    def status(self):
-        return self.qmp("query-status")["status"]
-
-    def store(self):
-        """What blobstore-info says of the only store."""
-        store, = self.qmp("blobstore-info")
-        return store
-
-    def blob(self, name):
-        blob, = [blob for blob in self.store()["blobs"] if blob["name"] == name]
-        return blob
 
     # qtest
 

@@ -1,86 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Moving a machine from one QEMU to another."""
 
-import time
-
 from case import MachineTest, front_end
-
-WAIT_SECONDS = 60
-POLL_SECONDS = 0.01
-ENDED = "completed", "failed", "cancelled"
+from moving import Moving
 
 
-class MigrationTest(MachineTest):
-    """Tests with pairs of machines. Sources learn of a failing destination in time."""
-
-    capabilities = {"return-path": True, "events": True, "pause-before-switchover": False}
-
-    def set_capabilities(self, machine, **capabilities):
-        capabilities = {name.replace("_", "-"): on for name, on in capabilities.items()}
-        machine.qmp("migrate-set-capabilities", capabilities=[
-            {"capability": name, "state": on}
-            for name, on in {**self.capabilities, **capabilities}.items()])
-
+class MigrationTest(Moving, MachineTest):
     def incoming(self, *args, **capabilities):
         """A machine that waits for another one; and its TPM, for later."""
         machine = self.machine("-incoming", "defer", *args)
         machine.start()
-        self.set_capabilities(machine, **capabilities)
-        machine.address = self.path(f"migration-{machine.pid}")
-        machine.qmp("migrate-incoming", uri=f"unix:{machine.address}", exit_on_error=False)
+        self.listen(machine, **capabilities)
         return machine, front_end(machine, args)
 
-    def start_migration(self, source, destination, **capabilities):
-        self.set_capabilities(source, **capabilities)
-        source.qmp("migrate", uri=f"unix:{destination.address}")
-
     def slow_down(self, source):
-        """It gives its migration something to do, and no time to end it."""
+        """It gives its migration something to do, too."""
         source.qtest("memset 0x1000000 0x1000000 0x5a")
-        source.qmp("migrate-set-parameters", max_bandwidth=1 << 16, downtime_limit=0)
-
-    def speed_up(self, source):
-        source.qmp("migrate-set-parameters", max_bandwidth=1 << 34, downtime_limit=300)
-
-    def start_and_pause(self, source, destination):
-        """The source has stopped, and waits for migrate-continue."""
-        self.start_migration(source, destination, pause_before_switchover=True)
-        self.wait_migration(source, ["pre-switchover"])
-
-    def resume(self, source):
-        source.qmp("migrate-continue", state="pre-switchover")
-
-    def finish_migration(self, source, destination):
-        """It is successful, and the destination runs then."""
-        self.assertEqual(self.wait_migration(source), "completed")
-        self.assertEqual(self.wait_migration(destination), "completed")
-        self.wait_status(destination, "running")
-
-    def migrate(self, source, destination, **capabilities):
-        """With the capabilities, all the way."""
-        if capabilities.get("postcopy_ram"):
-            self.slow_down(source)
-        self.start_migration(source, destination, **capabilities)
-        if capabilities.get("postcopy_ram"):
-            self.wait_migration(source, ["active"])
-            source.qmp("migrate-start-postcopy")
-        if capabilities.get("pause_before_switchover"):
-            self.wait_migration(source, ["pre-switchover"])
-            self.resume(source)
-        self.finish_migration(source, destination)
-        self.assertEqual("postcopy-active" in [event["status"] for event in
-                                               source.events("MIGRATION")],
-                         capabilities.get("postcopy_ram", False))
-
-    def wait_migration(self, machine, states=ENDED):
-        return self.wait_for(lambda: machine.qmp("query-migrate").get("status"), states)
-
-    def wait_status(self, machine, *states):
-        return self.wait_for(lambda: machine.status, states)
-
-    def wait_for(self, query, wanted):
-        deadline = time.monotonic() + WAIT_SECONDS
-        while (found := query()) not in wanted:
-            self.assertLess(time.monotonic(), deadline, f"{found!r} is not one of {wanted}")
-            time.sleep(POLL_SECONDS)
-        return found
+        super().slow_down(source)

@@ -10,7 +10,8 @@ import state
 import tpm2
 from case import EFFORT, TPM2, TPM2_CRB, drive
 from frontend import Command
-from migration import ENDED, MigrationTest
+from migration import MigrationTest
+from moving import ENDED
 from vm import VMError
 
 ROUNDS = 250                # for each image format
