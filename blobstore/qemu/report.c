@@ -80,8 +80,9 @@ static const char *flush_advice(BlobStoreObject *store)
         return "";
     }
     return "If it was the flush that failed, trying again is only sure to "
-           "work on a drive with cache.direct=on. Otherwise restart the VM "
-           "when the storage works.\n";
+           "work on a drive with cache.direct=on. Otherwise move the drive to "
+           "storage that works, with drive-mirror, or restart the VM when "
+           "this does.\n";
 }
 
 void blobstore_advise_on_flush(BlobStoreObject *store)

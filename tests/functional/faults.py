@@ -15,14 +15,15 @@ def faulty_drive(image, image_format="raw", **options):
 class Faults:
     """Of the faulty_drive of a machine."""
 
-    def __init__(self, machine, image_format="raw"):
+    def __init__(self, machine, image_format="raw", direct=False):
         self._machine = machine
         self._format = image_format
+        self._cache = {"direct": direct}    # as the drive's
 
     def begin(self, access, number=errno.EIO, once=False):
         """From now on every read, write or flush fails, or the next one."""
         self._machine.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
-                          inject_error=[{"event": "none", "iotype": access, "errno": number,
+                          cache=self._cache, inject_error=[{"event": "none", "iotype": access, "errno": number,
                                          "once": once}])
         self._use("bad")
 
@@ -32,4 +33,4 @@ class Faults:
 
     def _use(self, node):
         self._machine.qmp("blockdev-reopen", options=[
-            {"driver": self._format, "node-name": "node", "file": node}])
+            {"driver": self._format, "node-name": "node", "file": node, "cache": self._cache}])

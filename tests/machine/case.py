@@ -8,13 +8,14 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import tempfile
 import unittest
 
 from crb import CRB
 from machine import Machine
 from tis import TIS
-from vm import BUILD, create_image
+from vm import BUILD, create_image, program
 
 EFFORT = int(os.environ.get("EFFORT") or 1)
 SEED = int(os.environ.get("SEED") or 1)
@@ -61,6 +62,17 @@ class MachineTest(unittest.TestCase):
     def image(self, image_format="raw"):
         """A new blank image."""
         return create_image(self.directory, image_format)
+
+    def need(self, **options):
+        """Skip where the host cannot open a file so."""
+        probe = create_image(self.directory, "raw", "4k", "probe")
+        node = ",".join([f"driver=file,filename={probe}", *(f"{name}={value}" for name, value in
+                                                            options.items())])
+        found = subprocess.run([program("QEMU_IO"), "-t", "none", "-c", "read 0 4k",
+                                "--image-opts", node], cwd=self.directory, check=False,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if found.returncode:
+            self.skipTest(found.stderr.strip())
 
     def machine(self, *args):
         """A machine, to be started; killed at the end of the test."""

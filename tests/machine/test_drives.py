@@ -74,17 +74,6 @@ def drive(**options):
 
 
 class CacheTest(DriveTest):
-    def need(self, **options):
-        """Skip where the host cannot open a file so."""
-        self.create(name="probe", size="4k")
-        node = ",".join(["driver=file,filename=probe", *(f"{name}={value}" for name, value in
-                                                         options.items())])
-        probe = subprocess.run([program("QEMU_IO"), "-t", "none", "-c", "read 0 4k",
-                                "--image-opts", node], cwd=self.directory,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        if probe.returncode:
-            self.skipTest(probe.stderr.strip())
-
     def check_direct(self, **options):
         self.need(aio=options.get("aio", "threads"))
         self.check_drive(**options)

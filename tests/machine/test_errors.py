@@ -2,19 +2,21 @@
 """Storage that fails for a while under a running TPM, and what the error policy makes of it."""
 
 import errno
+import os
 import unittest
 
 import state
 import tpm2
-from case import TPM2, MachineTest
+from case import TPM2, drive
 from faults import Faults, faulty_drive
+from migration import MigrationTest
 from tis import TIS
 
 
 LIMIT_OF_EVENTS = 1000000000        # nanoseconds from one to the next, unless the VM stops
 
 
-class ErrorTest(MachineTest):
+class ErrorTest(MigrationTest):
     format = "raw"
 
     def start(self, **policy):
@@ -195,6 +197,57 @@ class FlushErrorTest(ErrorTest):
         self.tpm.finish()
         self.check_next_process_has(self.count + 1)
 
+    def begin_to_fail(self):
+        """The kernel may have dropped what it could not flush: to flush again proves nothing."""
+        self.begin(werror="stop")
+        self.faults.begin("flush")
+        self.increment_until_stop()
+        self.vm.qmp("cont")
+        self.assertEqual(self.vm.status, "io-error")
+        self.assert_store_is("dirty")
+
+    def test_change_that_cannot_be_flushed_moves_with_the_drive(self):
+        self.begin_to_fail()
+        self.assertIn("drive-mirror", self.vm.qemu_log.read_text())
+        self.vm.qmp("drive-mirror", job_id="job", device="nvram", sync="full", format="qcow2",
+                    target="elsewhere.qcow2")
+        self.vm.wait_event("BLOCK_JOB_READY")
+        self.vm.qmp("job-complete", id="job")
+        self.vm.wait_event("BLOCK_JOB_COMPLETED")
+        self.vm.qmp("cont")
+        self.assert_store_is("active")
+        self.tpm.finish()
+        self.assert_count_is(self.count + 1)
+        self.vm.kill()
+        os.replace(self.path("elsewhere.qcow2"), self.path("nvram.qcow2"))
+        self.start()
+        self.assert_count_is(self.count + 1)
+
+    def test_vm_whose_drives_cannot_be_flushed_stays(self):
+        """QEMU does not migrate it, whatever the drive is for; nothing is lost by trying."""
+        self.begin_to_fail()
+        destination, _ = self.incoming(*drive("nvram.qcow2", "qcow2"), *TPM2)
+        self.start_migration(self.vm, destination)
+        self.assertEqual(self.wait_migration(self.vm), "failed")
+        destination.kill()
+        self.assertEqual(self.vm.status, "io-error")
+        self.assert_store_is("dirty")
+        self.vm.kill()
+        self.start()
+        self.assertIn(self.tpm.run(tpm2.nv_counter(state.COUNTER)), (self.count, self.count + 1))
+
+    def test_direct_cache_can_be_flushed_again(self):
+        self.need(aio="threads")
+        self.begin(werror="report", **{"file.cache.direct": "on", "cache.direct": "on"})
+        self.faults = Faults(self.vm, self.format, direct=True)
+        self.faults.begin("flush", once=True)
+        self.assertEqual(self.increment(), tpm2.RC_FAILURE)
+        self.assertNotIn("drive-mirror", self.vm.qemu_log.read_text())
+        self.vm.qmp("system_reset")
+        self.tpm.run(tpm2.startup())
+        self.assertEqual(self.increment(), 0)
+        self.check_next_process_has(self.count + 1)
+
     def test_report_says_what_can_be_done(self):
         self.begin(werror="report")
         self.faults.begin("flush", once=True)
@@ -204,6 +257,18 @@ class FlushErrorTest(ErrorTest):
 
 class ReadErrorTest(ErrorTest):
     """Only after the VM was stopped is anything read again: somebody else may have written."""
+
+    def test_nothing_is_read_while_the_vm_runs(self):
+        self.begin()
+        self.faults.begin("read")
+        for number in range(1, 6):
+            self.assertEqual(self.increment(), 0)
+            self.assert_count_is(self.count + number)
+            state.permanent(self.tpm)
+        self.vm.qmp("system_reset")
+        self.tpm.run(tpm2.startup())
+        self.assert_count_is(self.count + 5)
+        self.assert_store_is("active")
 
     def stop_and_continue(self, **policy):
         self.begin(**policy)
