@@ -209,10 +209,15 @@ def test_hooks(paths):
     table = []
     for path in matching(paths, 'tests/unit/test-blobstore-*.c'):
         name = path.split('/')[-1].removesuffix('.c')
-        table.append(Hook('tests/unit/meson.build', needs=path,
-                          before="'test-uuid': [],",
-                          text=f"    '{name}': ['blobstore-vm.c', testblock, "
-                               "qom, hwcore, migration, io, blobstore],\n"))
+        needs = "'blobstore-vm.c', testblock, qom, hwcore, migration, io, blobstore"
+        hook = Hook('tests/unit/meson.build', needs=path, before="'test-uuid': [],",
+                    text=f"    '{name}': [{needs}],\n")
+        if name.endswith('-tpm'):
+            hook = Hook('tests/unit/meson.build', needs=path, before='test_env = environment()',
+                        text='if have_system and have_tpm\n'
+                             f"  tests += {{'{name}': [{needs}, tpm_libtpms]}}\n"
+                             'endif\n\n')
+        table.append(hook)
     helpers = [path.removeprefix('tests/qtest/')
                for path in matching(paths, 'tests/qtest/blobstore-*.c')
                if not path.endswith('-test.c')]

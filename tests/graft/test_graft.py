@@ -21,10 +21,12 @@ import graft    # noqa: E402
 import hooks    # noqa: E402
 
 OUR_FILES = sorted({hook.needs
-                    for hook in hooks.BUILD + hooks.QAPI + hooks.TPM + hooks.MONITOR} |
+                    for hook in hooks.BUILD + hooks.QAPI + hooks.TPM + hooks.START +
+                    hooks.MONITOR} |
                    {'blobstore/store.c',
                     'include/blobstore/blobstore.h',
                     'tests/unit/test-blobstore-block.c',
+                    'tests/unit/test-blobstore-tpm.c',
                     'tests/qtest/blobstore-tis.c',
                     'tests/qtest/blobstore-tis.h',
                     'tests/qtest/tpm-blobstore-test.c'})

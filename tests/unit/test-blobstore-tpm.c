@@ -1,0 +1,300 @@
+/*
+ * Blobstore over the real block layer: a TPM of libtpms and its front end
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "hw/qdev-core.h"
+#include "hw/qdev-properties.h"
+#include <libtpms/tpm_error.h>
+#include <libtpms/tpm_nvfilename.h>
+#include "qapi/error.h"
+#include "qapi/qapi-commands-tpm.h"
+#include "qemu/config-file.h"
+#include "qemu/module.h"
+#include "qemu/option.h"
+#include "qemu/units.h"
+#include "hw/tpm/tpm_prop.h"
+#include "hw/tpm/libtpms/libtpms.h"
+#include "blobstore-vm.h"
+
+#define IMAGE_BYTES (2 * MiB)
+
+/* A front end like any other, except that a test decides what becomes of it */
+#define TYPE_TEST_TPM "blobstore-test-tpm"
+OBJECT_DECLARE_SIMPLE_TYPE(TestTPM, TEST_TPM)
+
+struct TestTPM {
+    DeviceState parent;
+    TPMBackend *backend;
+    bool fail;                  /* to be realized */
+};
+
+static const Property test_tpm_properties[] = {
+    DEFINE_PROP("blobstore", TestTPM, backend, qdev_prop_tpm_blobstore,
+                TPMBackend *),
+    DEFINE_PROP_BOOL("fail", TestTPM, fail, false),
+};
+
+static void test_tpm_realize(DeviceState *dev, Error **errp)
+{
+    if (TEST_TPM(dev)->fail) {
+        error_setg(errp, "no");
+        return;
+    }
+    tpm_backend_startup_tpm(TEST_TPM(dev)->backend, 0);
+}
+
+static void test_tpm_class_init(ObjectClass *klass, void *data)
+{
+    DEVICE_CLASS(klass)->realize = test_tpm_realize;
+    device_class_set_props(DEVICE_CLASS(klass), test_tpm_properties);
+}
+
+static const TypeInfo test_tpm_info = {
+    .name = TYPE_TEST_TPM,
+    .parent = TYPE_DEVICE,
+    .instance_size = sizeof(TestTPM),
+    .class_init = test_tpm_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_TPM_IF },
+        { }
+    },
+};
+
+static void register_types(void)
+{
+    type_register_static(&test_tpm_info);
+}
+
+type_init(register_types)
+
+/* A command line with neither */
+static QemuOptsList tpmdev_options = {
+    .name = "tpmdev",
+    .head = QTAILQ_HEAD_INITIALIZER(tpmdev_options.head),
+    .desc = { { } },
+};
+
+static QemuOptsList device_options = {
+    .name = "device",
+    .head = QTAILQ_HEAD_INITIALIZER(device_options.head),
+    .desc = { { } },
+};
+
+/* As device_add does it; NULL and @errp set if the device does not come */
+static DeviceState *plug(const char *store, bool fail, Error **errp)
+{
+    DeviceState *dev = qdev_new(TYPE_TEST_TPM);
+    bool ok;
+
+    object_property_add_child(object_get_root(), "tpm", OBJECT(dev));
+    object_property_set_bool(OBJECT(dev), "fail", fail, &error_abort);
+    ok = object_property_set_str(OBJECT(dev), "blobstore", store, errp) &&
+         qdev_realize(dev, NULL, errp);
+    if (!ok) {
+        object_unparent(OBJECT(dev));
+    }
+    object_unref(OBJECT(dev));
+    return ok ? dev : NULL;
+}
+
+static void unplug(DeviceState *dev)
+{
+    object_unparent(OBJECT(dev));
+}
+
+typedef struct Fixture {
+    char *path;
+} Fixture;
+
+static void set_up(Fixture *fixture, gconstpointer data)
+{
+    fixture->path = image_new("image", "raw", IMAGE_BYTES);
+    drive_add_image("nvram", "raw", fixture->path);
+}
+
+/* Nobody has the drive, the TPM, or a section of the VM's state. */
+static void tear_down(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(TPMInfoList) tpms = qmp_query_tpm(&error_abort);
+
+    g_assert_null(tpms);
+    g_assert_cmpuint(vm_sections(), ==, 0);
+    g_assert_null(object_resolve_path("/blobstores/nvram", NULL));
+    g_assert_cmpint(blk_set_perm(blk_by_name("nvram"), BLK_PERM_WRITE,
+                                 0, NULL), ==, 0);
+    drive_remove("nvram");
+    unlink(fixture->path);
+    g_free(fixture->path);
+}
+
+static void test_unplugged(Fixture *fixture, gconstpointer data)
+{
+    for (int i = 0; i < 3; i++) {
+        DeviceState *dev = plug("nvram", false, &error_abort);
+        g_autofree char *store = object_property_get_str(OBJECT(dev),
+                                                         "blobstore",
+                                                         &error_abort);
+
+        g_assert_cmpstr(store, ==, "nvram");
+        assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+        unplug(dev);
+    }
+}
+
+/* It has had its TPM by then. */
+static void test_failed_to_be_realized(Fixture *fixture, gconstpointer data)
+{
+    Error *err = NULL;
+
+    for (int i = 0; i < 3; i++) {
+        g_assert_null(plug("nvram", true, &err));
+        assert_error(err, "no");
+        err = NULL;
+    }
+    unplug(plug("nvram", false, &error_abort));
+}
+
+static void test_failed_to_have_its_tpm(Fixture *fixture, gconstpointer data)
+{
+    Error *err = NULL;
+
+    for (int i = 0; i < 3; i++) {
+        g_assert_null(plug("other", false, &err));
+        assert_error(err, "no blobstore object, drive or node 'other'");
+        err = NULL;
+    }
+    unplug(plug("nvram", false, &error_abort));
+}
+
+/* What libtpms is told about its blobs */
+typedef struct Nvram {
+    Fixture image;
+    TPMNvram nvram;
+} Nvram;
+
+static void nvram_set_up(Nvram *nvram, gconstpointer data)
+{
+    set_up(&nvram->image, data);
+    g_assert_true(tpm_nvram_open(&nvram->nvram, "nvram", TPM_VERSION_1_2,
+                                 &error_abort));
+}
+
+static void nvram_tear_down(Nvram *nvram, gconstpointer data)
+{
+    tpm_nvram_close(&nvram->nvram);
+    tear_down(&nvram->image, data);
+}
+
+static void assert_loads(Nvram *nvram, const char *name, const char *text)
+{
+    unsigned char *data = NULL;
+    uint32_t length = 0;
+    uint32_t result = tpm_nvram_load(&nvram->nvram, name, &data, &length);
+
+    if (!text) {
+        g_assert_cmphex(result, ==, TPM_RETRY);
+        return;
+    }
+    g_assert_cmphex(result, ==, TPM_SUCCESS);
+    g_assert_cmpmem(data, length, text, strlen(text));
+    free(data);
+}
+
+static void store(Nvram *nvram, const char *name, const char *text)
+{
+    g_assert_cmphex(tpm_nvram_store(&nvram->nvram, name,
+                                    (const unsigned char *)text,
+                                    strlen(text)), ==, TPM_SUCCESS);
+}
+
+static void test_absent_blob_is_deleted_or_missed(Nvram *nvram,
+                                                  gconstpointer data)
+{
+    const char *name = TPM_SAVESTATE_NAME;
+
+    assert_loads(nvram, name, NULL);
+    g_assert_cmphex(tpm_nvram_delete(&nvram->nvram, name, false), ==,
+                    TPM_SUCCESS);
+    g_assert_cmphex(tpm_nvram_delete(&nvram->nvram, name, true), ==,
+                    TPM_FAIL);
+    store(nvram, name, "asleep");
+    assert_loads(nvram, name, "asleep");
+    g_assert_cmphex(tpm_nvram_delete(&nvram->nvram, name, true), ==,
+                    TPM_SUCCESS);
+    assert_loads(nvram, name, NULL);
+    g_assert_true(tpm_nvram_check(&nvram->nvram, &error_abort));
+}
+
+/* That would make a new TPM of it. */
+static void test_permanent_state_is_not_deleted(Nvram *nvram,
+                                                gconstpointer data)
+{
+    Error *err = NULL;
+
+    store(nvram, TPM_PERMANENT_ALL_NAME, "keys");
+    g_assert_cmphex(tpm_nvram_delete(&nvram->nvram, TPM_PERMANENT_ALL_NAME,
+                                     false), ==, TPM_FAIL);
+    assert_loads(nvram, TPM_PERMANENT_ALL_NAME, "keys");
+    g_assert_false(tpm_nvram_check(&nvram->nvram, &err));
+    assert_error(err, "delete the permanent state");
+}
+
+/* PCRs do not survive a power-on, but a migration. */
+static void test_volatile_state_is_there_to_go_on_with(Nvram *nvram,
+                                                       gconstpointer data)
+{
+    g_assert_true(tpm_nvram_store_volatile(&nvram->nvram,
+                                           (const unsigned char *)"pcrs", 4,
+                                           &error_abort));
+    assert_loads(nvram, TPM_VOLATILESTATE_NAME, NULL);
+    nvram->nvram.resuming = true;
+    assert_loads(nvram, TPM_VOLATILESTATE_NAME, "pcrs");
+}
+
+/* What libtpms ignores is remembered, once. */
+static void test_first_refusal_is_remembered(Nvram *nvram, gconstpointer data)
+{
+    Error *err = NULL;
+
+    g_assert_cmphex(tpm_nvram_store(&nvram->nvram, "unknown", NULL, 0), ==,
+                    TPM_FAIL);
+    g_assert_cmphex(tpm_nvram_delete(&nvram->nvram, "another", false), ==,
+                    TPM_FAIL);
+    g_assert_false(tpm_nvram_check(&nvram->nvram, &err));
+    assert_error(err, "'unknown'");
+    g_assert_true(tpm_nvram_check(&nvram->nvram, &error_abort));
+}
+
+static void add(const char *path, void (*test)(Fixture *, gconstpointer))
+{
+    g_test_add(path, Fixture, NULL, set_up, test, tear_down);
+}
+
+static void add_nvram(const char *path, void (*test)(Nvram *, gconstpointer))
+{
+    g_test_add(path, Nvram, NULL, nvram_set_up, test, nvram_tear_down);
+}
+
+static void add_tests(void)
+{
+    qemu_add_opts(&tpmdev_options);
+    qemu_add_opts(&device_options);
+    add("/blobstore/tpm/unplug", test_unplugged);
+    add("/blobstore/tpm/not-realized", test_failed_to_be_realized);
+    add("/blobstore/tpm/no-store", test_failed_to_have_its_tpm);
+    add_nvram("/blobstore/tpm/nvram/absent",
+              test_absent_blob_is_deleted_or_missed);
+    add_nvram("/blobstore/tpm/nvram/permanent",
+              test_permanent_state_is_not_deleted);
+    add_nvram("/blobstore/tpm/nvram/volatile",
+              test_volatile_state_is_there_to_go_on_with);
+    add_nvram("/blobstore/tpm/nvram/refusal",
+              test_first_refusal_is_remembered);
+}
+
+int main(int argc, char **argv)
+{
+    return vm_run_tests(argc, argv, add_tests);
+}
