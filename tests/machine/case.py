@@ -9,13 +9,18 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import unittest
 
 from crb import CRB
 from machine import Machine
 from tis import TIS
-from vm import BUILD, create_image, program
+from vm import BUILD, ROOT, create_image, program
+
+sys.path.insert(0, str(ROOT / "tests/format"))
+
+import reader  # noqa: E402
 
 EFFORT = int(os.environ.get("EFFORT") or 1)
 SEED = int(os.environ.get("SEED") or 1)
@@ -73,6 +78,13 @@ class MachineTest(unittest.TestCase):
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if found.returncode:
             self.skipTest(found.stderr.strip())
+
+    def was_closed_clean(self, image="nvram.raw"):
+        """Whether the store in a raw image says that it is at rest."""
+        with open(self.path(image), "rb") as file:
+            medium = reader.Medium(file)
+            directory, _ = reader.read_directory(medium, reader.read_superblock(medium))
+        return bool(directory.flags & reader.CLEAN)
 
     def machine(self, *args):
         """A machine, to be started; killed at the end of the test."""

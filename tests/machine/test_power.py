@@ -126,6 +126,7 @@ class EndTest(MachineTest):
                         tpm2.get_random(8)) * self.ROUNDS:
             tpm.start(command)
             end(machine)
+            self.assertEqual(self.was_closed_clean(), lands)
             machine, tpm = self.power_on(*drive("nvram.raw"), *TPM2)
             tpm.run(tpm2.startup())
             found = state.permanent(tpm)

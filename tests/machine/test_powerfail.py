@@ -9,7 +9,6 @@ in flight.
 
 import bisect
 import io
-import sys
 import unittest
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,9 @@ from pathlib import Path
 import qcow2
 import tpm2
 import writelog
-from case import EFFORT, TPM2, MachineTest, drive
+from case import EFFORT, TPM2, MachineTest, drive, reader
 from frontend import TPMError
-from vm import ROOT, create_image
-
-sys.path.insert(0, str(ROOT / "tests/format"))
-
-import reader  # noqa: E402
+from vm import create_image
 
 COUNTER = 0x01000002
 INCREMENTS = 150            # in each of two processes
@@ -121,11 +116,20 @@ class Run:
             yield disk.content(), steps(done + 1)
 
 
+    def check_costs(self):
+        """Once a place has been written to, a commit is one write and one flush."""
+        costs = {tuple(write.is_flush for write in self.writes[step.end - 2:step.end])
+                 if step.end - before.end == 2 else step.end - before.end
+                 for before, step in zip(self.steps[-INCREMENTS:], self.steps[1 - INCREMENTS:])}
+        self.test.assertEqual(costs, {(False, True)})
+
+
 class PowerFailureTest(MachineTest):
     watchdog_seconds = 180
 
     def check(self, image_format):
         run = Run(self, image_format)
+        run.check_costs()
         disks = len(run.writes) + DRAWN * sum(write.is_flush for write in run.writes)
         started = set(self.random.sample(range(disks), STARTED * EFFORT))
         print(f"# {image_format}: {disks} disks of {len(run.writes)} writes and flushes",

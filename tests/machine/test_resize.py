@@ -70,6 +70,9 @@ class ResizeTest(MachineTest):
         for _ in range(3):
             self.resize(TOO_SMALL)
             self.assertEqual(self.vm.store()["state"], "failed")
+            event = self.vm.wait_event("BLOBSTORE_FAILED")
+            self.assertIn(f"made smaller, to {TOO_SMALL} bytes", event.pop("reason"))
+            self.assertEqual(event, {"id": "nvram", "drive": "nvram"})
             self.assertEqual(state.permanent(self.tpm), self.expected)
             self.assertEqual(self.tpm.result(tpm2.nv_increment(state.COUNTER)), tpm2.RC_FAILURE)
             self.resize(SIZE)
