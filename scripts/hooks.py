@@ -206,22 +206,33 @@ MONITOR = [
 
 
 def test_hooks(paths):
+    return unit_test_hooks(paths) + qtest_hooks(paths)
+
+
+def unit_test_hooks(paths):
+    helpers = ''.join(f"'{path.removeprefix('tests/unit/')}', "
+                      for path in matching(paths, 'tests/unit/blobstore-*.c'))
+    needs = f'{helpers}testblock, qom, hwcore, migration, io, blobstore'
     table = []
     for path in matching(paths, 'tests/unit/test-blobstore-*.c'):
         name = path.split('/')[-1].removesuffix('.c')
-        needs = "'blobstore-vm.c', testblock, qom, hwcore, migration, io, blobstore"
         hook = Hook('tests/unit/meson.build', needs=path, before="'test-uuid': [],",
                     text=f"    '{name}': [{needs}],\n")
-        if name.endswith('-tpm'):
+        if name == 'test-blobstore-tpm':
             hook = Hook('tests/unit/meson.build', needs=path, before='test_env = environment()',
                         text='if have_system and have_tpm\n'
                              f"  tests += {{'{name}': [{needs}, tpm_libtpms]}}\n"
                              'endif\n\n')
         table.append(hook)
+    return table
+
+
+def qtest_hooks(paths):
     helpers = [path.removeprefix('tests/qtest/')
                for path in matching(paths, 'tests/qtest/blobstore-*.c')
                if not path.endswith('-test.c')]
     sources = ''.join(f", '{helper}'" for helper in helpers)
+    table = []
     for path in matching(paths, 'tests/qtest/*blobstore*-test.c'):
         name = path.split('/')[-1].removesuffix('.c')
         table.append(Hook('tests/qtest/meson.build', needs=path,

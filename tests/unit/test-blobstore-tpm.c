@@ -16,6 +16,7 @@
 #include "qemu/units.h"
 #include "hw/tpm/tpm_prop.h"
 #include "hw/tpm/libtpms/libtpms.h"
+#include "blobstore-drive.h"
 #include "blobstore-vm.h"
 
 #define IMAGE_BYTES (2 * MiB)

@@ -7,6 +7,7 @@
 #include "qapi/error.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
+#include "blobstore-drive.h"
 #include "blobstore-vm.h"
 
 #define IMAGE_BYTES (2 * MiB)
@@ -295,8 +296,8 @@ static bool load_changed(Fixture *fixture, size_t offset, const void *bytes,
     return vm_load_state(stream);
 }
 
-static void assert_refused(Fixture *fixture, size_t offset, const void *bytes,
-                           size_t count)
+static void assert_stream_refused(Fixture *fixture, size_t offset,
+                                  const void *bytes, size_t count)
 {
     g_assert_false(load_changed(fixture, offset, bytes, count));
     g_assert_false(vm_start_now());
@@ -340,16 +341,16 @@ static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
 
         stq_be_p(bytes, lies[i].value);
         g_test_message("lie %d", i);
-        assert_refused(fixture, lies[i].offset, bytes + 8 - lies[i].bytes,
-                       lies[i].bytes);
+        assert_stream_refused(fixture, lies[i].offset,
+                              bytes + 8 - lies[i].bytes, lies[i].bytes);
     }
     /* A name without an end */
     {
         char name[64];
 
         memset(name, 'a', sizeof(name));
-        assert_refused(fixture, ANNOUNCED, name, sizeof(name));
-        assert_refused(fixture, CARRIED, name, sizeof(name));
+        assert_stream_refused(fixture, ANNOUNCED, name, sizeof(name));
+        assert_stream_refused(fixture, CARRIED, name, sizeof(name));
     }
     g_assert_true(vm_load_state(fixture->stream));
     g_assert_true(vm_start_now());

@@ -1,0 +1,79 @@
+/*
+ * Blobstore unit tests over the real block layer: a store that is written to
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/main-loop.h"
+#include "blobstore-vm.h"
+#include "blobstore-writer.h"
+
+void fixture_start(Fixture *fixture)
+{
+    g_assert_true(device_plug(&fixture->device, "nvram", &error_abort));
+    write_text(fixture->device.permanent, "old");
+}
+
+void fixture_set_up(Fixture *fixture, gconstpointer data)
+{
+    fixture->path = image_new("image", "raw", IMAGE_BYTES);
+    drive_add_image("nvram", "raw", fixture->path);
+    fixture_start(fixture);
+}
+
+void fixture_tear_down(Fixture *fixture, gconstpointer data)
+{
+    vm_start_now();
+    device_unplug(&fixture->device);
+    drive_remove("nvram");
+    unlink(fixture->path);
+    g_free(fixture->path);
+}
+
+/* It takes at most a few operations, one by one. */
+void run_until_idle(void)
+{
+    for (unsigned i = 0; i < 4; i++) {
+        while (aio_poll(qemu_get_aio_context(), false)) {
+            /* starts an operation */
+        }
+        bdrv_drain_all();
+    }
+}
+
+static void *worker_run(void *opaque)
+{
+    Worker *worker = opaque;
+
+    g_assert_null(qemu_get_current_aio_context());
+    assert_text(worker->blob, "old");
+    worker->ok = try_write_text(worker->blob, worker->text, &worker->err);
+    qatomic_set(&worker->done, true);
+    /* Wakes poll_until(). */
+    aio_notify(qemu_get_aio_context());
+    return NULL;
+}
+
+void worker_start(Worker *worker, BlobStoreBlob *blob, const char *text)
+{
+    *worker = (Worker) { .blob = blob, .text = text };
+    qemu_thread_create(&worker->thread, "worker", worker_run, worker,
+                       QEMU_THREAD_JOINABLE);
+}
+
+void worker_finish(Worker *worker)
+{
+    poll_until(&worker->done);
+    qemu_thread_join(&worker->thread);
+}
+
+void worker_gets_stuck(Worker *worker)
+{
+    int64_t end = g_get_monotonic_time() + 100 * 1000;
+
+    while (g_get_monotonic_time() < end) {
+        aio_poll(qemu_get_aio_context(), false);
+    }
+    g_assert_false(qatomic_read(&worker->done));
+}
