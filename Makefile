@@ -31,7 +31,8 @@ help:
 	@echo 'make qemu      fetch QEMU 10.0, graft this repository onto it and build it'
 	@echo 'make paths     print where the built programs are, as shell assignments'
 	@echo 'make coverage  how much of the core its tests run, by lines; fuzz-coverage: the corpus alone'
-	@echo 'make bench     durable commits, ours and others: BENCH_DIR=, BENCH_JSON= and BENCH_SVG= say where'
+	@echo 'make bench     durable commits, ours and others, then what a migration costs: BENCH_DIR=,'
+	@echo '               BENCH_JSON= and BENCH_SVG= say where; bench-commits and bench-migration are its parts'
 	@echo 'make fuzz      hostile images and random operations, TIME= seconds each (60)'
 	@echo 'make mutants   break the core in one place at a time; a test must notice (ONLY=R4: of one rule)'
 	@echo 'make clean     remove build/, the fetched sources included'
@@ -126,9 +127,13 @@ mutants: packages
 BENCH_DIR ?= $(build)/bench-data
 BENCH_JSON ?= $(build)/bench.json
 BENCH_SVG ?= $(build)/bench.svg
+BENCH_MIGRATION_JSON ?= $(build)/bench-migration.json
 
 .PHONY: bench
-bench:
+bench: bench-commits bench-migration
+
+.PHONY: bench-commits
+bench-commits:
 	@scripts/packages.sh bench
 	@scripts/fetch-qemu.sh tools
 	@[ -f $(build)/bench/build.ninja ] || \
@@ -137,6 +142,12 @@ bench:
 	@mkdir -p $(BENCH_DIR)
 	@$(build)/bench/bench/bench --dir=$(BENCH_DIR) --json=$(BENCH_JSON)
 	@python3 bench/plot.py $(BENCH_JSON) $(BENCH_SVG)
+
+.PHONY: bench-migration
+bench-migration: qemu
+	@mkdir -p $(BENCH_DIR)
+	@$(programs) python3 bench/migration.py --dir=$(BENCH_DIR) \
+		--json=$(BENCH_MIGRATION_JSON)
 
 .PHONY: paths
 paths:

@@ -123,6 +123,11 @@ class VM:
         return [event.get("data", {}) for event in self._client.events.history
                 if event["event"] == name]
 
+    def times(self, name):
+        """When the events `name` came, in seconds."""
+        return [event["timestamp"]["seconds"] + event["timestamp"]["microseconds"] / 1e6
+                for event in self._client.events.history if event["event"] == name]
+
     def hmp(self, line):
         return self.qmp("human-monitor-command", command_line=line)
 

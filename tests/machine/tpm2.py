@@ -12,7 +12,7 @@ ALG_NULL = 0x0010
 
 CLEAR, STATE = 0, 1                 # TPM_SU, of startup and shutdown
 
-RC_FAILURE, RC_NV_DEFINED = 0x101, 0x14c
+RC_FAILURE, RC_NV_SPACE, RC_NV_DEFINED = 0x101, 0x14b, 0x14c
 
 NV_OWNER_WRITE = 1 << 1
 NV_COUNTER = 1 << 4
@@ -75,9 +75,9 @@ def pcr_read(pcr):
                  lambda response: first_sized(response[18:]))
 
 
-def nv_define(index, attributes=0):
+def nv_define(index, attributes=0, size=NV_BYTES):
     public = struct.pack(">IHIHH", index, SHA256, NV_OWNER_READ | NV_OWNER_WRITE | attributes, 0,
-                         NV_BYTES)
+                         size)
     return authorized(0x12a, [OWNER], sized(b"") + sized(public))
 
 
@@ -85,8 +85,8 @@ def nv_undefine(index):
     return authorized(0x122, [OWNER, index])
 
 
-def nv_write(index, data):
-    return authorized(CC_NV_WRITE, [OWNER, index], sized(data) + struct.pack(">H", 0))
+def nv_write(index, data, offset=0):
+    return authorized(CC_NV_WRITE, [OWNER, index], sized(data) + struct.pack(">H", offset))
 
 
 def nv_increment(index):
