@@ -296,6 +296,19 @@ class ReadErrorTest(ErrorTest):
         self.assert_store_is("active")
         self.check_next_process_has(self.count + 1)
 
+    def test_ignore(self):
+        """What is stored meanwhile is in RAM, and goes to the medium when that can be read."""
+        self.stop_and_continue(rerror="ignore")
+        for number in range(1, 3):
+            self.assertEqual(self.increment(), 0)
+            self.assert_store_is("dirty")
+            self.assert_count_is(self.count + number)
+        self.assertEqual(self.vm.status, "running")
+        self.faults.end()
+        self.assertEqual(self.increment(), 0)
+        self.assert_store_is("active")
+        self.check_next_process_has(self.count + 3)
+
 
 if __name__ == "__main__":
     unittest.main()
