@@ -63,7 +63,7 @@ static void make_superblock(BlobStore *store, uint64_t generation)
     blob_digest_random(store->super.seed, sizeof(store->super.seed));
 }
 
-static bool write_superblock(BlobStore *store, GError **error)
+bool blob_superblock_write(BlobStore *store, GError **error)
 {
     uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);
     g_autoptr(GBytes) payload = g_bytes_new_take(bytes,
@@ -121,7 +121,7 @@ bool blob_format(BlobStore *store, GError **error)
         plan_store(store, length);
     }
     if (!blob_epoch_record(store, false, error) ||
-        !write_superblock(store, error)) {
+        !blob_superblock_write(store, error)) {
         return false;
     }
     store->blank = false;

@@ -80,6 +80,8 @@ bool blob_epoch_record(BlobStore *store, bool clean, GError **error);
 
 /* format.c: R13.  Makes an empty store on a blank medium. */
 bool blob_format(BlobStore *store, GError **error);
+/* Writes both copies of store->super. */
+bool blob_superblock_write(BlobStore *store, GError **error);
 
 /* How large a directory copy is made in a new store */
 uint64_t blob_format_directory_slot_bytes(const BlobStore *store);

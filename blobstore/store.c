@@ -167,6 +167,34 @@ bool blob_store_close_clean(BlobStore *store, GError **error)
     return blob_epoch_record(store, true, error);
 }
 
+/* *@lost becomes whether neither copy is intact on the medium. */
+static bool is_lost(BlobStore *store, BlobDigest *digest, const BlobPair *known,
+                    bool *lost, GError **error)
+{
+    BlobPair pair = *known;
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+
+    if (!blob_pair_read(&store->medium, digest, &pair, &header, &payload,
+                        error)) {
+        return false;
+    }
+    *lost = !payload;
+    return true;
+}
+
+bool blob_store_restore(BlobStore *store, GError **error)
+{
+    bool lost;
+
+    if (!is_lost(store, store->zero_seed, &store->super_pair, &lost, error) ||
+        (lost && !blob_superblock_write(store, error)) ||
+        !is_lost(store, store->digest, &store->directory_pair, &lost, error)) {
+        return false;
+    }
+    return !lost || blob_epoch_record(store, false, error);
+}
+
 bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
                                 GError **error)
 {

@@ -176,6 +176,15 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
 bool blob_store_close_clean(BlobStore *store, GError **error);
 
 /*
+ * For a medium that was made smaller and is large enough again.  If no copy
+ * of superblock or directory has been left by that, they are written as they
+ * were.  To be followed by a write of every blob.
+ *
+ * Errors: IO, EXHAUSTED, BUSY.
+ */
+bool blob_store_restore(BlobStore *store, GError **error);
+
+/*
  * Whether the directory on the medium is the one that this store wrote last:
  * *@unchanged is false if another user has opened the store for writing, or
  * one of an earlier epoch has been restored.  What was restored within the

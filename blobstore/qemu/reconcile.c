@@ -344,11 +344,16 @@ static uint64_t used_end(BlobStore *core)
 }
 
 /* The space that was cut off and is there again is zero. */
-static void coroutine_fn rewrite_everything(BlobStoreObject *store)
+static bool coroutine_fn rewrite_everything(BlobStoreObject *store,
+                                            GError **error)
 {
     BlobStoreClient *client;
     BlobStoreBlob *blob;
 
+    if (blobstore_may_write(store) &&
+        !blob_store_restore(store->core, error)) {
+        return false;
+    }
     QTAILQ_FOREACH(client, &store->clients, next) {
         QTAILQ_FOREACH(blob, &client->blobs, next) {
             g_autoptr(BlobVersion) latest = blobstore_latest_version(blob);
@@ -363,6 +368,7 @@ static void coroutine_fn rewrite_everything(BlobStoreObject *store)
     if (blobstore_may_write(store) && !store->reopen) {
         blob_store_close_clean(store->core, NULL);
     }
+    return true;
 }
 
 void coroutine_fn blobstore_check_size(BlobStoreObject *store)
@@ -387,10 +393,20 @@ void coroutine_fn blobstore_check_size(BlobStoreObject *store)
         store->shrunk = true;
         blobstore_set_failure(store, reason);
     } else if (store->shrunk) {
+        g_autoptr(GError) error = NULL;
+
+        if (!rewrite_everything(store, &error)) {
+            g_autofree char *reason = g_strdup_printf(
+                "drive '%s' is large enough again, but %s: resize it once "
+                "more, device state is in RAM only", store->drive,
+                error->message);
+
+            blobstore_set_failure(store, reason);
+            return;
+        }
         store->shrunk = false;
         store->write_failed = false;
         blobstore_set_failure(store, NULL);
-        rewrite_everything(store);
     }
 }
 

@@ -14,6 +14,7 @@ MIB = 1 << 20
 SIZE = 4 * MIB              # of a new image
 ONE_SLOT = 256 << 10        # has room for one slot of the permanent blob
 TOO_SMALL = 64 << 10        # not for that, nor for the second copy of the directory
+NOT_EVEN_A_SUPERBLOCK = 512
 
 
 class ResizeTest(MachineTest):
@@ -67,11 +68,11 @@ class ResizeTest(MachineTest):
 
     def check_too_small_fails_until_it_is_large_again(self, image_format):
         self.begin(image_format)
-        for _ in range(3):
-            self.resize(TOO_SMALL)
+        for size in TOO_SMALL, NOT_EVEN_A_SUPERBLOCK, TOO_SMALL:
+            self.resize(size)
             self.assertEqual(self.vm.store()["state"], "failed")
             event = self.vm.wait_event("BLOBSTORE_FAILED")
-            self.assertIn(f"made smaller, to {TOO_SMALL} bytes", event.pop("reason"))
+            self.assertIn(f"made smaller, to {size} bytes", event.pop("reason"))
             self.assertEqual(event, {"id": "nvram", "drive": "nvram"})
             self.assertEqual(state.permanent(self.tpm), self.expected)
             self.assertEqual(self.tpm.result(tpm2.nv_increment(state.COUNTER)), tpm2.RC_FAILURE)

@@ -87,8 +87,8 @@ MUTANTS = [
      "    if (!store->marked) {", "    if (false) {"),
     ("R13", "the store is ready before its directory is there", "format.c",
      "    if (!blob_epoch_record(store, false, error) ||\n"
-     "        !write_superblock(store, error)) {",
-     "    if (!write_superblock(store, error) ||\n"
+     "        !blob_superblock_write(store, error)) {",
+     "    if (!blob_superblock_write(store, error) ||\n"
      "        !blob_epoch_record(store, false, error)) {"),
     ("R13", "a store that landed late is formatted over", "start.c",
      "if (super.state != BLOB_STATE_FORMATTING) {", "if (false) {"),

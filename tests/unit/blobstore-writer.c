@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "block/block.h"
 #include "qapi/error.h"
 #include "qemu/main-loop.h"
 #include "blobstore-vm.h"
@@ -20,6 +21,31 @@ void fixture_set_up(Fixture *fixture, gconstpointer data)
     fixture->path = image_new("image", "raw", IMAGE_BYTES);
     drive_add_image("nvram", "raw", fixture->path);
     fixture_start(fixture);
+}
+
+void fixture_set_up_policy(Fixture *fixture, gconstpointer data)
+{
+    BlockdevOnError policy = GPOINTER_TO_INT(data);
+    BlockBackend *blk;
+
+    fixture->path = image_new("image", "raw", IMAGE_BYTES);
+    blk = drive_add("nvram", "{'driver': 'blkdebug', 'inject-error': ["
+                    "{'event': 'l1_grow_alloc_table', 'iotype': 'write', "
+                    "'errno': 5}, "
+                    "{'event': 'l1_grow_write_table', 'iotype': 'write', "
+                    "'sector': 1099511627776}], "
+                    "'image': {'driver': 'file', 'filename': %s}}",
+                    fixture->path);
+    blk_set_on_error(blk, BLOCKDEV_ON_ERROR_REPORT, policy);
+    fixture_start(fixture);
+}
+
+/* With events that blkdebug itself never raises */
+void fail_writes(bool fail)
+{
+    bdrv_debug_event(blk_bs(blk_by_name("nvram")),
+                     fail ? BLKDBG_L1_GROW_ALLOC_TABLE
+                          : BLKDBG_L1_GROW_WRITE_TABLE);
 }
 
 void fixture_tear_down(Fixture *fixture, gconstpointer data)

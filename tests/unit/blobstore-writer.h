@@ -19,6 +19,9 @@ typedef struct Fixture {
 } Fixture;
 
 void fixture_set_up(Fixture *fixture, gconstpointer data);
+/* The same on a drive with a werror=, @data, and for fail_writes() */
+void fixture_set_up_policy(Fixture *fixture, gconstpointer data);
+void fail_writes(bool fail);
 /* The rest of it, once there is a drive */
 void fixture_start(Fixture *fixture);
 void fixture_tear_down(Fixture *fixture, gconstpointer data);

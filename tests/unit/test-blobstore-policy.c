@@ -11,32 +11,6 @@
 #include "blobstore-vm.h"
 #include "blobstore-writer.h"
 
-/* A drive with this policy, on which fail_writes() makes writes fail */
-static void set_up_policy(Fixture *fixture, gconstpointer data)
-{
-    BlockdevOnError policy = GPOINTER_TO_INT(data);
-    BlockBackend *blk;
-
-    fixture->path = image_new("image", "raw", IMAGE_BYTES);
-    blk = drive_add("nvram", "{'driver': 'blkdebug', 'inject-error': ["
-                    "{'event': 'l1_grow_alloc_table', 'iotype': 'write', "
-                    "'errno': 5}, "
-                    "{'event': 'l1_grow_write_table', 'iotype': 'write', "
-                    "'sector': 1099511627776}], "
-                    "'image': {'driver': 'file', 'filename': %s}}",
-                    fixture->path);
-    blk_set_on_error(blk, BLOCKDEV_ON_ERROR_REPORT, policy);
-    fixture_start(fixture);
-}
-
-/* With events that blkdebug itself never raises */
-static void fail_writes(bool fail)
-{
-    bdrv_debug_event(blk_bs(blk_by_name("nvram")),
-                     fail ? BLKDBG_L1_GROW_ALLOC_TABLE
-                          : BLKDBG_L1_GROW_WRITE_TABLE);
-}
-
 static void assert_write_errors(uint64_t errors)
 {
     g_autoptr(BlobstoreInfo) info = store_info("nvram");
@@ -312,8 +286,8 @@ static void add(const char *path, void (*test)(Fixture *, gconstpointer))
 static void add_policy(const char *path, BlockdevOnError policy,
                        void (*test)(Fixture *, gconstpointer))
 {
-    g_test_add(path, Fixture, GINT_TO_POINTER(policy), set_up_policy, test,
-               fixture_tear_down);
+    g_test_add(path, Fixture, GINT_TO_POINTER(policy), fixture_set_up_policy,
+               test, fixture_tear_down);
 }
 
 static void add_tests(void)

@@ -74,14 +74,49 @@ static void test_shrink_with_deleted_blob(Fixture *fixture,
     unlink(path);
 }
 
-/* Even if it cut off the directory */
+/* Even if it cut off the directory, or all there was */
 static void test_shrink_below_the_directory(Fixture *fixture,
                                             gconstpointer data)
 {
-    resize(32 * KiB);
-    vm_stop_now(RUN_STATE_PAUSED);
+    static const uint64_t sizes[] = { 64 * KiB, 32 * KiB, 16 * KiB, 512, 0 };
+
+    for (int i = 0; i < ARRAY_SIZE(sizes); i++) {
+        g_autoptr(BlobstoreInfo) before = store_info("nvram");
+        g_autoptr(BlobstoreInfo) after = NULL;
+
+        resize(sizes[i]);
+        vm_stop_now(RUN_STATE_PAUSED);
+        resize(IMAGE_BYTES);
+        vm_start_now();
+        assert_text_on_medium(&fixture->device, "nvram", "old");
+        after = store_info("nvram");
+        g_assert_cmpstr(after->uuid, ==, before->uuid);
+    }
+}
+
+/* The VM's state having been saved: the medium is to be opened anew. */
+static void test_shrink_after_a_snapshot(Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GBytes) saved = vm_save_state();
+
+    g_assert_nonnull(saved);
+    resize(0);
+    assert_state("nvram", BLOBSTORE_STATE_FAILED);
     resize(IMAGE_BYTES);
-    vm_start_now();
+    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_text_on_medium(&fixture->device, "nvram", "old");
+}
+
+/* What cannot be written then is written after the next resize. */
+static void test_grow_back_that_fails(Fixture *fixture, gconstpointer data)
+{
+    resize(0);
+    fail_writes(true);
+    resize(IMAGE_BYTES);
+    assert_state("nvram", BLOBSTORE_STATE_FAILED);
+    fail_writes(false);
+    resize(IMAGE_BYTES + 512);
+    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
     assert_text_on_medium(&fixture->device, "nvram", "old");
 }
 
@@ -149,6 +184,12 @@ static void add_tests(void)
         test_shrink_with_deleted_blob);
     add("/blobstore/resize/shrink-below-directory",
         test_shrink_below_the_directory);
+    add("/blobstore/resize/shrink-after-snapshot",
+        test_shrink_after_a_snapshot);
+    g_test_add("/blobstore/resize/grow-back-fails", Fixture,
+               GINT_TO_POINTER(BLOCKDEV_ON_ERROR_REPORT),
+               fixture_set_up_policy, test_grow_back_that_fails,
+               fixture_tear_down);
     add("/blobstore/resize/grow", test_grow);
     add("/blobstore/resize/grow-over-something-else",
         test_grow_over_something_else);

@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: damaged blobs that the caller has the content of
+ * Unit tests of the core: what is lost, and the caller has the content of
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -130,6 +130,64 @@ static void test_power_failure_leaves_it_damaged_or_replaced(
     }
 }
 
+static bool restore(Trio *trio, GError **error)
+{
+    return blob_store_restore(trio->store, error);
+}
+
+/* Of superblock and directory; the blobs are for the caller to write. */
+static void test_medium_that_was_cut_off_is_restored(Trio *trio,
+                                                     gconstpointer unused)
+{
+    static const uint64_t sizes[] = { 0, 512, 16384, 32768, 49152 };
+    uint64_t length = test_disk_length(trio->disk);
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        trio_renew(trio);
+        test_disk_resize(trio->disk, sizes[i]);
+        test_disk_resize(trio->disk, length);
+        g_assert_true(restore(trio, NULL));
+        trio_write(trio, 0, "a2");
+        trio_write(trio, 1, "b2");
+        trio_write(trio, 2, "c2");
+        trio_crash(trio);
+        trio_expect(trio, "a2", "b2", "c2");
+    }
+}
+
+static void test_restoring_what_is_there_writes_nothing(Trio *trio,
+                                                        gconstpointer unused)
+{
+    test_disk_reset_counts(trio->disk);
+    g_assert_true(restore(trio, NULL));
+    g_assert_cmpuint(trio->disk->writes, ==, 0);
+    trio_crash(trio);
+    trio_expect(trio, "a1", "b1", "c1");
+}
+
+static void test_restoring_that_fails_can_be_repeated(Trio *trio,
+                                                      gconstpointer unused)
+{
+    uint64_t length = test_disk_length(trio->disk);
+    g_autoptr(GError) error = NULL;
+
+    for (int n = 0; n < 4; n++) {
+        trio_renew(trio);
+        test_disk_resize(trio->disk, 0);
+        test_disk_resize(trio->disk, length);
+        trio->disk->fail_write = n;
+        g_assert_false(restore(trio, &error));
+        test_assert_error(&error, BLOBSTORE_ERROR_IO, "*");
+        trio->disk->fail_write = TEST_NEVER;
+        g_assert_true(restore(trio, NULL));
+        trio_write(trio, 0, "a2");
+        trio_write_ab(trio, "a3", "b3");
+        trio_write(trio, 2, "c3");
+        trio_crash(trio);
+        trio_expect(trio, "a3", "b3", "c3");
+    }
+}
+
 static void add(const char *path, void (*test)(Trio *, gconstpointer))
 {
     g_test_add(path, Trio, NULL, trio_set_up, test, trio_tear_down);
@@ -149,5 +207,11 @@ int main(int argc, char **argv)
         test_replacing_that_fails_changes_nothing);
     add("/replace/power-failure-leaves-it-damaged-or-replaced",
         test_power_failure_leaves_it_damaged_or_replaced);
+    add("/restore/medium-that-was-cut-off-is-restored",
+        test_medium_that_was_cut_off_is_restored);
+    add("/restore/what-is-there-is-not-written",
+        test_restoring_what_is_there_writes_nothing);
+    add("/restore/failure-can-be-repeated",
+        test_restoring_that_fails_can_be_repeated);
     return g_test_run();
 }
