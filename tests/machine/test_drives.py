@@ -151,16 +151,27 @@ class FormatTest(DriveTest):
     def test_zeroes_may_be_detected_and_discarded(self):
         self.check_qcow2(detect_zeroes="unmap", discard="unmap")
 
-    def test_luks(self):
-        """A fresh one has to be blanked, as the message says."""
-        self.create("luks", "nvram.img", *SECRET, "-o", "key-secret=secret,iter-time=10")
-        luks = [*SECRET, *drive(format="luks", key_secret="secret")]
-        self.check_refused(*luks, says="qemu-io.* -c 'write -z 0 4194304'")
-        subprocess.run([program("QEMU_IO"), *SECRET, "--image-opts",
-                        "driver=luks,key-secret=secret,file.filename=nvram.img",
-                        "-c", "write -z 0 4194304"],
+    def check_has_to_be_blanked(self, drive, image):
+        """As the message says, with that command."""
+        self.check_refused(*SECRET, *drive, says="qemu-io --object secret,id=sec0,file=... -c"
+                           f" 'write -z 0 4194304' --image-opts '{image}'")
+        subprocess.run([program("QEMU_IO"), "--object", "secret,id=sec0,data=unlikely",
+                        "-c", "write -z 0 4194304", "--image-opts", image],
                        cwd=self.directory, check=True, stdout=subprocess.DEVNULL)
-        self.check_persistence(*luks)
+        self.check_persistence(*SECRET, *drive)
+
+    def test_fresh_luks(self):
+        self.create("luks", "nvram.img", *SECRET, "-o", "key-secret=secret,iter-time=10")
+        self.check_has_to_be_blanked(drive(format="luks", key_secret="secret"),
+                                     "driver=luks,key-secret=sec0,file.filename=nvram.img")
+
+    def test_fresh_encrypted_qcow2_with_its_space_allocated(self):
+        self.create("qcow2", "nvram.img", *SECRET, "-o", "preallocation=metadata,encrypt.format="
+                    "luks,encrypt.key-secret=secret,encrypt.iter-time=10")
+        self.check_has_to_be_blanked(
+            ["-drive", "if=none,id=nvram,file=nvram.img,format=qcow2,encrypt.format=luks,"
+             "encrypt.key-secret=secret"],
+            "driver=qcow2,encrypt.key-secret=sec0,file.filename=nvram.img")
 
     def test_qcow2_encrypted_with_luks(self):
         self.create("qcow2", "nvram.img", *SECRET, "-o", "encrypt.format=luks,"
