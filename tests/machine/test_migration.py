@@ -10,7 +10,7 @@ import tpm2
 from acpi import suspend, wake_up
 from case import EFFORT, TPM12, TPM2, TPM2_CRB, drive
 from migration import MigrationTest
-from vm import create_image
+from vm import VMError, create_image
 
 RAW = drive("nvram.raw") + TPM2
 
@@ -272,6 +272,26 @@ class SharedStorageTest(MigrationTest):
         self.assertNotEqual(image.read_bytes(), before)
 
 
+    def test_source_writes_nothing_after_the_switch(self):
+        """Whatever is done to it: the medium is the destination's."""
+        self.image()
+        source, tpm = self.power_on(*RAW)
+        session = state.make(tpm)
+        before = state.all(tpm, session)
+        destination, moved = self.incoming(*RAW)
+        self.migrate(source, destination)
+        image = Path(self.path("nvram.raw"))
+        content = image.read_bytes()
+        self.assertEqual(source.store()["state"], "inactive")
+        source.qmp("system_reset")
+        source.wait_event("RESET")
+        tpm.run(tpm2.startup())
+        state.change_permanent(tpm, 5)
+        source.quit()
+        self.assertEqual(image.read_bytes(), content)
+        self.assertEqual(state.all(moved, session), before)
+
+
 class SourceStaysTest(MigrationTest):
     """What goes wrong with a migration does no harm to the TPM that stays."""
 
@@ -324,6 +344,17 @@ class SourceStaysTest(MigrationTest):
         self.source.qmp("cont")
         stale = self.source.wait_event("BLOBSTORE_STALE")
         self.assertEqual((stale["found"], stale["blobs"]), ("newer", ["tpm/permanent"]))
+        self.check_source_goes_on()
+
+    def test_vm_is_not_handed_back_while_the_destination_has_the_image(self):
+        destination, moved = self.incoming(*RAW)
+        self.migrate(self.source, destination)
+        with self.assertRaisesRegex(VMError, "lock"):
+            self.source.qmp("cont")
+        self.assertNotEqual(self.source.status, "running")
+        self.assertEqual(state.all(moved, self.session), self.state)
+        destination.kill()
+        self.source.qmp("cont")
         self.check_source_goes_on()
 
     def test_vm_is_handed_back_by_a_destination_that_never_ran(self):
