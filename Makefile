@@ -25,7 +25,8 @@ programs := QEMU=$(qemu)/qemu-system-x86_64 QEMU_IMG=$(qemu)/qemu-img \
 help:
 	@echo 'make demo      boot a Linux guest whose TPM lives on a block device, twice, and compare'
 	@echo 'make run       an interactive guest with such a TPM'
-	@echo 'make check     every test; SUITES="core device" runs some, EFFORT= and SEED= reach them'
+	@echo 'make check     every test; SUITES="core device" runs some, EFFORT= and SEED= reach them,'
+	@echo '               JOBS= run at a time'
 	@echo 'make core      the core and its tests alone, with sanitizers, in a minute or two'
 	@echo 'make crash     let the power fail everywhere: SEED=, EFFORT=; ID=... looks again at one that it found'
 	@echo 'make qemu      fetch QEMU 10.0, graft this repository onto it and build it'

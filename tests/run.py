@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Run test suites and count what passed.
 
-Each suite is a list of programs; each program reports its cases as TAP, or is
-one case by its exit status. The output of a program that fails is shown. The
-last line is 'N passed, N failed, N skipped'; the exit status is 0 only if
-something passed and nothing failed. EFFORT= and SEED= reach the tests through
-the environment.
+Each suite is a list of programs, of which as many run at a time as there are
+processors, or JOBS=; each program reports its cases as TAP, or is one case by
+its exit status. The output of a program that fails is shown. The last line is
+'N passed, N failed, N skipped'; the exit status is 0 only if something passed
+and nothing failed. EFFORT= and SEED= reach the tests through the environment.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +31,7 @@ QEMU_SOURCE = BUILD / 'qemu/src'
 QEMU_BUILD = BUILD / 'qemu/build'
 MESON = BUILD / 'debian/usr/lib/python3/dist-packages'
 
+JOBS = int(os.environ.get('JOBS') or os.cpu_count() or 1)
 SHOWN_LINES = 300       # of the output of a failed program
 
 TAP_CASE = re.compile(r'(?P<status>ok|not ok)\b\s*\d*\s*-?\s*(?P<name>[^#]*)'
@@ -211,7 +213,35 @@ def kill_group(process):
         pass
 
 
-def run(program):
+class Running:
+    """The processes of the programs that run, to be ended if we are."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._processes = set()
+        self._is_over = False
+
+    def add(self, process):
+        with self._lock:
+            self._processes.add(process)
+            if self._is_over:
+                kill_group(process)
+
+    def end(self, process):
+        with self._lock:
+            self._processes.discard(process)
+        kill_group(process)
+
+    def end_all(self):
+        """Those that are only starting included."""
+        with self._lock:
+            self._is_over = True
+            for process in self._processes:
+                kill_group(process)
+
+
+def run(program, running=None):
+    running = running or Running()
     report = Report()
     try:
         process = subprocess.Popen(
@@ -222,6 +252,7 @@ def run(program):
         report.complain(f'cannot be started: {error}')
         return report
 
+    running.add(process)
     timed_out = threading.Event()
 
     def time_out():
@@ -240,7 +271,7 @@ def run(program):
         status = process.wait()
     finally:
         timer.cancel()
-        kill_group(process)
+        running.end(process)
     judge(report, program, status, timed_out.is_set())
     return report
 
@@ -287,13 +318,26 @@ def show(program, report, seconds):
               flush=True)
 
 
+def timed_run(program, running):
+    start = time.monotonic()
+    report = run(program, running)
+    return program, report, time.monotonic() - start
+
+
 def run_suite(programs):
     counts = Counter()
-    for program in programs:
-        start = time.monotonic()
-        report = run(program)
-        show(program, report, time.monotonic() - start)
-        counts.update(passed=report.passed, failed=report.failed, skipped=report.skipped)
+    running = Running()
+    with ThreadPoolExecutor(JOBS) as pool:
+        runs = [pool.submit(timed_run, program, running) for program in programs]
+        try:
+            for done in as_completed(runs):
+                program, report, seconds = done.result()
+                show(program, report, seconds)
+                counts.update(passed=report.passed, failed=report.failed, skipped=report.skipped)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            running.end_all()
+            raise
     return counts
 
 

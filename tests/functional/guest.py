@@ -72,7 +72,7 @@ class GuestCase(unittest.TestCase):
     def guest(self, *args):
         """A guest in a QEMU with these arguments, to be started; killed at the end of the test."""
         self._guests += 1
-        log = self.logs / f"{self.id().rpartition('.')[2]}-{self._guests}"
+        log = self.logs / f"{self.id()}-{self._guests}"
         guest = Guest(list(args), self.directory, log)
         self.addCleanup(guest.stop)
         return guest

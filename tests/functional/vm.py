@@ -59,8 +59,8 @@ class VM:
     def __init__(self, args, directory, log):
         log = Path(log)
         log.parent.mkdir(parents=True, exist_ok=True)
-        self.qemu_log = log.with_suffix(".qemu")
-        self.serial_log = log.with_suffix(".serial")
+        self.qemu_log = log.with_name(f"{log.name}.qemu")
+        self.serial_log = log.with_name(f"{log.name}.serial")
         self.serial_log.write_bytes(b"")
         self._args = args
         self._directory = directory

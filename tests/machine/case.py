@@ -89,7 +89,7 @@ class MachineTest(unittest.TestCase):
     def machine(self, *args):
         """A machine, to be started; killed at the end of the test."""
         self._machines += 1
-        log = LOGS / f"{self.id().rpartition('.')[2]}-{self._machines % 10}"
+        log = LOGS / f"{self.id()}-{self._machines % 10}"
         machine = Machine(list(args), self.directory, log)
         self.addCleanup(machine.stop)
         return machine

@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What tests/run.py makes of programs that pass, fail, crash, hang or stop early."""
 
+import contextlib
+import io
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+import unittest.mock
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -75,6 +78,28 @@ class RunTest(unittest.TestCase):
         start = time.monotonic()
         self.check('echo 1..1; sleep 300 & sleep 300', failed=1, complaint='no end after 1 s',
                    timeout_seconds=1)
+        self.assertLess(time.monotonic() - start, 60)
+
+    def test_programs_of_a_suite_run_at_the_same_time(self):
+        """Each waits for the other one."""
+        with tempfile.TemporaryDirectory() as folder:
+            script = 'touch {0}; while [ ! -e {1} ]; do sleep 0.01; done'
+            programs = [run.Program(name, ['sh', '-c', script.format(*files)], 60, tap=False,
+                                    directory=Path(folder))
+                        for name, files in (('a', ('1', '2')), ('b', ('2', '1')))]
+            with unittest.mock.patch.object(run, 'JOBS', 2), \
+                    contextlib.redirect_stdout(io.StringIO()) as said:
+                counts = run.run_suite(programs)
+        self.assertEqual((counts['passed'], counts['failed']), (2, 0), said.getvalue())
+
+    def test_interrupted_suite_leaves_nothing_behind(self):
+        programs = [run.Program('sleeper', ['sh', '-c', 'sleep 300 & sleep 300'], 600, tap=False),
+                    run.Program('never', ['true'], 60, tap=False)]
+        start = time.monotonic()
+        with unittest.mock.patch.object(run, 'JOBS', 1), \
+                unittest.mock.patch.object(run, 'as_completed', side_effect=KeyboardInterrupt), \
+                self.assertRaises(KeyboardInterrupt):
+            run.run_suite(programs)
         self.assertLess(time.monotonic() - start, 60)
 
     def test_missing_program_fails(self):
