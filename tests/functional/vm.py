@@ -95,7 +95,8 @@ class VM:
         self._loop = asyncio.new_event_loop()
         try:
             self._sync(self._client.connect(ours))
-        except (ConnectError, asyncio.TimeoutError) as error:
+        except (ConnectError, asyncio.TimeoutError, AssertionError) as error:
+            # The last is how the client says that QEMU has gone just then.
             ours.close()
             raise self.error("QEMU did not start") from error
 
