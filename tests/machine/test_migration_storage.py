@@ -265,19 +265,31 @@ class OwnStorageTest(MigrationTest):
         self.assertEqual(destination.status, "io-error")
         self.assertEqual(destination.events("RESUME"), [])
 
-    def test_vm_does_not_start_on_what_is_no_store(self):
-        """That is not overwritten; the VM can go back."""
-        noise = b"something else".ljust(4 << 20, b".")
-        Path(self.path("other.raw")).write_bytes(noise)
-        source, tpm, session = self.make_source()
+    def check_does_not_start(self, source, tpm, session, says):
+        """The image is not overwritten; the VM can go back, and come again."""
         before = state.all(tpm, session)
+        image = Path(self.path("other.raw"))
+        content = image.read_bytes()
         destination, _ = self.move_to_where_it_waits(source, *self.other)
-        self.assertIn("not blank", destination.qemu_log.read_text(encoding="utf-8"))
+        self.assertIn(says, destination.qemu_log.read_text(encoding="utf-8"))
         destination.quit()
-        self.assertEqual(Path(self.path("other.raw")).read_bytes(), noise)
+        self.assertEqual(image.read_bytes(), content)
         source.qmp("cont")
         self.assertEqual(state.all(tpm, session), before)
         self.assertEqual(source.events("BLOBSTORE_STALE"), [])
+        self.blank_image()
+        self.check_moves(source, tpm, session, "blank")
+
+    def test_vm_does_not_start_on_what_is_no_store(self):
+        Path(self.path("other.raw")).write_bytes(b"something else".ljust(4 << 20, b"."))
+        self.check_does_not_start(*self.make_source(), "not blank")
+
+    def test_vm_does_not_start_on_what_may_have_been_its_store(self):
+        source = self.make_source()
+        self.copy_image()
+        for offset in 32 << 10, 64 << 10:
+            self.overwrite(offset + 1300, b"x")
+        self.check_does_not_start(*source, "directory")
 
     def test_vm_does_not_start_without_the_state_of_its_tpm(self):
         source = self.machine(*drive("nvram.raw"))
