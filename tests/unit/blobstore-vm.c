@@ -119,6 +119,8 @@ int vmstate_register_with_alias_id(VMStateIf *obj, uint32_t instance_id,
 {
     VMSection *section = g_new0(VMSection, 1);
 
+    /* Ahead of the devices', whichever is registered first */
+    g_assert_cmpint(vmsd->priority, >, MIG_PRI_DEFAULT);
     *section = (VMSection) { vmsd, opaque };
     sections = g_list_append(sections, section);
     return 0;
