@@ -1,0 +1,62 @@
+/*
+ * Blobstore core: the data key of a sealed store
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_KEY_H
+#define BLOBSTORE_KEY_H
+
+#include <stdbool.h>
+#include "secret.h"
+
+enum {
+    BLOB_KEY_BYTES = 32,
+    BLOB_KEY_COMMITMENT_BYTES = 32,
+    BLOB_KEY_UUID_BYTES = 16,
+};
+
+/*
+ * 256 random bits in secure memory, from which all keys of one store are
+ * derived.  Reference-counted; used by one thread at a time.
+ */
+typedef struct BlobKey BlobKey;
+
+/* A new random key.  Errors: RANDOM, NO_SECURE_MEMORY. */
+BlobKey *blob_key_new(GError **error);
+
+/* The key of these bytes.  Errors: NO_SECURE_MEMORY. */
+BlobKey *blob_key_new_from_bytes(const uint8_t bytes[BLOB_KEY_BYTES],
+                                 GError **error);
+BlobKey *blob_key_ref(BlobKey *key);
+void blob_key_unref(BlobKey *key);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobKey, blob_key_unref)
+
+const uint8_t *blob_key_bytes(const BlobKey *key);
+bool blob_key_equal(const BlobKey *a, const BlobKey *b);
+
+/* What keys are derived for */
+typedef enum BlobKeyPurpose {
+    BLOB_KEY_FOR_CHECKS,        /* seed of check values and census */
+    BLOB_KEY_FOR_PAYLOADS,
+    BLOB_KEY_FOR_SUPERBLOCK,    /* seed of its keyed check */
+    BLOB_KEY_FOR_PREVIOUS_KEY,  /* which it wraps while a store is rekeyed */
+    BLOB_KEY_FOR_STREAM,        /* of a migration or snapshot */
+} BlobKeyPurpose;
+
+/*
+ * HMAC-SHA256 of the purpose and the UUID of the store under the data key.
+ * Errors: NO_SECURE_MEMORY.
+ */
+BlobSecret *blob_key_derive(const BlobKey *key, BlobKeyPurpose purpose,
+                            const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                            GError **error);
+
+/*
+ * A public value that no other key has: AES-GCM-SIV does not commit to its
+ * key by itself.  The same HMAC for a purpose of its own.
+ */
+void blob_key_commit(const BlobKey *key,
+                     const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                     uint8_t out[BLOB_KEY_COMMITMENT_BYTES]);
+
+#endif /* BLOBSTORE_KEY_H */

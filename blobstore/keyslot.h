@@ -1,0 +1,154 @@
+/*
+ * Blobstore core: key slots, the ways to the data key of a sealed store
+ *
+ * A store has eight of them in its superblock.  Each holds the data key,
+ * wrapped by something that a user has: a passphrase, a secret of 256 bits,
+ * or a key in a token.  What is here works on the slots in memory;
+ * blob_store_set_key_slots() puts them on the medium.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef BLOBSTORE_KEYSLOT_H
+#define BLOBSTORE_KEYSLOT_H
+
+#include "key.h"
+#include "seal.h"
+
+enum {
+    BLOB_KEY_SLOTS = 8,
+    BLOB_KEY_SLOT_BYTES = 1024,
+    BLOB_KEY_SLOT_ANY = -1,
+    BLOB_KEY_SALT_BYTES = 32,
+    BLOB_KEY_RAW_BYTES = 32,            /* of a raw secret */
+    BLOB_KEY_PASSPHRASE_MAX_BYTES = 4096,
+    BLOB_KEY_URI_MAX_BYTES = 383,       /* without the NUL */
+    BLOB_KEY_WRAPPED_MAX_BYTES = 512,   /* RSA of 4096 bits */
+    /* Key, UUID and slot number, which a token wraps together */
+    BLOB_KEY_TOKEN_BYTES = BLOB_KEY_BYTES + BLOB_KEY_UUID_BYTES + 8,
+
+    BLOB_KEY_KDF_MEMORY_KIB = 64 << 10,
+    BLOB_KEY_KDF_MILLISECONDS = 1000,
+};
+
+typedef enum BlobKeySlotType {
+    BLOB_KEY_SLOT_UNUSED = 0,
+    BLOB_KEY_SLOT_PASSPHRASE = 1,
+    BLOB_KEY_SLOT_RAW = 2,
+    BLOB_KEY_SLOT_TOKEN = 3,
+} BlobKeySlotType;
+
+/* How a key in a token wraps */
+typedef enum BlobKeyMechanism {
+    BLOB_KEY_MECHANISM_RSA_OAEP = 1,    /* RFC 8017, no label */
+    BLOB_KEY_MECHANISM_AES_KEY_WRAP = 2,/* RFC 3394 */
+} BlobKeyMechanism;
+
+/* The hash of OAEP and of its MGF1 */
+typedef enum BlobKeyHash {
+    BLOB_KEY_HASH_NONE = 0,
+    BLOB_KEY_HASH_SHA1 = 1,
+    BLOB_KEY_HASH_SHA256 = 2,
+} BlobKeyHash;
+
+/* A key slot taken apart; what its type has no use for is zero. */
+typedef struct BlobKeySlot {
+    BlobKeySlotType type;
+    uint32_t kdf_memory_kib;    /* Argon2id (RFC 9106) */
+    uint32_t kdf_passes;
+    uint32_t kdf_lanes;
+    uint8_t salt[BLOB_KEY_SALT_BYTES];
+    uint8_t nonce[BLOB_NONCE_BYTES];
+    uint8_t tag[BLOB_TAG_BYTES];
+    BlobKeyMechanism mechanism;
+    BlobKeyHash hash;
+    char uri[BLOB_KEY_URI_MAX_BYTES + 1];   /* RFC 7512; readable by all */
+    uint32_t wrapped_bytes;
+    uint8_t wrapped[BLOB_KEY_WRAPPED_MAX_BYTES];
+} BlobKeySlot;
+
+/* All of a store's, as they are on the medium and in a migration stream */
+typedef struct BlobKeySlots {
+    uint8_t bytes[BLOB_KEY_SLOTS][BLOB_KEY_SLOT_BYTES];
+    bool damaged[BLOB_KEY_SLOTS];   /* not what was written */
+} BlobKeySlots;
+
+/*
+ * What can use keys in tokens.  Both calls may take long; they are made in
+ * the thread of the caller.  @pin is NULL if there is none.
+ */
+typedef struct BlobToken BlobToken;
+struct BlobToken {
+    /*
+     * Wraps @data with the key that @slot->uri names; fills mechanism, hash
+     * and wrapped bytes of @slot.  Errors: TOKEN, INVALID (the URI),
+     * NO_SECURE_MEMORY.
+     */
+    bool (*wrap)(const BlobToken *token, const char *pin,
+                 const uint8_t data[BLOB_KEY_TOKEN_BYTES], BlobKeySlot *slot,
+                 GError **error);
+
+    /*
+     * The opposite.  The PIN is presented at most once, here as there.
+     * Errors: TOKEN, KEY, INVALID (the URI), NO_SECURE_MEMORY.
+     */
+    bool (*unwrap)(const BlobToken *token, const char *pin,
+                   const BlobKeySlot *slot,
+                   uint8_t data[BLOB_KEY_TOKEN_BYTES], GError **error);
+};
+
+/* What a user opens a store with; all borrowed */
+typedef struct BlobCredential {
+    const BlobSecret *secret;   /* passphrase or raw secret; or NULL */
+    const BlobToken *token;     /* or NULL: token slots cannot be used */
+    const char *pin;            /* or NULL */
+    const char *uri;            /* use no token key but this; or NULL: any */
+    int slot;                   /* use only this one; or BLOB_KEY_SLOT_ANY */
+} BlobCredential;
+
+/*
+ * The data key of the store @uuid, from the first of @slots that opens: raw
+ * secrets first, then tokens, then passphrases, each of which takes as long
+ * as was laid down when it was made (about a second).  A token slot is tried
+ * only if no secret is given; if it fails no other is: tokens lock.  For any
+ * thread.
+ *
+ * Errors: KEY (none opens; the message says which were tried), TOKEN,
+ * INVALID (@credential->slot, or the URI in a slot), NO_SECURE_MEMORY.
+ */
+BlobKey *blob_key_slots_unlock(const BlobKeySlots *slots,
+                               const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                               const BlobCredential *credential,
+                               GError **error);
+
+/* The first unused slot, or -1 */
+int blob_key_slots_find_unused(const BlobKeySlots *slots);
+
+/* How many are in use, damaged ones included */
+unsigned blob_key_slots_count_used(const BlobKeySlots *slots);
+
+/*
+ * Wraps @key, of the store @uuid, into slot @n, whatever it held: by
+ * @credential->secret as a passphrase, which takes about @milliseconds to try
+ * from now on, or as a raw secret of 32 bytes, or by the key in a token that
+ * @credential->uri names.  For any thread.
+ *
+ * Errors: INVALID (secret empty or of a wrong length, URI), TOKEN, RANDOM,
+ * NO_SECURE_MEMORY.
+ */
+bool blob_key_slots_put(BlobKeySlots *slots, unsigned n, const BlobKey *key,
+                        const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                        BlobKeySlotType type,
+                        const BlobCredential *credential,
+                        unsigned milliseconds, GError **error);
+
+/* Empties slot @n.  Errors: INVALID (not in use, or the last one). */
+bool blob_key_slots_remove(BlobKeySlots *slots, unsigned n, GError **error);
+
+/* Takes slot @n apart.  Returns false if it is damaged or makes no sense. */
+bool blob_key_slots_get(const BlobKeySlots *slots, unsigned n,
+                        BlobKeySlot *slot);
+
+/* "unused", "passphrase", "raw", "token"; static. */
+const char *blob_key_slot_type_name(BlobKeySlotType type);
+
+#endif /* BLOBSTORE_KEYSLOT_H */
