@@ -111,7 +111,7 @@ static const BlobSlot marker_slot = {
     .bytes = BLOB_SUPERBLOCK_SLOT_BYTES,
 };
 
-bool blob_blank_write_marker(BlobMedium *medium, BlobDigest *zero_seed,
+bool blob_blank_write_marker(BlobMedium *medium, const BlobGuard *zero_seed,
                              GError **error)
 {
     BlobSuperblock super = {
@@ -127,7 +127,7 @@ bool blob_blank_write_marker(BlobMedium *medium, BlobDigest *zero_seed,
     g_autoptr(GBytes) payload = g_bytes_new_take(bytes,
                                                  BLOB_SUPERBLOCK_BYTES);
 
-    blob_layout_encode_superblock(&super, bytes);
+    blob_layout_encode_superblock(&super, NULL, bytes);
     return blob_slot_write(medium, zero_seed, &marker_slot, &header, payload,
                            true, error);
 }
@@ -155,7 +155,7 @@ static bool is_part_of(const uint8_t *found, const uint8_t *expected,
     return matching > 0;
 }
 
-bool blob_blank_is_cut_marker(BlobMedium *medium, BlobDigest *zero_seed,
+bool blob_blank_is_cut_marker(BlobMedium *medium, const BlobGuard *zero_seed,
                               uint64_t bytes, bool *is_cut, GError **error)
 {
     uint64_t image_bytes = blob_layout_image_bytes(BLOB_SUPERBLOCK_BYTES);

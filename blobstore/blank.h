@@ -25,14 +25,14 @@ const char *blob_blank_describe(BlobMedium *medium, uint64_t bytes);
  * R13: the first write of a format.  Its bytes are the same for every store,
  * so that what a power failure left of it can be told from anything else.
  */
-bool blob_blank_write_marker(BlobMedium *medium, BlobDigest *zero_seed,
+bool blob_blank_write_marker(BlobMedium *medium, const BlobGuard *zero_seed,
                              GError **error);
 
 /*
  * Whether a medium of @bytes holds nothing but what a power failure left of
  * that write: some of its sectors, the rest zero, at most one block garbled.
  */
-bool blob_blank_is_cut_marker(BlobMedium *medium, BlobDigest *zero_seed,
+bool blob_blank_is_cut_marker(BlobMedium *medium, const BlobGuard *zero_seed,
                               uint64_t bytes, bool *is_cut, GError **error);
 
 #endif /* BLOBSTORE_BLANK_H */

@@ -6,6 +6,7 @@
 #include "check.h"
 
 #include "store-private.h"
+#include "superblock.h"
 
 typedef struct Check {
     BlobStore *store;
@@ -13,16 +14,18 @@ typedef struct Check {
     void *opaque;
 } Check;
 
-static bool check_pair(Check *check, BlobDigest *digest, const BlobPair *known,
-                       BlobFindingKind kind, GError **error)
+static bool check_pair(Check *check, const BlobGuard *guard,
+                       const BlobPair *known, BlobFindingKind kind,
+                       GError **error)
 {
     BlobPair pair = *known;
     BlobHeader header;
     g_autoptr(GBytes) payload = NULL;
     int current;
 
-    if (!blob_pair_read(&check->store->medium, digest, &pair, &header,
-                        &payload, error)) {
+    if (!(kind == BLOB_FINDING_SUPERBLOCK_COPY ? blob_superblock_read
+                                               : blob_pair_read)
+         (&check->store->medium, guard, &pair, &header, &payload, error)) {
         return false;
     }
     current = blob_pair_current(&pair);
@@ -31,7 +34,7 @@ static bool check_pair(Check *check, BlobDigest *digest, const BlobPair *known,
             .kind = kind,
             .offset = blob_pair_slot(&pair, n).offset,
             .bytes = pair.slot_bytes,
-            .heals = current >= 0,
+            .heals = payload,
         };
 
         if (!pair.intact[n]) {
@@ -44,6 +47,28 @@ static bool check_pair(Check *check, BlobDigest *digest, const BlobPair *known,
         check->report(&finding, check->opaque);
     }
     return true;
+}
+
+/* Of both copies of the superblock */
+static void check_key_slots(Check *check)
+{
+    const BlobSuperblock *super = &check->store->super;
+
+    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+        g_autofree char *text =
+            g_strdup_printf("key slot %u is damaged", n);
+        BlobFinding finding = {
+            .kind = BLOB_FINDING_KEY_SLOT,
+            .offset = BLOB_HEADER_BYTES + BLOB_SUPERBLOCK_HEAD_BYTES +
+                      n * BLOB_KEY_SLOT_BYTES,
+            .bytes = BLOB_KEY_SLOT_BYTES,
+            .text = text,
+        };
+
+        if (super->key_slots.damaged[n]) {
+            check->report(&finding, check->opaque);
+        }
+    }
 }
 
 /* R10, which opening after a clean close does not look for */
@@ -63,7 +88,7 @@ static bool check_epochs(Check *check, Blob *blob, GError **error)
         };
         BlobEvidence evidence;
 
-        if (!blob_slot_probe(&check->store->medium, check->store->digest,
+        if (!blob_slot_probe(&check->store->medium, check->store->guard,
                              &slot, &judge, &evidence, error)) {
             return false;
         }
@@ -113,12 +138,13 @@ bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,
     if (store->blank) {
         return true;
     }
-    if (!check_pair(&check, store->zero_seed, &store->super_pair,
+    if (!check_pair(&check, store->zero_guard, &store->super_pair,
                     BLOB_FINDING_SUPERBLOCK_COPY, error) ||
-        !check_pair(&check, store->digest, &store->directory_pair,
+        !check_pair(&check, store->guard, &store->directory_pair,
                     BLOB_FINDING_DIRECTORY_COPY, error)) {
         return false;
     }
+    check_key_slots(&check);
     for (guint i = 0; i < store->blobs->len; i++) {
         Blob *blob = g_ptr_array_index(store->blobs, i);
 
@@ -143,7 +169,7 @@ static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
         g_autoptr(GBytes) payload = NULL;
         const BlobHeader *header = &evidence.newest;
 
-        if (!blob_slot_probe(&store->medium, store->digest, &slot, &judge,
+        if (!blob_slot_probe(&store->medium, store->guard, &slot, &judge,
                              &evidence, error)) {
             return false;
         }
@@ -152,7 +178,8 @@ static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
             (*found && header->sequence < older->sequence)) {
             continue;
         }
-        if (!blob_slot_read(&store->medium, &slot, header, &payload, error)) {
+        if (!blob_slot_read(&store->medium, store->guard, &slot, header,
+                            &payload, error)) {
             return false;
         }
         if (payload) {
@@ -197,15 +224,16 @@ bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error)
         return false;
     }
     /* An epoch record makes any version current that it names (R3). */
-    blob_digest_census(store->digest, lost.id, lost.sequence, store->census);
-    blob_digest_census(store->digest, older.id, older.sequence,
+    blob_digest_census(store->guard->digest, lost.id, lost.sequence,
+                       store->census);
+    blob_digest_census(store->guard->digest, older.id, older.sequence,
                        store->census);
     damage = g_steal_pointer(&blob->damage);
     blob->entry = older;
     if (!blob_store_start(store, error)) {
-        blob_digest_census(store->digest, older.id, older.sequence,
+        blob_digest_census(store->guard->digest, older.id, older.sequence,
                            store->census);
-        blob_digest_census(store->digest, lost.id, lost.sequence,
+        blob_digest_census(store->guard->digest, lost.id, lost.sequence,
                            store->census);
         blob->entry = lost;
         blob->damage = g_steal_pointer(&damage);

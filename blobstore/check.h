@@ -11,6 +11,8 @@
 typedef enum BlobFindingKind {
     /* One of two copies of the superblock is unreadable or older. */
     BLOB_FINDING_SUPERBLOCK_COPY,
+    /* A key slot is damaged in both copies; the others open the store. */
+    BLOB_FINDING_KEY_SLOT,
     /* One of two copies of the directory is unreadable or older. */
     BLOB_FINDING_DIRECTORY_COPY,
     /* A blob's acknowledged content is gone. */

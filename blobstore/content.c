@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include "pack.h"
+#include "wipe.h"
 
 static bool is_present(const Blob *blob)
 {
@@ -30,7 +31,7 @@ bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
     g_autoptr(GError) local = NULL;
 
     *payload = NULL;
-    if (!blob_slot_probe(&store->medium, store->digest, &slot, &judge,
+    if (!blob_slot_probe(&store->medium, store->guard, &slot, &judge,
                          &evidence, &local)) {
         goto failed;
     }
@@ -38,7 +39,8 @@ bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
         evidence.newest.metadata_bytes == blob->entry.metadata_bytes &&
         evidence.newest.raw_bytes == blob->entry.raw_bytes) {
         *header = evidence.newest;
-        if (!blob_slot_read(&store->medium, &slot, header, payload, &local)) {
+        if (!blob_slot_read(&store->medium, store->guard, &slot, header,
+                            payload, &local)) {
             goto failed;
         }
     }
@@ -56,6 +58,33 @@ failed:
                 "blob '%s/%s': %s", blob->entry.owner, blob->entry.name,
                 local->message);
     return false;
+}
+
+bool blob_content_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
+                       const BlobSlot *to, GError **error)
+{
+    const BlobEntry *entry = &blob->entry;
+    BlobHeader header = {
+        .flags = entry->flags,
+        .sequence = entry->sequence,
+    };
+    g_autoptr(GBytes) payload = NULL;
+    g_autoptr(GError) local = NULL;
+
+    /* After a clean close nobody has looked at tombstones. */
+    if (is_present(blob) && !blob->damage &&
+        !blob_content_load(store, blob, &header, &payload, &local) &&
+        !(blob->damage && store->options.replace_damaged)) {
+        g_propagate_error(error, g_steal_pointer(&local));
+        return false;
+    }
+    /* On record but absent there, it is damaged still (R11). */
+    if (blob->damage) {
+        return true;
+    }
+    store->sealings++;
+    return blob_slot_write(&store->medium, guard, to, &header, payload, false,
+                           error);
 }
 
 static char **decode_metadata(const char *bytes, size_t length)
@@ -307,18 +336,46 @@ static bool write_versions(BlobStore *store, GArray *versions, GError **error)
 {
     bool single = versions->len == 1;
 
+    store->sealings += versions->len;
     for (guint i = 0; i < versions->len; i++) {
         Version *version = &g_array_index(versions, Version, i);
         BlobSlot slot = blob_slot_of(version->blob,
                                      target_slot(&version->before));
 
-        if (!blob_slot_write(&store->medium, store->digest, &slot,
+        if (!blob_slot_write(&store->medium, store->guard, &slot,
                              &version->header, version->payload, single,
                              error)) {
             return false;
         }
     }
     return single || blob_medium_flush(&store->medium, error);
+}
+
+/* S9: how much one key seals before two nonces may be the same */
+static bool check_sealings(const BlobStore *store, guint count,
+                           GError **error)
+{
+    if (store->guard->seal &&
+        count > BLOB_SEALINGS_MAX - MIN(store->sealings, BLOB_SEALINGS_MAX)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
+                    "store has encrypted as much as is safe with one data key: "
+                    "change the key (rekey)");
+        return false;
+    }
+    return true;
+}
+
+/* S8: what a deleted blob held goes; it was sealed, so failing is no error. */
+static void wipe_deleted(BlobStore *store, const GArray *versions)
+{
+    for (guint i = 0; store->guard->seal && i < versions->len; i++) {
+        const Version *version = &g_array_index(versions, Version, i);
+
+        if (version->header.flags & BLOB_FLAG_DELETED) {
+            blob_wipe_later(store, version->blob);
+        }
+    }
+    blob_wipe_pending(store, NULL);
 }
 
 /* Changes the store in memory between the versions and those before. */
@@ -329,7 +386,7 @@ static void adopt_versions(BlobStore *store, GArray *versions, bool adopt)
         const BlobHeader *header = &version->header;
         BlobEntry *entry = &version->blob->entry;
 
-        blob_digest_census(store->digest, entry->id, entry->sequence,
+        blob_digest_census(store->guard->digest, entry->id, entry->sequence,
                            store->census);
         *entry = version->before;
         if (adopt) {
@@ -340,7 +397,7 @@ static void adopt_versions(BlobStore *store, GArray *versions, bool adopt)
             entry->metadata_bytes = header->metadata_bytes;
             entry->flags = header->flags;
         }
-        blob_digest_census(store->digest, entry->id, entry->sequence,
+        blob_digest_census(store->guard->digest, entry->id, entry->sequence,
                            store->census);
     }
 }
@@ -396,7 +453,8 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
         !blob_epoch_record(store, false, error)) {
         return false;
     }
-    if (!blob_commit_begin(store, error)) {
+    if (!check_sealings(store, versions->len, error) ||
+        !blob_commit_begin(store, error)) {
         return false;
     }
     number_versions(store, versions);
@@ -418,5 +476,6 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
     store->acknowledged = MAX(store->acknowledged,
                               blob_sequence(store->epoch, store->counter));
     store->commits++;
+    wipe_deleted(store, versions);
     return true;
 }

@@ -5,8 +5,15 @@
  */
 #include "digest.h"
 
+#include <errno.h>
 #include <gcrypt.h>
 #include <string.h>
+#include <sys/random.h>
+
+enum {
+    RANDOM_CHUNK_BYTES = 256,       /* what getentropy() gives at most */
+    SECURE_POOL_BYTES = 128 << 10,  /* libgcrypt's default is 32 KiB */
+};
 
 struct BlobDigest {
     gcry_mac_hd_t mac;
@@ -19,27 +26,47 @@ void blob_digest_init(void)
 
     if (g_once_init_enter(&done)) {
         /* A bigger program may have done this with settings of its own. */
-        if (!gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P)) {
+        bool is_ready = gcry_control(GCRYCTL_INITIALIZATION_FINISHED_P);
+
+        if (!is_ready) {
             gcry_check_version(NULL);
+        }
+        /* Has no effect if the pool is there: then what it has must do. */
+        gcry_control(GCRYCTL_INIT_SECMEM, SECURE_POOL_BYTES, 0);
+        if (!is_ready) {
             gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
         }
         g_once_init_leave(&done, 1);
     }
 }
 
-BlobDigest *blob_digest_new(const uint8_t *seed)
+/* Takes @digest, of zeros or NULL, with whose memory the handle's goes. */
+static gcry_error_t set_up(BlobDigest *digest, const uint8_t *seed,
+                           unsigned flags)
 {
-    BlobDigest *digest = g_new0(BlobDigest, 1);
     gcry_error_t err;
 
-    blob_digest_init();
+    if (!digest) {
+        return gcry_error(GPG_ERR_ENOMEM);
+    }
     if (seed) {
         memcpy(digest->seed, seed, sizeof(digest->seed));
     }
-    err = gcry_mac_open(&digest->mac, GCRY_MAC_HMAC_SHA256, 0, NULL);
+    err = gcry_mac_open(&digest->mac, GCRY_MAC_HMAC_SHA256, flags, NULL);
     if (!err) {
         err = gcry_mac_setkey(digest->mac, digest->seed, sizeof(digest->seed));
     }
+    return err;
+}
+
+BlobDigest *blob_digest_new(const uint8_t *seed)
+{
+    BlobDigest *digest;
+    gcry_error_t err;
+
+    blob_digest_init();
+    digest = gcry_xcalloc(1, sizeof(*digest));
+    err = set_up(digest, seed, 0);
     if (err) {
         /* Like g_malloc(): only for want of memory, or without SHA-256. */
         g_error("libgcrypt: HMAC-SHA256: %s", gcry_strerror(err));
@@ -47,12 +74,46 @@ BlobDigest *blob_digest_new(const uint8_t *seed)
     return digest;
 }
 
+BlobDigest *blob_digest_new_secret(const uint8_t seed[BLOB_SEED_BYTES],
+                                   GError **error)
+{
+    BlobDigest *digest;
+    gcry_error_t err;
+
+    blob_digest_init();
+    digest = gcry_calloc_secure(1, sizeof(*digest));
+    err = set_up(digest, seed, GCRY_MAC_FLAG_SECURE);
+    if (err) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_NO_SECURE_MEMORY,
+                    "libgcrypt: HMAC-SHA256 in secure memory: %s",
+                    gcry_strerror(err));
+        blob_digest_free(digest);
+        return NULL;
+    }
+    return digest;
+}
+
+/* Secure memory is wiped when it is freed. */
 void blob_digest_free(BlobDigest *digest)
 {
     if (digest) {
         gcry_mac_close(digest->mac);
-        g_free(digest);
+        gcry_free(digest);
     }
+}
+
+bool blob_digest_equal(const void *a, const void *b, size_t bytes)
+{
+    /* volatile: no compiler may stop at the first difference. */
+    const volatile uint8_t *x = a;
+    /* volatile: the same */
+    const volatile uint8_t *y = b;
+    uint8_t difference = 0;
+
+    for (size_t i = 0; i < bytes; i++) {
+        difference |= x[i] ^ y[i];
+    }
+    return !difference;
 }
 
 void blob_digest_check(BlobDigest *digest, const void *data, size_t bytes,
@@ -102,8 +163,21 @@ void blob_digest_sha256(const void *data, size_t bytes,
     gcry_md_hash_buffer(GCRY_MD_SHA256, out, data, bytes);
 }
 
-void blob_digest_random(void *buf, size_t bytes)
+bool blob_digest_random(void *buf, size_t bytes, GError **error)
 {
-    blob_digest_init();
-    gcry_randomize(buf, bytes, GCRY_STRONG_RANDOM);
+    uint8_t *at = buf;
+
+    while (bytes) {
+        size_t chunk = MIN(bytes, RANDOM_CHUNK_BYTES);
+
+        if (getentropy(at, chunk)) {
+            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_RANDOM,
+                        "the system has no random bytes: %s",
+                        g_strerror(errno));
+            return false;
+        }
+        at += chunk;
+        bytes -= chunk;
+    }
+    return true;
 }

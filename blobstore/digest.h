@@ -6,9 +6,9 @@
 #ifndef BLOBSTORE_DIGEST_H
 #define BLOBSTORE_DIGEST_H
 
-#include <glib.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include "blobstore/error.h"
 
 enum {
     BLOB_DIGEST_BYTES = 32,
@@ -23,7 +23,10 @@ enum {
  */
 typedef struct BlobDigest BlobDigest;
 
-/* Prepares libgcrypt if nobody has.  Idempotent. */
+/*
+ * Prepares libgcrypt, also where a bigger program has begun to, and its
+ * secure memory.  Idempotent.
+ */
 void blob_digest_init(void);
 
 /*
@@ -31,6 +34,13 @@ void blob_digest_init(void);
  * superblock, which is read before any seed is known).
  */
 BlobDigest *blob_digest_new(const uint8_t *seed);
+
+/*
+ * The same in secure memory, for a seed that is derived from a key.
+ * Errors: NO_SECURE_MEMORY.
+ */
+BlobDigest *blob_digest_new_secret(const uint8_t seed[BLOB_SEED_BYTES],
+                                   GError **error);
 void blob_digest_free(BlobDigest *digest);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobDigest, blob_digest_free)
 
@@ -50,7 +60,14 @@ void blob_digest_census(BlobDigest *digest, uint64_t id, uint64_t sequence,
 void blob_digest_sha256(const void *data, size_t bytes,
                         uint8_t out[BLOB_DIGEST_BYTES]);
 
-/* Bytes that do not repeat: ids, seeds.  From gcry_randomize(). */
-void blob_digest_random(void *buf, size_t bytes);
+/* Compares in a time that does not depend on where they differ. */
+bool blob_digest_equal(const void *a, const void *b, size_t bytes);
+
+/*
+ * Bytes that nobody can foresee: ids, seeds, keys, nonces.  From the kernel,
+ * so that neither a fork nor a snapshot of the machine repeats them.
+ * Errors: RANDOM; then @buf is of no use.
+ */
+bool blob_digest_random(void *buf, size_t bytes, GError **error);
 
 #endif /* BLOBSTORE_DIGEST_H */

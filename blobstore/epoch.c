@@ -14,7 +14,37 @@ static bool is_listed(const Blob *blob)
                        !(blob->entry.flags & BLOB_FLAG_DELETED);
 
     return blob->entry.slot_bytes &&
-           (blob->registered || has_version || blob->damage);
+           (blob->registered || has_version || blob->damage ||
+            blob->unwiped);
+}
+
+/* The epochs that are over when the next one begins, as far as there is room */
+static GArray *make_past(const BlobStore *store, uint32_t entries)
+{
+    GArray *past = g_array_copy(store->past);
+    const BlobSequence *follows = &store->options.follows;
+    uint64_t last = store->acknowledged;
+    const uint8_t *id = store->epoch_id;
+    BlobPast present = { 0 };
+    uint32_t room =
+        blob_layout_past_room(store->super.directory_slot_bytes, entries);
+
+    /* What came from elsewhere has a past that is not this medium's. */
+    if (blob_sequence_epoch(follows->number) > blob_sequence_epoch(last)) {
+        g_array_set_size(past, 0);
+        last = follows->number;
+        id = follows->epoch_id;
+    }
+    if (last) {
+        present.epoch = blob_sequence_epoch(last);
+        present.counter = (uint32_t)last;
+        memcpy(present.epoch_id, id, sizeof(present.epoch_id));
+        g_array_append_val(past, present);
+    }
+    if (past->len > room) {
+        g_array_remove_range(past, 0, past->len - room);
+    }
+    return past;
 }
 
 static bool make_directory(BlobStore *store, bool clean,
@@ -29,9 +59,15 @@ static bool make_directory(BlobStore *store, bool clean,
         .superblock_generation = store->super.generation,
         .capacity = store->capacity,
         .next_id = store->next_id,
+        .sealings = store->guard->seal ? store->sealings : 0,
         .entries = g_array_new(FALSE, FALSE, sizeof(BlobEntry)),
     };
-    blob_digest_random(directory->epoch_id, sizeof(directory->epoch_id));
+    if (!blob_digest_random(directory->epoch_id,
+                            sizeof(directory->epoch_id), error)) {
+        return false;
+    }
+    memcpy(directory->key_commitment, store->guard->commitment,
+           sizeof(directory->key_commitment));
     for (guint i = 0; i < store->blobs->len; i++) {
         const Blob *blob = g_ptr_array_index(store->blobs, i);
 
@@ -46,6 +82,7 @@ static bool make_directory(BlobStore *store, bool clean,
                     room, directory->entries->len);
         return false;
     }
+    directory->past = make_past(store, directory->entries->len);
     return true;
 }
 
@@ -56,7 +93,7 @@ static void release_unlisted(BlobStore *store)
         Blob *blob = g_ptr_array_index(store->blobs, i);
 
         if (!is_listed(blob) && blob->entry.slot_bytes) {
-            blob_digest_census(store->digest, blob->entry.id,
+            blob_digest_census(store->guard->digest, blob->entry.id,
                                blob->entry.sequence, store->census);
             blob_space_release(store->space, blob->entry.offset,
                                2 * blob->entry.slot_bytes);
@@ -90,7 +127,8 @@ static bool record(BlobStore *store, bool clean, GError **error)
     g_autoptr(GBytes) payload = NULL;
     BlobHeader header = { 0 };
     uint32_t before = store->epoch;
-    uint32_t last = MAX(before, store->options.min_epoch);
+    uint32_t last =
+        MAX(before, blob_sequence_epoch(store->options.follows.number));
 
     if (last == UINT32_MAX) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
@@ -109,6 +147,7 @@ static bool record(BlobStore *store, bool clean, GError **error)
     /* A number is never used twice, even if this record fails. */
     store->epoch = last + 1;
     store->epoch_open = false;
+    store->sealings += 2;       /* one for each copy */
     if (!make_directory(store, clean, &directory, error)) {
         store->epoch = before;
         return false;
@@ -118,16 +157,19 @@ static bool record(BlobStore *store, bool clean, GError **error)
     header.raw_bytes = g_bytes_get_size(payload);
     memcpy(header.epoch_id, directory.epoch_id, sizeof(header.epoch_id));
     store->clean = false;
-    if (!blob_pair_write(&store->medium, store->digest,
+    if (!blob_pair_write(&store->medium, store->guard,
                          &store->directory_pair, &header, payload, error)) {
         return false;
     }
 
     memcpy(store->epoch_id, directory.epoch_id, sizeof(store->epoch_id));
+    g_array_unref(store->past);
+    store->past = g_steal_pointer(&directory.past);
     store->counter = 0;
     store->acknowledged = header.sequence;
     store->clean = clean;
     store->epoch_open = !clean;
+    store->directory_bytes = header.raw_bytes;
     release_unlisted(store);
     return true;
 }

@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include "blank.h"
+#include "superblock.h"
 
 enum { DEFAULT_ROOM_BLOBS = 128 };
 
@@ -36,16 +37,21 @@ static void parse_uuid(const char *text, uint8_t uuid[BLOB_UUID_BYTES])
 }
 
 /* RFC 9562, version 4 */
-static void make_uuid(uint8_t uuid[BLOB_UUID_BYTES])
+static bool make_uuid(uint8_t uuid[BLOB_UUID_BYTES], GError **error)
 {
-    blob_digest_random(uuid, BLOB_UUID_BYTES);
+    if (!blob_digest_random(uuid, BLOB_UUID_BYTES, error)) {
+        return false;
+    }
     uuid[6] = (uuid[6] & 0x0f) | 0x40;
     uuid[8] = (uuid[8] & 0x3f) | 0x80;
+    return true;
 }
 
-static void make_superblock(BlobStore *store, uint64_t generation)
+static bool make_superblock(BlobStore *store, uint64_t generation,
+                            GError **error)
 {
     uint64_t slot_bytes = blob_format_directory_slot_bytes(store);
+    BlobKeySlots key_slots = store->super.key_slots;
 
     store->super = (BlobSuperblock) {
         .version = BLOB_FORMAT_VERSION,
@@ -54,36 +60,34 @@ static void make_superblock(BlobStore *store, uint64_t generation)
         .directory_offset = BLOB_DIRECTORY_OFFSET,
         .directory_slot_bytes = slot_bytes,
         .data_offset = BLOB_DIRECTORY_OFFSET + 2 * slot_bytes,
+        .key_slots = key_slots,
     };
     if (store->options.format_as_uuid) {
         parse_uuid(store->uuid, store->super.uuid);
-    } else {
-        make_uuid(store->super.uuid);
+    } else if (!make_uuid(store->super.uuid, error)) {
+        return false;
     }
-    blob_digest_random(store->super.seed, sizeof(store->super.seed));
-}
-
-bool blob_superblock_write(BlobStore *store, GError **error)
-{
-    uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);
-    g_autoptr(GBytes) payload = g_bytes_new_take(bytes,
-                                                 BLOB_SUPERBLOCK_BYTES);
-    BlobHeader header = {
-        .sequence = store->super.generation,
-        .previous = store->super.generation - 1,
-        .raw_bytes = BLOB_SUPERBLOCK_BYTES,
-    };
-
-    blob_layout_encode_superblock(&store->super, bytes);
-    return blob_pair_write(&store->medium, store->zero_seed,
-                           &store->super_pair, &header, payload, error);
+    if (store->key) {
+        store->super.incompatible = BLOB_FEATURE_SEALED;
+        return true;
+    }
+    return blob_digest_random(store->super.seed, sizeof(store->super.seed),
+                              error);
 }
 
 /* What the new store is to be; nothing of it is on the medium yet. */
-static void plan_store(BlobStore *store, uint64_t length)
+static bool plan_store(BlobStore *store, uint64_t length, GError **error)
 {
-    make_superblock(store, 2);
-    store->digest = blob_digest_new(store->super.seed);
+    if (!make_superblock(store, 2, error)) {
+        return false;
+    }
+    store->guard = store->key
+                   ? blob_guard_new_sealed(store->key, store->super.uuid,
+                                           error)
+                   : blob_guard_new_plain(store->super.seed);
+    if (!store->guard) {
+        return false;
+    }
     store->capacity = length / BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES;
     store->space = blob_space_new(store->super.data_offset, store->capacity);
     store->next_id = BLOB_ID_FIRST;
@@ -92,6 +96,7 @@ static void plan_store(BlobStore *store, uint64_t length)
         .offset = store->super.directory_offset,
         .slot_bytes = store->super.directory_slot_bytes,
     };
+    return true;
 }
 
 bool blob_format(BlobStore *store, GError **error)
@@ -104,7 +109,7 @@ bool blob_format(BlobStore *store, GError **error)
     }
     /* R13: only after the marker is durable is anything else written. */
     if (!store->marked) {
-        if (!blob_blank_write_marker(&store->medium, store->zero_seed,
+        if (!blob_blank_write_marker(&store->medium, store->zero_guard,
                                      error)) {
             return false;
         }
@@ -117,8 +122,8 @@ bool blob_format(BlobStore *store, GError **error)
      * A superblock that failed to be written may be on the medium, and its
      * seed must be that of the directory: repeat the same.
      */
-    if (!store->space) {
-        plan_store(store, length);
+    if (!store->space && !plan_store(store, length, error)) {
+        return false;
     }
     if (!blob_epoch_record(store, false, error) ||
         !blob_superblock_write(store, error)) {

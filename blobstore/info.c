@@ -24,8 +24,18 @@ void blob_store_get_info(const BlobStore *store, BlobStoreInfo *info)
         .write_errors = store->medium.write_errors,
     };
     if (!store->blank) {
+        info->sealed = blob_superblock_is_sealed(&store->super);
+        info->converting = store->super.state != BLOB_STATE_READY;
         memcpy(info->uuid, store->super.uuid, sizeof(info->uuid));
         memcpy(info->epoch_id, store->epoch_id, sizeof(info->epoch_id));
+    }
+    if (!store->blank && store->key) {
+        info->key_slots = blob_key_slots_count_used(&store->super.key_slots);
+        info->sealings = store->sealings;
+        memcpy(info->key_commitment,
+               (store->target && store->target->seal ? store->target
+                                                     : store->guard)
+               ->commitment, sizeof(info->key_commitment));
     }
 }
 

@@ -10,7 +10,8 @@
 #ifndef BLOBSTORE_LAYOUT_H
 #define BLOBSTORE_LAYOUT_H
 
-#include "digest.h"
+#include "guard.h"
+#include "keyslot.h"
 #include "store.h"
 
 enum {
@@ -20,8 +21,11 @@ enum {
     BLOB_SUPERBLOCK_SLOT_BYTES = 16384,
     BLOB_SUPERBLOCK_BYTES = 8704,
     BLOB_DIRECTORY_OFFSET = 2 * BLOB_SUPERBLOCK_SLOT_BYTES,
+    BLOB_SUPERBLOCK_HEAD_BYTES = 512,
     BLOB_DIRECTORY_HEAD_BYTES = 128,
     BLOB_ENTRY_BYTES = 224,
+    BLOB_PAST_BYTES = 24,
+    BLOB_PAST_MAX = 64,
     BLOB_DIRECTORY_SLOT_MAX_BYTES = 64 << 20,
 
     BLOB_ID_SUPERBLOCK = 0,
@@ -54,6 +58,9 @@ uint64_t blob_layout_directory_slot_bytes(uint32_t blobs);
 /* How many entries a directory copy of @slot_bytes has room for. */
 uint32_t blob_layout_directory_room(uint64_t slot_bytes);
 
+/* How many epochs that are over it has room for, besides @entries. */
+uint32_t blob_layout_past_room(uint64_t slot_bytes, uint32_t entries);
+
 enum {
     BLOB_FLAG_DELETED = 1 << 0,
     BLOB_FLAG_PACKED = 1 << 1,
@@ -78,32 +85,64 @@ typedef struct BlobHeader {
     uint64_t stored_bytes;      /* the same as stored */
     uint32_t metadata_bytes;
     uint8_t census[BLOB_CENSUS_BYTES];
-    uint8_t digest[BLOB_DIGEST_BYTES]; /* SHA-256 of the stored payload */
+    uint8_t digest[BLOB_DIGEST_BYTES]; /* SHA-256, or tag and nonce */
     uint32_t member_count;      /* 0 for a write of one blob */
     BlobMember members[BLOB_MEMBERS_MAX];
 } BlobHeader;
 
-void blob_layout_encode_header(const BlobHeader *header, BlobDigest *digest,
+void blob_layout_encode_header(const BlobHeader *header,
+                               const BlobGuard *guard,
                                uint8_t out[BLOB_HEADER_BYTES]);
 
 /*
  * Returns false unless @in is the intact header of blob @id for the slot of
- * @slot_bytes at @offset.
+ * @slot_bytes at @offset, sealed if @guard seals and else not.
  */
 bool blob_layout_decode_header(const uint8_t in[BLOB_HEADER_BYTES],
-                               BlobDigest *digest, uint64_t id,
+                               const BlobGuard *guard, uint64_t id,
                                uint64_t offset, uint64_t slot_bytes,
                                BlobHeader *header);
+
+/* Where tag and nonce of a sealed payload are */
+static inline uint8_t *blob_header_tag(BlobHeader *header)
+{
+    return header->digest;
+}
+
+static inline uint8_t *blob_header_nonce(BlobHeader *header)
+{
+    return header->digest + BLOB_TAG_BYTES;
+}
 
 typedef enum BlobState {
     BLOB_STATE_FORMATTING = 1,
     BLOB_STATE_READY = 2,
-    BLOB_STATE_CONVERTING = 3,
+    BLOB_STATE_CONVERTING = 3,  /* see convert.c */
+    BLOB_STATE_WIPING = 4,      /* converted, but the old bytes are there */
 } BlobState;
+
+/* From what to what a store is converted */
+typedef enum BlobConversion {
+    BLOB_CONVERSION_NONE,
+    BLOB_CONVERSION_SEAL,       /* plain to sealed */
+    BLOB_CONVERSION_REKEY,      /* from the previous data key to this one */
+    BLOB_CONVERSION_UNSEAL,     /* sealed to plain */
+} BlobConversion;
+
+/* Incompatible features */
+#define BLOB_FEATURE_SEALED (UINT64_C(1) << 0)
+
+/* A data key as wrapped by the one that follows it */
+typedef struct BlobPreviousKey {
+    uint8_t nonce[BLOB_NONCE_BYTES];
+    uint8_t tag[BLOB_TAG_BYTES];
+    uint8_t wrapped[BLOB_KEY_BYTES];
+} BlobPreviousKey;
 
 typedef struct BlobSuperblock {
     uint32_t version;
     BlobState state;
+    BlobConversion conversion;  /* while converting */
     uint64_t incompatible;
     uint64_t ro_compatible;
     uint64_t compatible;
@@ -112,10 +151,19 @@ typedef struct BlobSuperblock {
     uint64_t directory_offset;
     uint64_t directory_slot_bytes;
     uint64_t data_offset;
-    uint8_t seed[BLOB_SEED_BYTES];
+    uint8_t seed[BLOB_SEED_BYTES];  /* of check values, where plain */
+    BlobKeySlots key_slots;
+    BlobPreviousKey previous_key;   /* while rekeying */
 } BlobSuperblock;
 
+static inline bool blob_superblock_is_sealed(const BlobSuperblock *super)
+{
+    return super->incompatible & BLOB_FEATURE_SEALED;
+}
+
+/* @keyed makes the keyed check of a sealed store; NULL if it is plain. */
 void blob_layout_encode_superblock(const BlobSuperblock *super,
+                                   BlobDigest *keyed,
                                    uint8_t out[BLOB_SUPERBLOCK_BYTES]);
 
 /*
@@ -124,6 +172,31 @@ void blob_layout_encode_superblock(const BlobSuperblock *super,
  */
 bool blob_layout_decode_superblock(const uint8_t *in, size_t bytes,
                                    BlobSuperblock *super, GError **error);
+
+/* Whether the head of a superblock, without its key slots, is intact. */
+bool blob_layout_superblock_head_is_intact(
+    const uint8_t in[BLOB_SUPERBLOCK_BYTES]);
+
+/* Whether the keyed check is right. */
+bool blob_layout_superblock_is_authentic(
+    const uint8_t in[BLOB_SUPERBLOCK_HEAD_BYTES], BlobDigest *keyed);
+
+/*
+ * Puts right, from @other, what is damaged of the key slots in @own, another
+ * copy of the same superblock, whose head is intact.
+ */
+void blob_layout_mend_key_slots(uint8_t own[BLOB_SUPERBLOCK_BYTES],
+                                const uint8_t other[BLOB_SUPERBLOCK_BYTES]);
+
+void blob_layout_encode_key_slot(const BlobKeySlot *slot,
+                                 uint8_t out[BLOB_KEY_SLOT_BYTES]);
+
+/*
+ * Returns false if @in makes no sense, or demands more than is allowed.  An
+ * unused slot makes sense.
+ */
+bool blob_layout_decode_key_slot(const uint8_t in[BLOB_KEY_SLOT_BYTES],
+                                 BlobKeySlot *slot);
 
 /* What the directory knows of one blob */
 typedef struct BlobEntry {
@@ -142,6 +215,22 @@ typedef struct BlobEntry {
     char name[BLOB_NAME_MAX_BYTES + 1];
 } BlobEntry;
 
+/*
+ * What a sealed payload is bound to: the store, whose it is (@entry; NULL for
+ * the directory), and all of its header but where it lies.
+ */
+enum { BLOB_AAD_BYTES = 1400 };
+void blob_layout_encode_aad(const BlobHeader *header, const BlobGuard *guard,
+                            const BlobEntry *entry,
+                            uint8_t out[BLOB_AAD_BYTES]);
+
+/* An epoch that is over, and the last that was acknowledged in it */
+typedef struct BlobPast {
+    uint32_t epoch;
+    uint32_t counter;
+    uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
+} BlobPast;
+
 typedef struct BlobDirectory {
     uint32_t epoch;
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
@@ -149,7 +238,10 @@ typedef struct BlobDirectory {
     uint64_t superblock_generation;
     uint64_t capacity;
     uint64_t next_id;
+    uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES];
+    uint64_t sealings;          /* made with this data key, at most */
     GArray *entries;            /* of BlobEntry, in ascending order of id */
+    GArray *past;               /* of BlobPast, ascending */
 } BlobDirectory;
 
 void blob_layout_clear_directory(BlobDirectory *directory);
@@ -158,9 +250,12 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobDirectory, blob_layout_clear_directory)
 /* Returns the payload, to be released by the caller. */
 GBytes *blob_layout_encode_directory(const BlobDirectory *directory);
 
-/* Fills @directory, to be cleared by the caller.  Errors: CORRUPT. */
+/*
+ * Fills @directory, to be cleared by the caller.  @sealed: so are the blobs
+ * that it lists.  Errors: CORRUPT.
+ */
 bool blob_layout_decode_directory(GBytes *payload,
-                                  const BlobSuperblock *super,
+                                  const BlobSuperblock *super, bool sealed,
                                   BlobDirectory *directory, GError **error);
 
 #endif /* BLOBSTORE_LAYOUT_H */

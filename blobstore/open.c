@@ -6,7 +6,10 @@
 #include "store-private.h"
 
 #include <string.h>
-#include "blank.h"
+#include "convert.h"
+#include "identify.h"
+#include "pin.h"
+#include "superblock.h"
 
 static void blob_free(gpointer data)
 {
@@ -26,174 +29,21 @@ static BlobStore *new_store(BlobStorage *storage,
         store->options = *options;
         store->uuid = g_strdup(options->uuid);
         store->options.uuid = store->uuid;
+        if (options->key) {
+            store->key = blob_key_ref(options->key);
+        }
     }
     store->read_only = store->options.read_only;
-    store->zero_seed = blob_digest_new(NULL);
+    store->zero_guard = blob_guard_new_plain(NULL);
     store->next_id = BLOB_ID_FIRST;
+    store->past = g_array_new(FALSE, FALSE, sizeof(BlobPast));
     store->blobs = g_ptr_array_new_with_free_func(blob_free);
     store->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                            NULL);
     store->warnings = g_ptr_array_new_with_free_func(g_free);
     g_ptr_array_add(store->warnings, NULL);
-    store->super_pair = (BlobPair) {
-        .id = BLOB_ID_SUPERBLOCK,
-        .slot_bytes = BLOB_SUPERBLOCK_SLOT_BYTES,
-    };
+    store->super_pair = blob_superblock_pair();
     return store;
-}
-
-/*
- * A blank medium, or one whose format was cut short, is fine unless the
- * caller wants a store that exists.
- */
-static bool open_blank(BlobStore *store, GError **error)
-{
-    store->blank = true;
-    if (store->uuid && !store->options.format_as_uuid) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_UUID,
-                    "medium is blank, but the store with uuid %s was asked "
-                    "for: is this the right image?", store->uuid);
-        return false;
-    }
-    if (store->options.format_never) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_BLANK,
-                    "medium is blank and must not be formatted "
-                    "(format=never): is this the right image?");
-        return false;
-    }
-    return true;
-}
-
-/* Whether one of the places of a superblock copy bears the magic */
-static bool find_superblock_traces(BlobStore *store, uint64_t length,
-                                   bool *found, GError **error)
-{
-    uint64_t trailer = blob_layout_image_bytes(BLOB_SUPERBLOCK_BYTES) -
-                       BLOB_HEADER_BYTES;
-    g_autofree uint8_t *area = NULL;
-
-    *found = false;
-    if (length < BLOB_DIRECTORY_OFFSET) {
-        return true;
-    }
-    area = blob_medium_alloc(BLOB_DIRECTORY_OFFSET);
-    if (!blob_medium_read(&store->medium, 0, area, BLOB_DIRECTORY_OFFSET,
-                          error)) {
-        return false;
-    }
-    for (unsigned n = 0; n < 2; n++) {
-        const uint8_t *copy = area + n * BLOB_SUPERBLOCK_SLOT_BYTES;
-
-        *found = *found ||
-                 !memcmp(copy, BLOB_MAGIC, strlen(BLOB_MAGIC)) ||
-                 !memcmp(copy + trailer, BLOB_MAGIC, strlen(BLOB_MAGIC));
-    }
-    return true;
-}
-
-/* No intact superblock: blank, a format cut short, or something else? */
-static bool open_without_superblock(BlobStore *store, uint64_t length,
-                                    GError **error)
-{
-    uint64_t data;
-    bool is_cut = false;
-    bool has_traces;
-
-    if (!blob_blank_find_data(&store->medium, 0, length, &data, error)) {
-        return false;
-    }
-    if (data < length &&
-        !blob_blank_is_cut_marker(&store->medium, store->zero_seed, length,
-                                  &is_cut, error)) {
-        return false;
-    }
-    if (data == length || is_cut) {
-        return open_blank(store, error);
-    }
-    if (!find_superblock_traces(store, length, &has_traces, error)) {
-        return false;
-    }
-    if (has_traces) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
-                    "both copies of the superblock (offsets 0 and %d) are "
-                    "damaged: restore the image from a backup",
-                    BLOB_SUPERBLOCK_SLOT_BYTES);
-    } else {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_FOREIGN,
-                    "medium is not a blobstore and not blank: it holds %s, "
-                    "first non-zero byte at offset %" G_GUINT64_FORMAT,
-                    blob_blank_describe(&store->medium, length), data);
-    }
-    return false;
-}
-
-/* *@found becomes whether there is a superblock of a finished format. */
-static bool open_superblock(BlobStore *store, uint64_t length, bool *found,
-                            GError **error)
-{
-    BlobHeader header;
-    g_autoptr(GBytes) payload = NULL;
-    gsize bytes;
-    const uint8_t *data;
-
-    *found = false;
-    if (length < BLOB_DIRECTORY_OFFSET) {
-        return open_without_superblock(store, length, error);
-    }
-    if (!blob_pair_read(&store->medium, store->zero_seed, &store->super_pair,
-                        &header, &payload, error)) {
-        return false;
-    }
-    if (!payload) {
-        return open_without_superblock(store, length, error);
-    }
-    data = g_bytes_get_data(payload, &bytes);
-    if (!blob_layout_decode_superblock(data, bytes, &store->super, error)) {
-        return false;
-    }
-    if (store->super.generation != header.sequence || header.flags) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
-                    "superblock does not belong to its header");
-        return false;
-    }
-    if (store->super.state == BLOB_STATE_FORMATTING) {
-        store->marked = true;
-        return open_blank(store, error);
-    }
-    if (store->super.ro_compatible) {
-        store->read_only = true;
-        blob_store_warn(store, "store uses features that this program does "
-                        "not know: opened for reading only");
-    }
-    for (unsigned n = 0; n < 2; n++) {
-        if (!store->super_pair.intact[n]) {
-            blob_store_warn(store, "superblock copy at offset %d is damaged; "
-                            "the other copy is used",
-                            n * BLOB_SUPERBLOCK_SLOT_BYTES);
-        }
-    }
-    *found = true;
-    return true;
-}
-
-static bool check_uuid(const BlobStore *store, GError **error)
-{
-    g_autoptr(GString) found = g_string_new(NULL);
-
-    for (unsigned i = 0; i < BLOB_UUID_BYTES; i++) {
-        bool dash = i == 4 || i == 6 || i == 8 || i == 10;
-
-        g_string_append_printf(found, "%s%02x", dash ? "-" : "",
-                               store->super.uuid[i]);
-    }
-    if (store->uuid && g_ascii_strcasecmp(store->uuid, found->str)) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_UUID,
-                    "medium holds the store with uuid %s, but uuid %s was "
-                    "asked for: is this the right image?", found->str,
-                    store->uuid);
-        return false;
-    }
-    return true;
 }
 
 static uint64_t entries_end(const BlobStore *store, const GArray *entries)
@@ -263,10 +113,118 @@ static bool adopt_directory(BlobStore *store, const BlobDirectory *directory,
             &g_array_index(directory->entries, BlobEntry, i);
 
         blob_store_add(store, entry);
-        blob_digest_census(store->digest, entry->id, entry->sequence,
-                           store->census);
     }
+    g_array_set_size(store->past, 0);
+    if (directory->past->len) {
+        g_array_append_vals(store->past, directory->past->data,
+                            directory->past->len);
+    }
+    store->sealings = directory->sealings;
+    blob_store_take_census(store);
     map_space(store);
+    return true;
+}
+
+/* What guards the store, and while it is converted what is to. */
+static bool make_guards(BlobStore *store, GError **error)
+{
+    const BlobSuperblock *super = &store->super;
+    g_autoptr(BlobGuard) plain = NULL;
+    g_autoptr(BlobGuard) sealed = NULL;
+
+    if (!store->key) {
+        store->guard = blob_guard_new_plain(super->seed);
+        return true;
+    }
+    sealed = blob_guard_new_sealed(store->key, super->uuid, error);
+    if (!sealed) {
+        return false;
+    }
+    switch (super->conversion) {
+    case BLOB_CONVERSION_SEAL:
+        store->guard = blob_guard_new_plain(super->seed);
+        store->target = g_steal_pointer(&sealed);
+        return true;
+    case BLOB_CONVERSION_UNSEAL:
+        store->guard = g_steal_pointer(&sealed);
+        store->target = blob_guard_new_plain(super->seed);
+        return true;
+    case BLOB_CONVERSION_REKEY:
+        store->guard = blob_convert_previous_guard(store, error);
+        store->target = g_steal_pointer(&sealed);
+        return store->guard;
+    default:
+        store->guard = g_steal_pointer(&sealed);
+        return true;
+    }
+}
+
+/*
+ * While the store is converted, its directory is the newest under either
+ * guard.  If it is under the target, nothing under the other counts any more.
+ */
+static bool read_directory(BlobStore *store, BlobHeader *header,
+                           GBytes **payload, GError **error)
+{
+    BlobPair pair = store->directory_pair;
+    g_autoptr(GBytes) converted = NULL;
+    BlobHeader other;
+
+    if (!blob_pair_read(&store->medium, store->guard, &store->directory_pair,
+                        header, payload, error)) {
+        return false;
+    }
+    if (!store->target) {
+        return true;
+    }
+    if (!blob_pair_read(&store->medium, store->target, &pair, &other,
+                        &converted, error)) {
+        return false;
+    }
+    if (converted && (!*payload || other.sequence > header->sequence)) {
+        store->directory_pair = pair;
+        *header = other;
+        g_clear_pointer(payload, g_bytes_unref);
+        *payload = g_steal_pointer(&converted);
+        blob_guard_free(store->guard);
+        store->guard = g_steal_pointer(&store->target);
+    }
+    return true;
+}
+
+static void warn_of_directory(BlobStore *store)
+{
+    for (unsigned n = 0; n < 2; n++) {
+        if (!store->directory_pair.intact[n]) {
+            blob_store_warn(store, "directory copy at offset %"
+                            G_GUINT64_FORMAT " is damaged or was cut short; "
+                            "the other copy is used",
+                            blob_pair_slot(&store->directory_pair, n).offset);
+        }
+    }
+}
+
+static bool check_directory(const BlobStore *store, const BlobHeader *header,
+                            const BlobDirectory *directory, GError **error)
+{
+    uint32_t sealed_flag = store->guard->seal ? BLOB_FLAG_SEALED : 0;
+
+    if (header->flags != sealed_flag ||
+        header->sequence != blob_sequence(directory->epoch, 0) ||
+        memcmp(header->epoch_id, directory->epoch_id,
+               sizeof(header->epoch_id))) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                    "directory does not belong to its header");
+        return false;
+    }
+    if (store->guard->seal &&
+        !blob_digest_equal(store->guard->commitment,
+                           directory->key_commitment,
+                           sizeof(directory->key_commitment))) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
+                    "directory was made for another key");
+        return false;
+    }
     return true;
 }
 
@@ -283,14 +241,13 @@ static bool open_directory(BlobStore *store, uint64_t length, GError **error)
                     store->super.data_offset, length);
         return false;
     }
-    store->digest = blob_digest_new(store->super.seed);
     store->directory_pair = (BlobPair) {
         .id = BLOB_ID_DIRECTORY,
         .offset = store->super.directory_offset,
         .slot_bytes = store->super.directory_slot_bytes,
     };
-    if (!blob_pair_read(&store->medium, store->digest, &store->directory_pair,
-                        &header, &payload, error)) {
+    if (!make_guards(store, error) ||
+        !read_directory(store, &header, &payload, error)) {
         return false;
     }
     if (!payload) {
@@ -302,27 +259,23 @@ static bool open_directory(BlobStore *store, uint64_t length, GError **error)
                     store->directory_pair.slot_bytes);
         return false;
     }
-    for (unsigned n = 0; n < 2; n++) {
-        if (!store->directory_pair.intact[n]) {
-            blob_store_warn(store, "directory copy at offset %"
-                            G_GUINT64_FORMAT " is damaged or was cut short; "
-                            "the other copy is used",
-                            blob_pair_slot(&store->directory_pair, n).offset);
-        }
-    }
-    if (!blob_layout_decode_directory(payload, &store->super, &directory,
-                                      error)) {
+    warn_of_directory(store);
+    if (!blob_layout_decode_directory(payload, &store->super,
+                                      store->guard->seal, &directory,
+                                      error) ||
+        !check_directory(store, &header, &directory, error)) {
         return false;
     }
-    if (header.flags ||
-        header.sequence != blob_sequence(directory.epoch, 0) ||
-        memcmp(header.epoch_id, directory.epoch_id,
-               sizeof(header.epoch_id))) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
-                    "directory does not belong to its header");
-        return false;
-    }
+    store->directory_bytes = header.raw_bytes;
     return adopt_directory(store, &directory, length, error);
+}
+
+static void forget_borrowed(BlobStoreOptions *options)
+{
+    options->key = NULL;
+    options->key_slots = NULL;
+    options->key_commitment = NULL;
+    options->min_sequence = NULL;
 }
 
 BlobStore *blob_store_open(BlobStorage *storage,
@@ -333,18 +286,28 @@ BlobStore *blob_store_open(BlobStorage *storage,
     bool found;
 
     if (!storage->ops->length(storage, &length, error) ||
-        !open_superblock(store, length, &found, error)) {
+        !blob_identify(store, length, &found, error)) {
         return NULL;
     }
     if (!found) {
+        forget_borrowed(&store->options);
         return g_steal_pointer(&store);
     }
-    if (!check_uuid(store, error) || !open_directory(store, length, error)) {
+    if (!blob_pin_check_key(store, error) ||
+        !open_directory(store, length, error)) {
         return NULL;
     }
     /* R14: after a clean close the directory tells everything. */
     if (!store->clean && !blob_recover(store, error)) {
         return NULL;
     }
+    if (!store->clean) {
+        /* As far as the epoch is seen to have come, and a last commit */
+        store->sealings += (uint32_t)store->acknowledged + BLOB_MEMBERS_MAX;
+    }
+    if (!blob_pin_check_sequence(store, error)) {
+        return NULL;
+    }
+    forget_borrowed(&store->options);
     return g_steal_pointer(&store);
 }

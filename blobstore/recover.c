@@ -6,6 +6,7 @@
 #include "store-private.h"
 
 #include <string.h>
+#include "wipe.h"
 
 /* How many (blob, sequence) pairs are tried to name what a census misses */
 enum { SEARCH_LIMIT = 1 << 20 };
@@ -63,7 +64,7 @@ static bool probe_slot(BlobStore *store, Finding *finding, unsigned n,
         .recorded = n == entry->slot ? entry->sequence : 0,
     };
 
-    if (!blob_slot_probe(&store->medium, store->digest, &slot, &judge,
+    if (!blob_slot_probe(&store->medium, store->guard, &slot, &judge,
                          evidence, error)) {
         g_prefix_error(error, "blob '%s/%s': ", entry->owner, entry->name);
         return false;
@@ -255,9 +256,9 @@ static bool name_missing(Recovery *recovery,
             if (++tries > SEARCH_LIMIT) {
                 return false;
             }
-            blob_digest_census(store->digest, finding->blob->entry.id,
+            blob_digest_census(store->guard->digest, finding->blob->entry.id,
                                before, census);
-            blob_digest_census(store->digest, finding->blob->entry.id,
+            blob_digest_census(store->guard->digest, finding->blob->entry.id,
                                sequence, census);
             if (!memcmp(census, missing, sizeof(census))) {
                 mark_lost(finding, sequence, finding->current == 0);
@@ -282,7 +283,7 @@ static bool check_census(Recovery *recovery, GError **error)
         const Finding *finding = &g_array_index(recovery->findings, Finding,
                                                 i);
 
-        blob_digest_census(store->digest, finding->blob->entry.id,
+        blob_digest_census(store->guard->digest, finding->blob->entry.id,
                            sequence_before(recovery, finding), census);
     }
     for (unsigned i = 0; i < sizeof(census); i++) {
@@ -309,6 +310,7 @@ static void adopt(BlobStore *store, Finding *finding)
         entry->sequence = finding->lost;
         entry->slot = finding->lost_slot;
         entry->flags &= ~BLOB_FLAG_DELETED;
+        entry->flags |= store->guard->seal ? BLOB_FLAG_SEALED : 0;
     } else if (finding->current >= 0) {
         const BlobHeader *header =
             &finding->evidence[finding->current].newest;
@@ -319,9 +321,14 @@ static void adopt(BlobStore *store, Finding *finding)
         entry->metadata_bytes = header->metadata_bytes;
         entry->flags = header->flags;
         entry->slot = finding->current;
+        /* S8: the power may have failed before that was done. */
+        if (store->guard->seal && header->flags & BLOB_FLAG_DELETED) {
+            blob_wipe_later(store, finding->blob);
+        }
     }
-    blob_digest_census(store->digest, entry->id, recorded, store->census);
-    blob_digest_census(store->digest, entry->id, entry->sequence,
+    blob_digest_census(store->guard->digest, entry->id, recorded,
+                       store->census);
+    blob_digest_census(store->guard->digest, entry->id, entry->sequence,
                        store->census);
     store->acknowledged = MAX(store->acknowledged, entry->sequence);
 }

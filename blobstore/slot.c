@@ -34,7 +34,43 @@ bool blob_medium_flush(BlobMedium *medium, GError **error)
     return !medium->unsettled;
 }
 
-bool blob_slot_write(BlobMedium *medium, BlobDigest *digest,
+/* In place: what @header says of the payload, and the payload if sealed */
+static bool seal_payload(const BlobGuard *guard, const BlobSlot *slot,
+                         BlobHeader *header, uint8_t *payload, GError **error)
+{
+    uint8_t aad[BLOB_AAD_BYTES];
+
+    memset(header->digest, 0, sizeof(header->digest));
+    if (!guard->seal) {
+        header->flags &= ~BLOB_FLAG_SEALED;
+        blob_digest_sha256(payload, header->stored_bytes, header->digest);
+        return true;
+    }
+    header->flags |= BLOB_FLAG_SEALED;
+    blob_layout_encode_aad(header, guard, slot->entry, aad);
+    return blob_seal_encrypt(guard->seal, aad, sizeof(aad), payload,
+                             header->stored_bytes, blob_header_nonce(header),
+                             blob_header_tag(header), error);
+}
+
+/* In place; whether it is what was written */
+static bool unseal_payload(const BlobGuard *guard, const BlobSlot *slot,
+                           const BlobHeader *header, uint8_t *payload)
+{
+    uint8_t digest[BLOB_DIGEST_BYTES];
+    uint8_t aad[BLOB_AAD_BYTES];
+
+    if (!guard->seal) {
+        blob_digest_sha256(payload, header->stored_bytes, digest);
+        return !memcmp(digest, header->digest, sizeof(digest));
+    }
+    blob_layout_encode_aad(header, guard, slot->entry, aad);
+    return blob_seal_decrypt(guard->seal, aad, sizeof(aad), payload,
+                             header->stored_bytes,
+                             header->digest + BLOB_TAG_BYTES, header->digest);
+}
+
+bool blob_slot_write(BlobMedium *medium, const BlobGuard *guard,
                      const BlobSlot *slot, BlobHeader *header,
                      GBytes *payload, bool durable, GError **error)
 {
@@ -54,9 +90,11 @@ bool blob_slot_write(BlobMedium *medium, BlobDigest *digest,
     header->id = slot->id;
     header->offset = slot->offset;
     header->stored_bytes = payload_bytes;
-    blob_digest_sha256(image + BLOB_HEADER_BYTES, payload_bytes,
-                       header->digest);
-    blob_layout_encode_header(header, digest, image);
+    if (!seal_payload(guard, slot, header, image + BLOB_HEADER_BYTES,
+                      error)) {
+        return false;
+    }
+    blob_layout_encode_header(header, guard, image);
     memcpy(image + bytes - BLOB_HEADER_BYTES, image, BLOB_HEADER_BYTES);
 
     if (!medium->storage->ops->write(medium->storage, slot->offset, image,
@@ -89,7 +127,7 @@ static void weigh(const BlobJudge *judge, const BlobHeader *header,
 }
 
 /* A trailer counts only where its own length puts it (R7). */
-static bool scan_trailers(BlobMedium *medium, BlobDigest *digest,
+static bool scan_trailers(BlobMedium *medium, const BlobGuard *guard,
                           const BlobSlot *slot, const BlobJudge *judge,
                           BlobEvidence *evidence, GError **error)
 {
@@ -108,7 +146,7 @@ static bool scan_trailers(BlobMedium *medium, BlobDigest *digest,
             BlobHeader header;
 
             if (blob_layout_decode_header(chunk + end - BLOB_HEADER_BYTES,
-                                          digest, slot->id, slot->offset,
+                                          guard, slot->id, slot->offset,
                                           slot->bytes, &header) &&
                 blob_layout_image_bytes(header.stored_bytes) == at + end) {
                 weigh(judge, &header, evidence);
@@ -118,21 +156,18 @@ static bool scan_trailers(BlobMedium *medium, BlobDigest *digest,
     return true;
 }
 
-bool blob_slot_read(BlobMedium *medium, const BlobSlot *slot,
-                    const BlobHeader *header, GBytes **payload,
-                    GError **error)
+bool blob_slot_read(BlobMedium *medium, const BlobGuard *guard,
+                    const BlobSlot *slot, const BlobHeader *header,
+                    GBytes **payload, GError **error)
 {
     uint64_t bytes = blob_layout_image_bytes(header->stored_bytes);
     g_autofree uint8_t *image = blob_medium_alloc(bytes);
-    uint8_t digest[BLOB_DIGEST_BYTES];
 
     *payload = NULL;
     if (!blob_medium_read(medium, slot->offset, image, bytes, error)) {
         return false;
     }
-    blob_digest_sha256(image + BLOB_HEADER_BYTES, header->stored_bytes,
-                       digest);
-    if (!memcmp(digest, header->digest, sizeof(digest))) {
+    if (unseal_payload(guard, slot, header, image + BLOB_HEADER_BYTES)) {
         const uint8_t *content = image + BLOB_HEADER_BYTES;
 
         *payload = g_bytes_new_with_free_func(content, header->stored_bytes,
@@ -143,9 +178,10 @@ bool blob_slot_read(BlobMedium *medium, const BlobSlot *slot,
 }
 
 /* R9: what the present epoch wrote is verified to the last byte. */
-static bool verify_payload(BlobMedium *medium, const BlobSlot *slot,
-                           const BlobJudge *judge, const BlobHeader *header,
-                           bool *right, GError **error)
+static bool verify_payload(BlobMedium *medium, const BlobGuard *guard,
+                           const BlobSlot *slot, const BlobJudge *judge,
+                           const BlobHeader *header, bool *right,
+                           GError **error)
 {
     g_autoptr(GBytes) payload = NULL;
 
@@ -154,14 +190,14 @@ static bool verify_payload(BlobMedium *medium, const BlobSlot *slot,
                                    sizeof(header->epoch_id))) {
         return true;
     }
-    if (!blob_slot_read(medium, slot, header, &payload, error)) {
+    if (!blob_slot_read(medium, guard, slot, header, &payload, error)) {
         return false;
     }
     *right = payload != NULL;
     return true;
 }
 
-bool blob_slot_probe(BlobMedium *medium, BlobDigest *digest,
+bool blob_slot_probe(BlobMedium *medium, const BlobGuard *guard,
                      const BlobSlot *slot, const BlobJudge *judge,
                      BlobEvidence *evidence, GError **error)
 {
@@ -174,7 +210,7 @@ bool blob_slot_probe(BlobMedium *medium, BlobDigest *digest,
                           error)) {
         return false;
     }
-    if (blob_layout_decode_header(first, digest, slot->id, slot->offset,
+    if (blob_layout_decode_header(first, guard, slot->id, slot->offset,
                                   slot->bytes, &header)) {
         uint64_t end = blob_layout_image_bytes(header.stored_bytes);
 
@@ -188,15 +224,15 @@ bool blob_slot_probe(BlobMedium *medium, BlobDigest *digest,
             !memcmp(first, last + BLOB_BLOCK_BYTES - BLOB_HEADER_BYTES,
                     BLOB_HEADER_BYTES);
         if (evidence->complete &&
-            !verify_payload(medium, slot, judge, &header, &evidence->complete,
-                            error)) {
+            !verify_payload(medium, guard, slot, judge, &header,
+                            &evidence->complete, error)) {
             return false;
         }
         if (evidence->complete) {
             return true;
         }
     }
-    return scan_trailers(medium, digest, slot, judge, evidence, error);
+    return scan_trailers(medium, guard, slot, judge, evidence, error);
 }
 
 BlobSlot blob_pair_slot(const BlobPair *pair, unsigned n)
@@ -223,7 +259,7 @@ bool blob_pair_is_whole(const BlobPair *pair)
 }
 
 /* The version in slot @n, if header, trailer and payload are intact */
-static bool pair_read_slot(BlobMedium *medium, BlobDigest *digest,
+static bool pair_read_slot(BlobMedium *medium, const BlobGuard *guard,
                            BlobPair *pair, unsigned n, BlobHeader *header,
                            GBytes **payload, GError **error)
 {
@@ -233,14 +269,15 @@ static bool pair_read_slot(BlobMedium *medium, BlobDigest *digest,
 
     *payload = NULL;
     pair->intact[n] = false;
-    if (!blob_slot_probe(medium, digest, &slot, &judge, &evidence, error)) {
+    pair->partly[n] = false;
+    if (!blob_slot_probe(medium, guard, &slot, &judge, &evidence, error)) {
         return false;
     }
     if (!evidence.complete) {
         return true;
     }
     *header = evidence.newest;
-    if (!blob_slot_read(medium, &slot, header, payload, error)) {
+    if (!blob_slot_read(medium, guard, &slot, header, payload, error)) {
         return false;
     }
     pair->intact[n] = *payload != NULL;
@@ -249,8 +286,9 @@ static bool pair_read_slot(BlobMedium *medium, BlobDigest *digest,
     return true;
 }
 
-bool blob_pair_read(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
-                    BlobHeader *header, GBytes **payload, GError **error)
+bool blob_pair_read(BlobMedium *medium, const BlobGuard *guard,
+                    BlobPair *pair, BlobHeader *header, GBytes **payload,
+                    GError **error)
 {
     BlobHeader headers[2];
     g_autoptr(GBytes) payload0 = NULL;
@@ -258,9 +296,9 @@ bool blob_pair_read(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
     int current;
 
     *payload = NULL;
-    if (!pair_read_slot(medium, digest, pair, 0, &headers[0], &payload0,
+    if (!pair_read_slot(medium, guard, pair, 0, &headers[0], &payload0,
                         error) ||
-        !pair_read_slot(medium, digest, pair, 1, &headers[1], &payload1,
+        !pair_read_slot(medium, guard, pair, 1, &headers[1], &payload1,
                         error)) {
         return false;
     }
@@ -272,7 +310,7 @@ bool blob_pair_read(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
     return true;
 }
 
-static bool pair_write_slot(BlobMedium *medium, BlobDigest *digest,
+static bool pair_write_slot(BlobMedium *medium, const BlobGuard *guard,
                             BlobPair *pair, unsigned n,
                             const BlobHeader *header, GBytes *payload,
                             GError **error)
@@ -281,7 +319,7 @@ static bool pair_write_slot(BlobMedium *medium, BlobDigest *digest,
     BlobHeader copy = *header;
 
     pair->intact[n] = false;
-    if (!blob_slot_write(medium, digest, &slot, &copy, payload, true,
+    if (!blob_slot_write(medium, guard, &slot, &copy, payload, true,
                          error)) {
         return false;
     }
@@ -291,25 +329,27 @@ static bool pair_write_slot(BlobMedium *medium, BlobDigest *digest,
     return true;
 }
 
-bool blob_pair_write(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
-                     const BlobHeader *header, GBytes *payload,
+bool blob_pair_write(BlobMedium *medium, const BlobGuard *guard,
+                     BlobPair *pair, const BlobHeader *header, GBytes *payload,
                      GError **error)
 {
-    unsigned first = blob_pair_current(pair) == 0 ? 1 : 0;
+    int current = blob_pair_current(pair);
+    /* Last comes what is needed most. */
+    unsigned first = current == 0 || (current < 0 && pair->partly[0]);
 
-    return pair_write_slot(medium, digest, pair, first, header, payload,
+    return pair_write_slot(medium, guard, pair, first, header, payload,
                            error) &&
-           pair_write_slot(medium, digest, pair, !first, header, payload,
+           pair_write_slot(medium, guard, pair, !first, header, payload,
                            error);
 }
 
-bool blob_pair_heal(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
-                    const BlobHeader *header, GBytes *payload,
+bool blob_pair_heal(BlobMedium *medium, const BlobGuard *guard,
+                    BlobPair *pair, const BlobHeader *header, GBytes *payload,
                     GError **error)
 {
     for (unsigned n = 0; n < 2; n++) {
         if ((!pair->intact[n] || pair->sequence[n] != header->sequence) &&
-            !pair_write_slot(medium, digest, pair, n, header, payload,
+            !pair_write_slot(medium, guard, pair, n, header, payload,
                              error)) {
             return false;
         }

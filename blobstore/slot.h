@@ -28,14 +28,15 @@ typedef struct BlobSlot {
     uint64_t id;
     uint64_t offset;
     uint64_t bytes;
+    const BlobEntry *entry;     /* borrowed; NULL: of no blob */
 } BlobSlot;
 
 /*
  * Writes @header, @payload (the stored bytes; NULL for none) and the trailer
- * to @slot in one write.  Fills the header's id, offset, stored length and
- * digest.
+ * to @slot in one write, sealed if @guard seals.  Fills the header's id,
+ * offset, stored length, digest and sealed flag.
  */
-bool blob_slot_write(BlobMedium *medium, BlobDigest *digest,
+bool blob_slot_write(BlobMedium *medium, const BlobGuard *guard,
                      const BlobSlot *slot, BlobHeader *header,
                      GBytes *payload, bool durable, GError **error);
 
@@ -61,18 +62,18 @@ typedef struct BlobEvidence {
     uint64_t highest;   /* sequence of any intact header or trailer */
 } BlobEvidence;
 
-bool blob_slot_probe(BlobMedium *medium, BlobDigest *digest,
+bool blob_slot_probe(BlobMedium *medium, const BlobGuard *guard,
                      const BlobSlot *slot, const BlobJudge *judge,
                      BlobEvidence *evidence, GError **error);
 
 /*
- * Reads the stored payload that @header describes and verifies its digest.
- * *@payload becomes the bytes, or NULL if they are not what was written.
- * Returns false only if the storage fails.
+ * Reads the stored payload that @header describes, and verifies its digest or
+ * decrypts it.  *@payload becomes the bytes, or NULL if they are not what was
+ * written.  Returns false only if the storage fails.
  */
-bool blob_slot_read(BlobMedium *medium, const BlobSlot *slot,
-                    const BlobHeader *header, GBytes **payload,
-                    GError **error);
+bool blob_slot_read(BlobMedium *medium, const BlobGuard *guard,
+                    const BlobSlot *slot, const BlobHeader *header,
+                    GBytes **payload, GError **error);
 
 /*
  * A pair whose slots hold the same: superblock or directory.  It is written
@@ -84,6 +85,7 @@ typedef struct BlobPair {
     uint64_t offset;            /* of slot 0; slot 1 follows it */
     uint64_t slot_bytes;
     bool intact[2];             /* the slot holds a complete version */
+    bool partly[2];             /* it does not, but is of use still */
     uint64_t sequence[2];       /* valid if intact */
     uint8_t epoch_id[2][BLOB_EPOCH_ID_BYTES];   /* the same */
 } BlobPair;
@@ -101,20 +103,20 @@ BlobSlot blob_pair_slot(const BlobPair *pair, unsigned n);
  * *@payload, which becomes NULL if there is none.  Returns false only if the
  * storage fails.
  */
-bool blob_pair_read(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
-                    BlobHeader *header, GBytes **payload, GError **error);
+bool blob_pair_read(BlobMedium *medium, const BlobGuard *guard,
+                    BlobPair *pair, BlobHeader *header, GBytes **payload, GError **error);
 
 /*
  * Writes both slots.  On failure a version that was intact before, or the
  * new one, is still there.
  */
-bool blob_pair_write(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
-                     const BlobHeader *header, GBytes *payload,
+bool blob_pair_write(BlobMedium *medium, const BlobGuard *guard,
+                     BlobPair *pair, const BlobHeader *header, GBytes *payload,
                      GError **error);
 
 /* Writes the slots that do not hold version @header->sequence. */
-bool blob_pair_heal(BlobMedium *medium, BlobDigest *digest, BlobPair *pair,
-                    const BlobHeader *header, GBytes *payload,
+bool blob_pair_heal(BlobMedium *medium, const BlobGuard *guard,
+                    BlobPair *pair, const BlobHeader *header, GBytes *payload,
                     GError **error);
 
 #endif /* BLOBSTORE_SLOT_H */

@@ -125,6 +125,17 @@ void blob_space_extend(BlobSpace *space, uint64_t end)
     }
 }
 
+bool blob_space_nth(const BlobSpace *space, size_t n, uint64_t *offset,
+                    uint64_t *bytes)
+{
+    if (n >= space->extents->len) {
+        return false;
+    }
+    *offset = extent_at(space, n)->start;
+    *bytes = extent_at(space, n)->end - *offset;
+    return true;
+}
+
 uint64_t blob_space_free_bytes(const BlobSpace *space)
 {
     uint64_t bytes = 0;

@@ -34,6 +34,10 @@ void blob_space_release(BlobSpace *space, uint64_t offset, uint64_t bytes);
 /* Makes the range end at @end, which is not lower than now. */
 void blob_space_extend(BlobSpace *space, uint64_t end);
 
+/* Free extent @n, in ascending order.  Returns false if there is none. */
+bool blob_space_nth(const BlobSpace *space, size_t n, uint64_t *offset,
+                    uint64_t *bytes);
+
 /* Sum of the free extents */
 uint64_t blob_space_free_bytes(const BlobSpace *space);
 

@@ -7,6 +7,9 @@
 
 #include <string.h>
 #include "blank.h"
+#include "convert.h"
+#include "superblock.h"
+#include "wipe.h"
 
 /* What a plan changes, to be taken back if it fails */
 typedef struct Change {
@@ -112,30 +115,6 @@ static bool ensure_capacity(BlobStore *store, GError **error)
     return extend_capacity(store, length, error);
 }
 
-/*
- * The same version at a new place: no new sequence, nothing else changes.  Of
- * one that is damaged and shall be replaced there is nothing to copy; on
- * record but absent there, it is damaged still (R11).
- */
-static bool copy_version(BlobStore *store, Blob *blob, uint64_t offset,
-                         uint64_t slot_bytes, GError **error)
-{
-    BlobSlot slot = { blob->entry.id, offset, slot_bytes };
-    BlobHeader header;
-    g_autoptr(GBytes) payload = NULL;
-    g_autoptr(GError) local = NULL;
-
-    if (!blob->damage &&
-        !blob_content_load(store, blob, &header, &payload, &local) &&
-        !(blob->damage && store->options.replace_damaged)) {
-        g_propagate_error(error, g_steal_pointer(&local));
-        return false;
-    }
-    return blob->damage ||
-           blob_slot_write(&store->medium, store->digest, &slot, &header,
-                           payload, false, error);
-}
-
 static bool place_blob(BlobStore *store, Blob *blob, GArray *changes,
                        bool *copied, GError **error)
 {
@@ -158,7 +137,15 @@ static bool place_blob(BlobStore *store, Blob *blob, GArray *changes,
     }
     blob->entry.max_size = MAX(blob->max_size, blob->entry.max_size);
     if (blob->entry.sequence) {
-        if (!copy_version(store, blob, offset, bytes / 2, error)) {
+        BlobSlot slot = {
+            .id = blob->entry.id,
+            .offset = offset,
+            .bytes = bytes / 2,
+            .entry = &blob->entry,
+        };
+
+        /* The same version: no new sequence, nothing else changes. */
+        if (!blob_content_copy(store, blob, store->guard, &slot, error)) {
             blob->entry = change.before;
             blob_space_release(store->space, offset, bytes);
             return false;
@@ -257,29 +244,6 @@ static bool place_and_record(BlobStore *store, GError **error)
     return true;
 }
 
-/* Rewrites a damaged or older copy; both are durable before a commit. */
-static bool heal_superblock(BlobStore *store, GError **error)
-{
-    BlobHeader header;
-    g_autoptr(GBytes) payload = NULL;
-
-    if (blob_pair_is_whole(&store->super_pair)) {
-        return true;
-    }
-    if (!blob_pair_read(&store->medium, store->zero_seed, &store->super_pair,
-                        &header, &payload, error)) {
-        return false;
-    }
-    if (!payload || header.sequence != store->super.generation) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
-                    "superblock has changed or been damaged since the store "
-                    "was opened: is the image in use elsewhere?");
-        return false;
-    }
-    return blob_pair_heal(&store->medium, store->zero_seed,
-                          &store->super_pair, &header, payload, error);
-}
-
 static bool check_registered(const BlobStore *store, GError **error)
 {
     if (store->options.replace_damaged) {
@@ -309,7 +273,7 @@ static bool check_still_blank(BlobStore *store, GError **error)
     if (store->space) {
         return true;            /* what has landed is of this format */
     }
-    if (!blob_pair_read(&store->medium, store->zero_seed, &pair, &header,
+    if (!blob_pair_read(&store->medium, store->zero_guard, &pair, &header,
                         &payload, error)) {
         return false;
     }
@@ -354,7 +318,10 @@ bool blob_store_start(BlobStore *store, GError **error)
          !check_still_blank(store, error) || !blob_format(store, error))) {
         return false;
     }
-    if (!heal_superblock(store, error) || !place_and_record(store, error)) {
+    if (!blob_superblock_heal(store, error) ||
+        !blob_convert_finish(store, error) ||
+        !blob_wipe_pending(store, error) ||
+        !place_and_record(store, error)) {
         return false;
     }
     store->started = true;

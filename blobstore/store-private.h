@@ -9,11 +9,15 @@
 #include "slot.h"
 #include "space.h"
 
+/* How much is sealed with one data key, under random nonces of 96 bits */
+#define BLOB_SEALINGS_MAX (UINT64_C(1) << 40)
+
 struct Blob {
     BlobEntry entry;            /* slot_bytes is 0 before it has space */
     bool registered;
     uint64_t max_size;          /* as registered */
     char *damage;               /* what is wrong with it, or NULL */
+    bool unwiped;               /* see wipe.c */
 };
 
 struct BlobStore {
@@ -25,11 +29,16 @@ struct BlobStore {
     bool marked;                /* the format marker is on the medium */
     bool started;
 
-    BlobDigest *zero_seed;      /* for the superblock */
-    BlobDigest *digest;         /* for everything else; NULL while blank */
+    BlobGuard *zero_guard;      /* of the superblock */
+    BlobGuard *guard;           /* of everything else; NULL while blank */
+    BlobGuard *target;          /* which is to take its place; or NULL */
+    BlobKey *key;               /* in the key slots; NULL if there are none */
     BlobSuperblock super;
+    uint64_t generation;        /* the highest used, even in vain */
+    bool super_unknown;         /* a change of the superblock has failed */
     BlobPair super_pair;
     BlobPair directory_pair;
+    uint64_t directory_bytes;   /* of its payload */
 
     uint32_t epoch;             /* the highest number used, even in vain */
     uint32_t counter;           /* of the last slot written in this epoch */
@@ -38,6 +47,9 @@ struct BlobStore {
     bool clean;                 /* they have the clean flag */
     bool committing;            /* a commit or epoch record is in flight */
     uint64_t acknowledged;      /* sequence */
+    GArray *past;               /* of BlobPast: epochs before the present */
+    uint64_t sealings;          /* made with this key, at most */
+    bool unwiped;               /* a blob is */
     uint8_t census[BLOB_CENSUS_BYTES]; /* of what is acknowledged */
 
     uint64_t capacity;          /* bytes of the medium known to be ours */
@@ -55,6 +67,8 @@ void blob_store_warn(BlobStore *store, const char *format, ...)
 Blob *blob_store_add(BlobStore *store, const BlobEntry *entry);
 void blob_store_remove(BlobStore *store, Blob *blob);
 BlobSlot blob_slot_of(const Blob *blob, unsigned n);
+/* The census of all blobs, under the present guard */
+void blob_store_take_census(BlobStore *store);
 
 /*
  * recover.c: R3 and R6 to R10.  Decides what is current after an unclean
@@ -80,8 +94,6 @@ bool blob_epoch_record(BlobStore *store, bool clean, GError **error);
 
 /* format.c: R13.  Makes an empty store on a blank medium. */
 bool blob_format(BlobStore *store, GError **error);
-/* Writes both copies of store->super. */
-bool blob_superblock_write(BlobStore *store, GError **error);
 
 /* How large a directory copy is made in a new store */
 uint64_t blob_format_directory_slot_bytes(const BlobStore *store);
@@ -94,5 +106,13 @@ uint64_t blob_format_directory_slot_bytes(const BlobStore *store);
 bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
                        GBytes **payload, GError **error);
 bool blob_fail_damaged(const Blob *blob, GError **error);
+
+/*
+ * content.c: writes the current version of @blob, as it is, to another slot
+ * under @guard.  Not durable before a flush.  Of a damaged blob that shall be
+ * replaced there is nothing to write.  Errors: IO, DAMAGED, RANDOM.
+ */
+bool blob_content_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
+                       const BlobSlot *to, GError **error);
 
 #endif /* BLOBSTORE_STORE_PRIVATE_H */

@@ -6,6 +6,8 @@
 #include "store-private.h"
 
 #include <string.h>
+#include "superblock.h"
+#include "wipe.h"
 
 GQuark blobstore_error_quark(void)
 {
@@ -33,6 +35,7 @@ BlobSlot blob_slot_of(const Blob *blob, unsigned n)
         .id = blob->entry.id,
         .offset = blob->entry.offset + n * blob->entry.slot_bytes,
         .bytes = blob->entry.slot_bytes,
+        .entry = &blob->entry,
     };
 }
 
@@ -59,6 +62,17 @@ void blob_store_remove(BlobStore *store, Blob *blob)
     g_ptr_array_remove(store->blobs, blob);
 }
 
+void blob_store_take_census(BlobStore *store)
+{
+    memset(store->census, 0, sizeof(store->census));
+    for (guint i = 0; i < store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        blob_digest_census(store->guard->digest, blob->entry.id,
+                           blob->entry.sequence, store->census);
+    }
+}
+
 void blob_store_free(BlobStore *store)
 {
     if (!store) {
@@ -68,8 +82,11 @@ void blob_store_free(BlobStore *store)
     g_clear_pointer(&store->blobs, g_ptr_array_unref);
     g_clear_pointer(&store->warnings, g_ptr_array_unref);
     blob_space_free(store->space);
-    blob_digest_free(store->digest);
-    blob_digest_free(store->zero_seed);
+    g_clear_pointer(&store->past, g_array_unref);
+    blob_guard_free(store->guard);
+    blob_guard_free(store->target);
+    blob_guard_free(store->zero_guard);
+    blob_key_unref(store->key);
     g_free(store->uuid);
     g_free(store);
 }
@@ -164,18 +181,19 @@ bool blob_store_close_clean(BlobStore *store, GError **error)
     if (!store->started || store->clean) {
         return true;
     }
-    return blob_epoch_record(store, true, error);
+    return blob_wipe_pending(store, error) &&
+           blob_epoch_record(store, true, error);
 }
 
 /* *@lost becomes whether neither copy is intact on the medium. */
-static bool is_lost(BlobStore *store, BlobDigest *digest, const BlobPair *known,
-                    bool *lost, GError **error)
+static bool is_lost(BlobStore *store, const BlobGuard *guard,
+                    const BlobPair *known, bool *lost, GError **error)
 {
     BlobPair pair = *known;
     BlobHeader header;
     g_autoptr(GBytes) payload = NULL;
 
-    if (!blob_pair_read(&store->medium, digest, &pair, &header, &payload,
+    if (!blob_pair_read(&store->medium, guard, &pair, &header, &payload,
                         error)) {
         return false;
     }
@@ -187,9 +205,9 @@ bool blob_store_restore(BlobStore *store, GError **error)
 {
     bool lost;
 
-    if (!is_lost(store, store->zero_seed, &store->super_pair, &lost, error) ||
+    if (!is_lost(store, store->zero_guard, &store->super_pair, &lost, error) ||
         (lost && !blob_superblock_write(store, error)) ||
-        !is_lost(store, store->digest, &store->directory_pair, &lost, error)) {
+        !is_lost(store, store->guard, &store->directory_pair, &lost, error)) {
         return false;
     }
     return !lost || blob_epoch_record(store, false, error);
@@ -209,7 +227,7 @@ bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
             return false;
         }
         if (store->directory_pair.intact[n] &&
-            (!blob_layout_decode_header(block, store->digest, slot.id,
+            (!blob_layout_decode_header(block, store->guard, slot.id,
                                         slot.offset, slot.bytes, &header) ||
              header.sequence != store->directory_pair.sequence[n] ||
              memcmp(header.epoch_id, store->directory_pair.epoch_id[n],

@@ -17,6 +17,7 @@
 
 #include "blobstore/error.h"
 #include "blobstore/storage.h"
+#include "keyslot.h"
 
 typedef struct BlobStore BlobStore;
 typedef struct Blob Blob;
@@ -53,13 +54,21 @@ bool blob_metadata_is_valid(const char *const *metadata);
 /* "permanent" or "savestate"; static. */
 const char *blob_kind_name(BlobKind kind);
 
-/* All-zero means: read-write, format a blank medium, any UUID, no packing. */
+/* A sequence of a store and the epoch in which it was acknowledged */
+typedef struct BlobSequence {
+    uint64_t number;        /* BlobStoreInfo.sequence */
+    uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
+} BlobSequence;
+
+/*
+ * All-zero means: read-write, format a blank medium, any UUID, no packing, a
+ * plain store.  What is pointed to is only used during blob_store_open().
+ */
 typedef struct BlobStoreOptions {
     bool read_only;         /* write nothing, not even an epoch record */
     bool format_never;      /* refuse a blank medium */
     const char *uuid;       /* refuse a store with another UUID; or NULL */
     bool format_as_uuid;    /* a blank medium becomes the store @uuid, valid */
-    uint32_t min_epoch;     /* a new epoch has a higher number than this */
     bool pack;              /* deflate payloads where that saves a block */
     /*
      * The caller has the content of every blob that it registers.  A damaged
@@ -69,7 +78,41 @@ typedef struct BlobStoreOptions {
     bool replace_damaged;
     /* How many a new directory has room for; 0: 128 or twice those now */
     uint32_t directory_blobs;
+
+    /* A new epoch has a higher number than this one's (zero: any) */
+    BlobSequence follows;
+
+    /* The data key of a sealed store, or of the one that is to be made */
+    BlobKey *key;
+    /* A blank medium becomes a sealed store with these, which hold @key */
+    const BlobKeySlots *key_slots;
+
+    /* Pins, compared before anything is written; NULL: none */
+    const uint8_t *key_commitment;      /* BLOB_KEY_COMMITMENT_BYTES */
+    const BlobSequence *min_sequence;   /* that, or one that follows it */
 } BlobStoreOptions;
+
+/* What a medium tells without a key */
+typedef struct BlobStoreLabel {
+    bool blank;                 /* or a format that was cut short */
+    bool sealed;                /* it wants a key */
+    uint8_t uuid[BLOB_UUID_BYTES];
+    BlobKeySlots key_slots;     /* valid if @sealed */
+    uint8_t head[512];          /* private: what the keyed check is of */
+} BlobStoreLabel;
+
+/*
+ * Reads the superblock, for unlocking its key slots before the store is
+ * opened.  A medium on which blob_store_open() will find something else than
+ * a store counts as blank here.
+ *
+ * Errors: IO, UNSUPPORTED, CORRUPT.
+ */
+bool blob_store_read_label(BlobStorage *storage, BlobStoreLabel *label,
+                           GError **error);
+
+/* Whether @key is the data key of the sealed store with @label. */
+bool blob_store_label_fits(const BlobStoreLabel *label, const BlobKey *key);
 
 /*
  * Opens the store on @storage and decides what is current, writing nothing.
@@ -77,7 +120,9 @@ typedef struct BlobStoreOptions {
  * blob_store_start().  The store borrows @storage, which must outlive it.
  * Damage of single blobs does not fail the call: see BlobInfo.damage.
  *
- * Errors: IO, BLANK, FOREIGN, TOO_SMALL, UNSUPPORTED, UUID, CORRUPT, STALE.
+ * Errors: IO, BLANK, FOREIGN, TOO_SMALL, UNSUPPORTED, UUID, CORRUPT, STALE, KEY
+ * (there is one and none is wanted, the other way round, or it is another
+ * one), TAMPERED, ROLLED_BACK, NO_SECURE_MEMORY.
  */
 BlobStore *blob_store_open(BlobStorage *storage,
                            const BlobStoreOptions *options, GError **error);
@@ -166,6 +211,37 @@ typedef struct BlobChange {
 bool blob_store_write(BlobStore *store, const BlobChange *changes,
                       size_t count, GError **error);
 
+/* The key slots of a sealed store; of another none is in use. */
+void blob_store_get_key_slots(const BlobStore *store, BlobKeySlots *slots);
+
+/*
+ * Makes @slots, which hold the data key of the store, its key slots.  Durable
+ * on return: from then on a superblock with others is refused.  On failure
+ * either may be on the medium, until this or blob_store_start() succeeds.
+ *
+ * Errors: IO, KEY (not sealed, or no slot in use), READ_ONLY (not started, or
+ * being converted), EXHAUSTED, BUSY, RANDOM.
+ */
+bool blob_store_set_key_slots(BlobStore *store, const BlobKeySlots *slots,
+                              GError **error);
+
+/*
+ * Seals a plain store with the data key @key, which @slots hold; seals a
+ * sealed one anew with another key; or makes it plain (@key is NULL).  All
+ * blobs are rewritten, and what is not current any more is zeroed: on the
+ * medium itself, not in snapshots that it has, or what flash keeps.  Durable
+ * on return.
+ *
+ * On failure the content of all blobs stays.  The conversion may have begun:
+ * then the next blob_store_start(), in whatever process, goes on with it, and
+ * blob_store_open() wants @key (or, if that is NULL, the former one).
+ *
+ * Errors: IO, KEY, READ_ONLY (not started, or being converted), DAMAGED (a
+ * blob), EXHAUSTED, BUSY, RANDOM, NO_SECURE_MEMORY.
+ */
+bool blob_store_convert(BlobStore *store, BlobKey *key,
+                        const BlobKeySlots *slots, GError **error);
+
 /*
  * Records that the store is at rest (R14), so that the next open reads the
  * directory only.  The store stays usable; a later write starts a new epoch.
@@ -201,6 +277,11 @@ typedef struct BlobStoreInfo {
     bool blank;             /* not formatted yet */
     bool started;
     bool read_only;         /* by option or by a feature of the medium */
+    bool sealed;            /* or going to be, or having been till now */
+    bool converting;        /* start goes on with it */
+    unsigned key_slots;     /* in use */
+    uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES]; /* zero if plain */
+    uint64_t sealings;      /* made with the data key, at most */
     uint32_t format_version;
     uint32_t block_size;    /* bytes */
     uint64_t capacity;      /* bytes of the medium that the store uses */

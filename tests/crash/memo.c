@@ -186,7 +186,7 @@ void memo_begin_random(uint64_t seed)
     random_state = mix(~UINT64_C(0), seed);
 }
 
-void __wrap_blob_digest_random(void *buf, size_t bytes)
+bool __wrap_blob_digest_random(void *buf, size_t bytes, GError **error)
 {
     uint8_t *at = buf;
 
@@ -196,4 +196,5 @@ void __wrap_blob_digest_random(void *buf, size_t bytes)
         }
         at[i] = random_state >> i % sizeof(random_state) * 8;
     }
+    return true;
 }

@@ -35,6 +35,6 @@ void __real_blob_digest_census(BlobDigest *digest, uint64_t id,
 void __wrap_blob_digest_census(BlobDigest *digest, uint64_t id,
                                uint64_t sequence,
                                uint8_t census[BLOB_CENSUS_BYTES]);
-void __wrap_blob_digest_random(void *buf, size_t bytes);
+bool __wrap_blob_digest_random(void *buf, size_t bytes, GError **error);
 
 #endif /* TESTS_CRASH_MEMO_H */

@@ -86,11 +86,12 @@ void fuzz_begin(const uint8_t *data, size_t bytes)
     memcpy(&random_state, digest, sizeof(random_state));
 }
 
-void __wrap_blob_digest_random(void *buf, size_t bytes)
+bool __wrap_blob_digest_random(void *buf, size_t bytes, GError **error)
 {
     for (size_t i = 0; i < bytes; i++) {
         ((uint8_t *)buf)[i] = fuzz_random(&random_state);
     }
+    return true;
 }
 
 int fuzz_outcome(bool ok, GError **error, unsigned codes)

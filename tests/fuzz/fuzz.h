@@ -27,7 +27,7 @@ size_t __sanitizer_get_allocated_size(const volatile void *at) /* same */
     __attribute__((weak));
 
 /* In place of the core's blob_digest_random(): see meson.build. */
-void __wrap_blob_digest_random(void *buf, size_t bytes);
+bool __wrap_blob_digest_random(void *buf, size_t bytes, GError **error);
 
 /* A finding: says what is wrong and aborts. */
 void G_NORETURN fuzz_fail(const char *format, ...) G_GNUC_PRINTF(1, 2);

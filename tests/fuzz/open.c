@@ -290,7 +290,7 @@ static bool has_slot_from_the_future(const BlobStore *store)
             BlobEvidence evidence;
 
             if (slot.bytes &&
-                (!blob_slot_probe(&medium, store->digest, &slot, &judge,
+                (!blob_slot_probe(&medium, store->guard, &slot, &judge,
                                   &evidence, NULL) ||
                  blob_sequence_epoch(evidence.highest) > store->epoch)) {
                 return true;

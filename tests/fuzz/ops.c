@@ -422,7 +422,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 
     G_STATIC_ASSERT(sizeof(Op) == OP_BYTES);
     fuzz_begin(data, bytes);
-    blob_digest_random(&life.disk->random, sizeof(life.disk->random));
+    blob_digest_random(&life.disk->random, sizeof(life.disk->random), NULL);
     fuzz_disk_track(life.disk);
     fuzz_promise_init(&life.promise);
     run_ops(&life, data, bytes);

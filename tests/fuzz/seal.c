@@ -36,8 +36,8 @@ typedef struct Sealing {
     FuzzDisk *disk;
     BlobMedium medium;
     const FuzzHead *head;
-    BlobDigest *zero_seed;
-    BlobDigest *digest;         /* NULL before the seed is known */
+    BlobGuard *zero_guard;
+    BlobGuard *guard;           /* NULL before the seed is known */
     BlobSuperblock super;
     BlobDirectory directory;
 } Sealing;
@@ -94,7 +94,7 @@ static uint64_t image_end(const BlobSlot *slot, const uint8_t *header)
 }
 
 static void seal_header(const Sealing *sealing, const BlobSlot *slot,
-                        BlobDigest *digest, uint8_t *header)
+                        const BlobGuard *guard, uint8_t *header)
 {
     uint64_t base = blob_sequence(sealing->directory.epoch, 0);
 
@@ -109,11 +109,11 @@ static void seal_header(const Sealing *sealing, const BlobSlot *slot,
         put64(header + AT_WATERMARK,
               base + get64(header + AT_WATERMARK) % WATERMARK_REACH);
     }
-    blob_digest_check(digest, header, AT_CHECK, header + AT_CHECK);
+    blob_digest_check(guard->digest, header, AT_CHECK, header + AT_CHECK);
 }
 
 static void seal_slot(const Sealing *sealing, const BlobSlot *slot,
-                      BlobDigest *digest, FuzzSeal seal)
+                      const BlobGuard *guard, FuzzSeal seal)
 {
     uint8_t *header = sealing->disk->data + slot->offset;
     uint64_t end;
@@ -131,7 +131,7 @@ static void seal_slot(const Sealing *sealing, const BlobSlot *slot,
                            get64(header + AT_STORED_BYTES),
                            header + AT_DIGEST);
     }
-    seal_header(sealing, slot, digest, header);
+    seal_header(sealing, slot, guard, header);
     if (end && seal != FUZZ_SEAL_APART) {
         memcpy(header + end - BLOB_HEADER_BYTES, header, BLOB_HEADER_BYTES);
         return;
@@ -141,7 +141,7 @@ static void seal_slot(const Sealing *sealing, const BlobSlot *slot,
         uint8_t *trailer = header + at - BLOB_HEADER_BYTES;
 
         if (!memcmp(trailer, BLOB_MAGIC, 8)) {
-            seal_header(sealing, slot, digest, trailer);
+            seal_header(sealing, slot, guard, trailer);
         }
     }
 }
@@ -153,7 +153,7 @@ static FuzzSeal seal_of(const Sealing *sealing, unsigned n)
 
 /* The two slots of a pair that has numbers @first and @first + 1 in the head */
 static void seal_pair(const Sealing *sealing, const BlobPair *pair,
-                      BlobDigest *digest, unsigned first)
+                      const BlobGuard *guard, unsigned first)
 {
     for (unsigned i = 0; i < 2; i++) {
         /* A copy is made of what is finished. */
@@ -170,7 +170,7 @@ static void seal_pair(const Sealing *sealing, const BlobPair *pair,
             memcpy(sealing->disk->data + slot.offset,
                    sealing->disk->data + other.offset, slot.bytes);
         }
-        seal_slot(sealing, &slot, digest, seal);
+        seal_slot(sealing, &slot, guard, seal);
     }
 }
 
@@ -207,12 +207,12 @@ static void shape_directory(const Sealing *sealing, const BlobSlot *slot)
     }
 }
 
-static GBytes *read_pair(Sealing *sealing, BlobDigest *digest, BlobPair *pair)
+static GBytes *read_pair(Sealing *sealing, const BlobGuard *guard, BlobPair *pair)
 {
     BlobHeader header;
     GBytes *payload = NULL;
 
-    FUZZ_CHECK(blob_pair_read(&sealing->medium, digest, pair, &header,
+    FUZZ_CHECK(blob_pair_read(&sealing->medium, guard, pair, &header,
                               &payload, NULL));
     return payload;
 }
@@ -229,8 +229,8 @@ static bool seal_superblock(Sealing *sealing)
     if (sealing->disk->bytes < BLOB_DIRECTORY_OFFSET) {
         return false;
     }
-    seal_pair(sealing, &pair, sealing->zero_seed, 0);
-    payload = read_pair(sealing, sealing->zero_seed, &pair);
+    seal_pair(sealing, &pair, sealing->zero_guard, 0);
+    payload = read_pair(sealing, sealing->zero_guard, &pair);
     if (!payload ||
         !blob_layout_decode_superblock(g_bytes_get_data(payload, NULL),
                                        g_bytes_get_size(payload),
@@ -239,7 +239,7 @@ static bool seal_superblock(Sealing *sealing)
         sealing->super.data_offset > sealing->disk->bytes) {
         return false;
     }
-    sealing->digest = blob_digest_new(sealing->super.seed);
+    sealing->guard = blob_guard_new_plain(sealing->super.seed);
     return true;
 }
 
@@ -260,10 +260,10 @@ static bool seal_directory(Sealing *sealing)
             shape_directory(sealing, &slot);
         }
     }
-    seal_pair(sealing, &pair, sealing->digest, 2);
-    payload = read_pair(sealing, sealing->digest, &pair);
+    seal_pair(sealing, &pair, sealing->guard, 2);
+    payload = read_pair(sealing, sealing->guard, &pair);
     return payload &&
-           blob_layout_decode_directory(payload, &sealing->super,
+           blob_layout_decode_directory(payload, &sealing->super, false,
                                         &sealing->directory, NULL);
 }
 
@@ -290,7 +290,7 @@ static bool present_header(const Sealing *sealing, const BlobSlot *slot,
 {
     return is_inside(sealing->disk, slot) &&
            blob_layout_decode_header(sealing->disk->data + slot->offset,
-                                     sealing->digest, slot->id, slot->offset,
+                                     sealing->guard, slot->id, slot->offset,
                                      slot->bytes, header) &&
            !memcmp(header->epoch_id, sealing->directory.epoch_id,
                    sizeof(header->epoch_id));
@@ -349,11 +349,11 @@ static void seal_census(const Sealing *sealing)
                                                        : best;
             }
         }
-        blob_digest_census(sealing->digest, pair.id, folded, census);
+        blob_digest_census(sealing->guard->digest, pair.id, folded, census);
     }
     memcpy(sealing->disk->data + newest_slot.offset + AT_CENSUS, census,
            sizeof(census));
-    seal_slot(sealing, &newest_slot, sealing->digest,
+    seal_slot(sealing, &newest_slot, sealing->guard,
               seal_of(sealing, newest_number));
 }
 
@@ -363,22 +363,22 @@ void fuzz_seal(FuzzDisk *disk, const FuzzHead *head)
         .disk = disk,
         .medium = { .storage = &disk->parent },
         .head = head,
-        .zero_seed = blob_digest_new(NULL),
+        .zero_guard = blob_guard_new_plain(NULL),
     };
 
     if (seal_superblock(&sealing) && seal_directory(&sealing)) {
         for (guint i = 0; i < blob_count(&sealing); i++) {
             BlobPair pair = blob_pair(&sealing, i);
 
-            seal_pair(&sealing, &pair, sealing.digest, 4 + 2 * i);
+            seal_pair(&sealing, &pair, sealing.guard, 4 + 2 * i);
         }
         if (head->repair & FUZZ_REPAIR_CENSUS && !sealing.directory.clean) {
             seal_census(&sealing);
         }
     }
     blob_layout_clear_directory(&sealing.directory);
-    blob_digest_free(sealing.digest);
-    blob_digest_free(sealing.zero_seed);
+    blob_guard_free(sealing.guard);
+    blob_guard_free(sealing.zero_guard);
 }
 
 /* Whether both slots hold the same, but for the offset and what follows */
@@ -429,7 +429,7 @@ void fuzz_unseal(FuzzDisk *disk, FuzzHead *head)
         .disk = disk,
         .medium = { .storage = &disk->parent },
         .head = &none,
-        .zero_seed = blob_digest_new(NULL),
+        .zero_guard = blob_guard_new_plain(NULL),
     };
     BlobPair super_pair = {
         .id = BLOB_ID_SUPERBLOCK,
@@ -452,6 +452,6 @@ void fuzz_unseal(FuzzDisk *disk, FuzzHead *head)
         }
     }
     blob_layout_clear_directory(&sealing.directory);
-    blob_digest_free(sealing.digest);
-    blob_digest_free(sealing.zero_seed);
+    blob_guard_free(sealing.guard);
+    blob_guard_free(sealing.zero_guard);
 }

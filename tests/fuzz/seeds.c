@@ -239,11 +239,11 @@ static void make_others(const char *folder, unsigned n)
 {
     g_autoptr(BlobStorage) storage =
         blob_storage_new_memory(SEED_BYTES);
-    g_autoptr(BlobDigest) zero_seed = blob_digest_new(NULL);
+    g_autoptr(BlobGuard) zero_guard = blob_guard_new_plain(NULL);
     BlobMedium medium = { .storage = storage };
 
     save_all(folder, n, storage);
-    FUZZ_CHECK(blob_blank_write_marker(&medium, zero_seed, NULL));
+    FUZZ_CHECK(blob_blank_write_marker(&medium, zero_guard, NULL));
     save_all(folder, n + 1, storage);
     memset(blob_storage_memory(storage) + 512, 0, 4096);
     save_all(folder, n + 2, storage);

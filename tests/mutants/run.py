@@ -22,8 +22,8 @@ REPO = Path(__file__).resolve().parents[2]
 COPY = REPO / "build/mutants/src"
 BUILD = REPO / "build/mutants/build"
 MESON = REPO / "build/debian/usr/lib/python3/dist-packages"
-PARTS = ("meson.build", "meson_options.txt", "blobstore", "include", "tests/unit", "tests/crash",
-         "tests/format", "tests/fuzz", "tests/tap.py", "bench")
+PARTS = ("meson.build", "meson_options.txt", "blobstore", "include", "tests/sealed", "tests/unit",
+         "tests/crash", "tests/format", "tests/fuzz", "tests/pkcs11", "tests/tap.py", "bench")
 TIMEOUT_SECONDS = 900
 SLOW = ("crash-explorer", "crash-ids", "damage", "faults")
 

@@ -6,6 +6,8 @@
 #include "fixture.h"
 
 #include <string.h>
+#include "sealed.h"
+#include "superblock.h"
 
 void test_assert_error(GError **error, BlobStoreError code,
                        const char *pattern)
@@ -181,10 +183,8 @@ void test_close(BlobStore *store)
     g_assert_true(ok);
 }
 
-BlobStore *test_store(TestDisk *disk, Blob **blobs, unsigned count)
+void test_start_with(BlobStore *store, Blob **blobs, unsigned count)
 {
-    BlobStore *store = test_open(disk);
-
     for (unsigned i = 0; i < count; i++) {
         char name[] = { 'a' + i, '\0' };
         Blob *blob = test_register(store, name, 1000);
@@ -194,37 +194,37 @@ BlobStore *test_store(TestDisk *disk, Blob **blobs, unsigned count)
         }
     }
     test_start(store);
+}
+
+BlobStore *test_store(TestDisk *disk, Blob **blobs, unsigned count)
+{
+    BlobStore *store = test_open(disk);
+
+    test_start_with(store, blobs, count);
     return store;
 }
 
-static GBytes *read_pair(TestDisk *disk, BlobDigest *digest, BlobPair *pair,
-                         BlobHeader *header)
+static GBytes *read_pair(TestDisk *disk, const BlobGuard *guard,
+                         BlobPair *pair, BlobHeader *header)
 {
     BlobMedium medium = { .storage = &disk->parent };
     GBytes *payload = NULL;
 
-    g_assert_true(blob_pair_read(&medium, digest, pair, header, &payload,
+    g_assert_true(blob_pair_read(&medium, guard, pair, header, &payload,
                                  NULL));
     g_assert_nonnull(payload);
     return payload;
 }
 
-static BlobPair super_pair(void)
-{
-    return (BlobPair) {
-        .id = BLOB_ID_SUPERBLOCK,
-        .slot_bytes = BLOB_SUPERBLOCK_SLOT_BYTES,
-    };
-}
-
 void test_edit_superblock(TestDisk *disk, TestEditSuper *edit)
 {
-    g_autoptr(BlobDigest) digest = blob_digest_new(NULL);
+    g_autoptr(BlobGuard) guard = blob_guard_new_plain(NULL);
+    g_autoptr(BlobDigest) keyed = NULL;
     BlobMedium medium = { .storage = &disk->parent };
-    BlobPair pair = super_pair();
+    BlobPair pair = blob_superblock_pair();
     BlobHeader header;
     BlobSuperblock super;
-    g_autoptr(GBytes) payload = read_pair(disk, digest, &pair, &header);
+    g_autoptr(GBytes) payload = read_pair(disk, guard, &pair, &header);
     g_autoptr(GBytes) edited = NULL;
     uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);
 
@@ -232,18 +232,21 @@ void test_edit_superblock(TestDisk *disk, TestEditSuper *edit)
         g_bytes_get_data(payload, NULL), g_bytes_get_size(payload), &super,
         NULL));
     edit(&super, &header);
-    blob_layout_encode_superblock(&super, bytes);
+    if (sealed_key()) {
+        keyed = blob_superblock_new_keyed(sealed_key(), super.uuid, NULL);
+    }
+    blob_layout_encode_superblock(&super, keyed, bytes);
     edited = g_bytes_new_take(bytes, BLOB_SUPERBLOCK_BYTES);
-    g_assert_true(blob_pair_write(&medium, digest, &pair, &header, edited,
+    g_assert_true(blob_pair_write(&medium, guard, &pair, &header, edited,
                                   NULL));
 }
 
 void test_edit_directory(TestDisk *disk, TestEditDirectory *edit)
 {
-    g_autoptr(BlobDigest) zero = blob_digest_new(NULL);
-    g_autoptr(BlobDigest) digest = NULL;
+    g_autoptr(BlobGuard) zero = blob_guard_new_plain(NULL);
+    g_autoptr(BlobGuard) guard = NULL;
     BlobMedium medium = { .storage = &disk->parent };
-    BlobPair supers = super_pair();
+    BlobPair supers = blob_superblock_pair();
     BlobHeader header;
     BlobSuperblock super;
     g_auto(BlobDirectory) directory = { 0 };
@@ -257,14 +260,16 @@ void test_edit_directory(TestDisk *disk, TestEditDirectory *edit)
         g_bytes_get_size(super_payload), &super, NULL));
     pair.offset = super.directory_offset;
     pair.slot_bytes = super.directory_slot_bytes;
-    digest = blob_digest_new(super.seed);
-    payload = read_pair(disk, digest, &pair, &header);
-    g_assert_true(blob_layout_decode_directory(payload, &super, &directory,
-                                               NULL));
+    guard = sealed_key()
+            ? blob_guard_new_sealed(sealed_key(), super.uuid, NULL)
+            : blob_guard_new_plain(super.seed);
+    payload = read_pair(disk, guard, &pair, &header);
+    g_assert_true(blob_layout_decode_directory(payload, &super, guard->seal,
+                                               &directory, NULL));
     edit(&directory);
     edited = blob_layout_encode_directory(&directory);
     header.raw_bytes = g_bytes_get_size(edited);
-    g_assert_true(blob_pair_write(&medium, digest, &pair, &header, edited,
+    g_assert_true(blob_pair_write(&medium, guard, &pair, &header, edited,
                                   NULL));
 }
 

@@ -42,6 +42,8 @@ void test_close(BlobStore *store);
  * @blobs, of @count, may be NULL.
  */
 BlobStore *test_store(TestDisk *disk, Blob **blobs, unsigned count);
+/* The same for a store that is open. */
+void test_start_with(BlobStore *store, Blob **blobs, unsigned count);
 
 /*
  * Rewrites the superblock, or directory, of a store on @disk through @edit;

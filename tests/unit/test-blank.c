@@ -13,7 +13,7 @@ enum { MARKER_BYTES = 12288, MEDIUM_BYTES = 3 << 20 };
 typedef struct Setup {
     TestDisk *disk;
     BlobMedium medium;
-    BlobDigest *zero_seed;
+    BlobGuard *zero_guard;
     uint8_t *bytes;
 } Setup;
 
@@ -21,13 +21,13 @@ static void set_up(Setup *setup, gconstpointer unused)
 {
     setup->disk = test_disk_new(MEDIUM_BYTES);
     setup->medium = (BlobMedium) { .storage = &setup->disk->parent };
-    setup->zero_seed = blob_digest_new(NULL);
+    setup->zero_guard = blob_guard_new_plain(NULL);
     setup->bytes = test_disk_bytes(setup->disk);
 }
 
 static void tear_down(Setup *setup, gconstpointer unused)
 {
-    blob_digest_free(setup->zero_seed);
+    blob_guard_free(setup->zero_guard);
     test_disk_free(setup->disk);
 }
 
@@ -164,7 +164,7 @@ static bool is_cut(Setup *setup)
 {
     bool result;
 
-    g_assert_true(blob_blank_is_cut_marker(&setup->medium, setup->zero_seed,
+    g_assert_true(blob_blank_is_cut_marker(&setup->medium, setup->zero_guard,
                                            MEDIUM_BYTES, &result, NULL));
     return result;
 }
@@ -174,7 +174,7 @@ static uint8_t *marker(Setup *setup)
 {
     uint8_t *copy;
 
-    g_assert_true(blob_blank_write_marker(&setup->medium, setup->zero_seed,
+    g_assert_true(blob_blank_write_marker(&setup->medium, setup->zero_guard,
                                           NULL));
     g_assert_cmpuint(setup->disk->durable_writes, ==, 1);
     copy = g_memdup2(setup->bytes, MARKER_BYTES);
@@ -197,7 +197,7 @@ static void test_marker_is_always_the_same(Setup *setup, gconstpointer unused)
 
         g_assert_cmpmem(first, MARKER_BYTES, second, MARKER_BYTES);
     }
-    g_assert_true(blob_layout_decode_header(first, setup->zero_seed, 0, 0,
+    g_assert_true(blob_layout_decode_header(first, setup->zero_guard, 0, 0,
                                             BLOB_SUPERBLOCK_SLOT_BYTES,
                                             &header));
     g_assert_cmpuint(header.sequence, ==, 1);
@@ -285,12 +285,12 @@ static void test_cut_marker_check_fails_as_the_storage_does(
     for (int n = 0; n < 2; n++) {
         setup->disk->fail_read = n;
         g_assert_false(blob_blank_is_cut_marker(&setup->medium,
-                                                setup->zero_seed,
+                                                setup->zero_guard,
                                                 MEDIUM_BYTES, &result,
                                                 &error));
         test_assert_error(&error, BLOBSTORE_ERROR_IO, "read failed as told");
     }
-    g_assert_true(blob_blank_is_cut_marker(&setup->medium, setup->zero_seed,
+    g_assert_true(blob_blank_is_cut_marker(&setup->medium, setup->zero_guard,
                                            8192, &result, NULL));
     g_assert_false(result);
 }

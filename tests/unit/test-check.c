@@ -11,8 +11,8 @@
 /* "kind owner/name offset", one line for each finding */
 static void note(const BlobFinding *finding, void *opaque)
 {
-    static const char *const kinds[] = { "superblock", "directory", "damaged",
-                                         "newer", "leak" };
+    static const char *const kinds[] = { "superblock", "key slot", "directory",
+                                         "damaged", "newer", "leak" };
     BlobInfo info = { .owner = "-", .name = "-" };
 
     g_assert_cmpuint(finding->bytes, >, 0);
@@ -334,7 +334,7 @@ static void test_fall_back_does_not_believe_sequence_zero(void)
     BlobHeader header = { 0 };
     g_autoptr(GError) error = NULL;
 
-    g_assert_true(blob_slot_write(&store->medium, store->digest, &older,
+    g_assert_true(blob_slot_write(&store->medium, store->guard, &older,
                                   &header, NULL, true, NULL));
     garble_current(disk, store, "a");
     test_expect_damaged(store, a);

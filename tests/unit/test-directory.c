@@ -6,12 +6,14 @@
 #include "layout.h"
 
 #include <string.h>
+#include "little-endian.h"
 
 enum {
     DATA_OFFSET = BLOB_DIRECTORY_OFFSET + 2 * 16384,
     CAPACITY = 1 << 20,
     HEAD = BLOB_DIRECTORY_HEAD_BYTES,
     SECOND = HEAD + BLOB_ENTRY_BYTES,
+    PAST = SECOND + BLOB_ENTRY_BYTES,
 };
 
 static const BlobSuperblock super = {
@@ -19,23 +21,6 @@ static const BlobSuperblock super = {
     .directory_slot_bytes = 16384,
     .data_offset = DATA_OFFSET,
 };
-
-static void put(uint8_t *at, uint64_t value, unsigned bytes)
-{
-    for (unsigned i = 0; i < bytes; i++) {
-        at[i] = value >> (8 * i);
-    }
-}
-
-static uint64_t get(const uint8_t *at, unsigned bytes)
-{
-    uint64_t value = 0;
-
-    for (unsigned i = 0; i < bytes; i++) {
-        value |= (uint64_t)at[i] << (8 * i);
-    }
-    return value;
-}
 
 /* Two blobs: 16 with content, 18 never written */
 static GBytes *sample(void)
@@ -47,7 +32,10 @@ static GBytes *sample(void)
         .superblock_generation = 4,
         .capacity = CAPACITY,
         .next_id = 19,
+        .key_commitment = { 7, 7, 7 },
+        .sealings = 1234,
         .entries = g_array_new(FALSE, FALSE, sizeof(BlobEntry)),
+        .past = g_array_new(FALSE, FALSE, sizeof(BlobPast)),
     };
     BlobEntry entries[] = {
         {
@@ -75,7 +63,13 @@ static GBytes *sample(void)
         },
     };
 
+    BlobPast past[] = {
+        { .epoch = 4, .counter = 9, .epoch_id = { 4, 4 } },
+        { .epoch = 6, .counter = 10, .epoch_id = { 6, 6 } },
+    };
+
     g_array_append_vals(directory.entries, entries, 2);
+    g_array_append_vals(directory.past, past, 2);
     return blob_layout_encode_directory(&directory);
 }
 
@@ -87,27 +81,34 @@ static void test_directory_bytes_are_where_specified(void)
     const uint8_t *at = g_bytes_get_data(payload, &bytes);
     const uint8_t *entry = at + HEAD;
 
-    g_assert_cmpuint(bytes, ==, 128 + 2 * 224);
-    g_assert_cmpuint(get(at, 4), ==, 7);
-    g_assert_cmpuint(get(at + 4, 4), ==, 1);
+    g_assert_cmpuint(bytes, ==, 128 + 2 * 224 + 2 * 24);
+    g_assert_cmpuint(le_get(at, 4), ==, 7);
+    g_assert_cmpuint(le_get(at + 4, 4), ==, 1);
     g_assert_cmpmem(at + 8, 4, "\1\2\3\0", 4);
-    g_assert_cmpuint(get(at + 24, 8), ==, 4);
-    g_assert_cmpuint(get(at + 32, 8), ==, CAPACITY);
-    g_assert_cmpuint(get(at + 40, 8), ==, 19);
-    g_assert_cmpuint(get(at + 48, 4), ==, 2);
-    g_assert_cmpuint(get(entry, 8), ==, 16);
-    g_assert_cmpuint(get(entry + 8, 8), ==, blob_sequence(6, 9));
-    g_assert_cmpuint(get(entry + 16, 8), ==, 9000);
-    g_assert_cmpuint(get(entry + 24, 8), ==, DATA_OFFSET + 16384);
-    g_assert_cmpuint(get(entry + 32, 8), ==, 16384);
-    g_assert_cmpuint(get(entry + 40, 8), ==, 8000);
-    g_assert_cmpuint(get(entry + 48, 8), ==, 8000);
-    g_assert_cmpuint(get(entry + 56, 4), ==, 15);
+    g_assert_cmpuint(le_get(at + 24, 8), ==, 4);
+    g_assert_cmpuint(le_get(at + 32, 8), ==, CAPACITY);
+    g_assert_cmpuint(le_get(at + 40, 8), ==, 19);
+    g_assert_cmpuint(le_get(at + 48, 4), ==, 2);
+    g_assert_cmpmem(at + 56, 4, "\7\7\7\0", 4);
+    g_assert_cmpuint(le_get(at + 88, 8), ==, 1234);
+    g_assert_cmpuint(le_get(at + 96, 4), ==, 2);
+    g_assert_cmpuint(le_get(entry, 8), ==, 16);
+    g_assert_cmpuint(le_get(entry + 8, 8), ==, blob_sequence(6, 9));
+    g_assert_cmpuint(le_get(entry + 16, 8), ==, 9000);
+    g_assert_cmpuint(le_get(entry + 24, 8), ==, DATA_OFFSET + 16384);
+    g_assert_cmpuint(le_get(entry + 32, 8), ==, 16384);
+    g_assert_cmpuint(le_get(entry + 40, 8), ==, 8000);
+    g_assert_cmpuint(le_get(entry + 48, 8), ==, 8000);
+    g_assert_cmpuint(le_get(entry + 56, 4), ==, 15);
     g_assert_cmpuint(entry[60], ==, 2);
     g_assert_cmpuint(entry[61], ==, 0);
     g_assert_cmpuint(entry[62], ==, 1);
     g_assert_cmpstr((const char *)entry + 64, ==, "tpm");
     g_assert_cmpstr((const char *)entry + 128, ==, "savestate");
+    g_assert_cmpuint(le_get(at + PAST, 4), ==, 4);
+    g_assert_cmpuint(le_get(at + PAST + 4, 4), ==, 9);
+    g_assert_cmpmem(at + PAST + 8, 3, "\4\4\0", 3);
+    g_assert_cmpuint(le_get(at + PAST + 24, 4), ==, 6);
 }
 
 static void test_directory_comes_back_as_it_was(void)
@@ -117,8 +118,8 @@ static void test_directory_comes_back_as_it_was(void)
     g_autoptr(GBytes) again = NULL;
     BlobEntry *entry;
 
-    g_assert_true(blob_layout_decode_directory(payload, &super, &directory,
-                                               NULL));
+    g_assert_true(blob_layout_decode_directory(payload, &super, false,
+                                               &directory, NULL));
     g_assert_true(directory.clean);
     g_assert_cmpuint(directory.epoch, ==, 7);
     g_assert_cmpuint(directory.superblock_generation, ==, 4);
@@ -189,6 +190,12 @@ static const Hostile hostile[] = {
     { "never written, metadata", SECOND + 56, 4, 1 },
     { "never written, flags", SECOND + 61, 1, BLOB_FLAG_DELETED },
     { "never written, slot", SECOND + 62, 1, 1 },
+    { "fewer epochs of the past", 96, 4, 1 },
+    { "more epochs of the past", 96, 4, 3 },
+    { "far more epochs of the past", 96, 4, UINT32_MAX },
+    { "past epoch 0", PAST, 4, 0 },
+    { "past epochs descending", PAST, 4, 6 },
+    { "past epoch is present", PAST + 24, 4, 7 },
 };
 
 static void refuse(const uint8_t *at, size_t bytes, const char *what)
@@ -197,11 +204,13 @@ static void refuse(const uint8_t *at, size_t bytes, const char *what)
     g_auto(BlobDirectory) directory = { 0 };
     g_autoptr(GError) error = NULL;
 
-    if (blob_layout_decode_directory(payload, &super, &directory, &error)) {
+    if (blob_layout_decode_directory(payload, &super, false, &directory,
+                                     &error)) {
         g_error("accepted: %s", what);
     }
     g_assert_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT);
     g_assert_null(directory.entries);
+    g_assert_null(directory.past);
 }
 
 /* R15 */
@@ -214,7 +223,7 @@ static void test_hostile_directory_is_refused(void)
     for (guint i = 0; i < G_N_ELEMENTS(hostile); i++) {
         g_autofree uint8_t *copy = g_memdup2(good, bytes);
 
-        put(copy + hostile[i].at, hostile[i].value, hostile[i].bytes);
+        le_put(copy + hostile[i].at, hostile[i].value, hostile[i].bytes);
         refuse(copy, bytes, hostile[i].what);
     }
 }
@@ -228,8 +237,10 @@ static void test_directory_of_a_wrong_length_is_refused(void)
     refuse(NULL, 0, "empty");
     refuse(good, HEAD - 1, "cut in the head");
     refuse(good, HEAD, "without its entries");
-    refuse(good, bytes - 1, "cut in an entry");
-    refuse(good, bytes - BLOB_ENTRY_BYTES, "without its last entry");
+    refuse(good, PAST - 1, "cut in an entry");
+    refuse(good, PAST, "without its past");
+    refuse(good, bytes - 1, "cut in its past");
+    refuse(good, bytes - BLOB_PAST_BYTES, "without its last epoch");
 }
 
 static void test_two_blobs_of_one_name_are_refused(void)
@@ -254,8 +265,8 @@ static void test_longest_name_is_accepted(void)
 
     memset(copy + HEAD + 128, 'n', BLOB_NAME_MAX_BYTES);
     edited = g_bytes_new_take(copy, bytes);
-    g_assert_true(blob_layout_decode_directory(edited, &super, &directory,
-                                               NULL));
+    g_assert_true(blob_layout_decode_directory(edited, &super, false,
+                                               &directory, NULL));
     g_assert_cmpuint(strlen(g_array_index(directory.entries, BlobEntry,
                                           0).name), ==, BLOB_NAME_MAX_BYTES);
 }

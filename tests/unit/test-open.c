@@ -120,7 +120,7 @@ static void newer_version(BlobSuperblock *super, BlobHeader *header)
 
 static void incompatible(BlobSuperblock *super, BlobHeader *header)
 {
-    super->incompatible = 1;
+    super->incompatible = 2;
 }
 
 static void ro_compatible(BlobSuperblock *super, BlobHeader *header)
@@ -164,7 +164,7 @@ static void test_superblock_that_is_not_ours_is_refused(Trio *trio,
     } cases[] = {
         { newer_version, BLOBSTORE_ERROR_UNSUPPORTED,
           "store has format version 2, this program knows version 1*" },
-        { incompatible, BLOBSTORE_ERROR_UNSUPPORTED, "*bits 0x1)*" },
+        { incompatible, BLOBSTORE_ERROR_UNSUPPORTED, "*bits 0x2)*" },
         { other_geometry, BLOBSTORE_ERROR_CORRUPT, "superblock*no sense" },
         { older, BLOBSTORE_ERROR_STALE,
           "superblock (generation 1) is older than the directory (2)*" },

@@ -6,6 +6,7 @@
 #include "fixture.h"
 
 #include <string.h>
+#include "hex.h"
 
 enum { ID = 30, OFFSET = 8 * 4096, SLOT_BYTES = 8 * 4096, BLOCK = 4096 };
 
@@ -14,20 +15,20 @@ static const BlobSlot slot = { ID, OFFSET, SLOT_BYTES };
 
 typedef struct Setup {
     TestDisk *disk;
-    BlobDigest *digest;
+    BlobGuard *guard;
     BlobMedium medium;
 } Setup;
 
 static void set_up(Setup *setup, gconstpointer unused)
 {
     setup->disk = test_disk_new(TEST_DISK_BYTES);
-    setup->digest = blob_digest_new(NULL);
+    setup->guard = blob_guard_new_plain(NULL);
     setup->medium = (BlobMedium) { .storage = &setup->disk->parent };
 }
 
 static void tear_down(Setup *setup, gconstpointer unused)
 {
-    blob_digest_free(setup->digest);
+    blob_guard_free(setup->guard);
     test_disk_free(setup->disk);
 }
 
@@ -50,7 +51,7 @@ static BlobHeader put(Setup *setup, uint64_t sequence, unsigned blocks)
     BlobHeader header = { .sequence = sequence, .raw_bytes = bytes };
 
     memcpy(header.epoch_id, epoch_id, sizeof(epoch_id));
-    g_assert_true(blob_slot_write(&setup->medium, setup->digest, &slot,
+    g_assert_true(blob_slot_write(&setup->medium, setup->guard, &slot,
                                   &header, payload, true, NULL));
     return header;
 }
@@ -60,7 +61,7 @@ static BlobEvidence probe(Setup *setup, const uint8_t *id, uint64_t recorded)
     BlobJudge judge = { .epoch_id = id, .recorded = recorded };
     BlobEvidence evidence;
 
-    g_assert_true(blob_slot_probe(&setup->medium, setup->digest, &slot,
+    g_assert_true(blob_slot_probe(&setup->medium, setup->guard, &slot,
                                   &judge, &evidence, NULL));
     return evidence;
 }
@@ -81,8 +82,8 @@ static void test_version_is_written_at_once_and_read_back(Setup *setup,
     g_assert_cmpuint(evidence.highest, ==, 5);
     g_assert_cmpmem(&evidence.newest, sizeof(header), &header,
                     sizeof(header));
-    g_assert_true(blob_slot_read(&setup->medium, &slot, &header, &payload,
-                                 NULL));
+    g_assert_true(blob_slot_read(&setup->medium, setup->guard, &slot, &header,
+                                 &payload, NULL));
     g_assert_true(g_bytes_equal(payload, expected));
     g_assert_cmpmem(block(setup, 0), 1280, block(setup, 3) - 1280, 1280);
 }
@@ -232,10 +233,10 @@ static void test_large_slot_is_scanned_to_its_end(Setup *setup,
 
     test_disk_resize(setup->disk, 3 << 20);
     header.raw_bytes = g_bytes_get_size(payload);
-    g_assert_true(blob_slot_write(&setup->medium, setup->digest, &large,
+    g_assert_true(blob_slot_write(&setup->medium, setup->guard, &large,
                                   &header, payload, true, NULL));
     memset(test_disk_bytes(setup->disk), 0, BLOCK);
-    g_assert_true(blob_slot_probe(&setup->medium, setup->digest, &large,
+    g_assert_true(blob_slot_probe(&setup->medium, setup->guard, &large,
                                   &judge, &evidence, NULL));
     g_assert_true(evidence.found);
 }
@@ -253,7 +254,7 @@ static void test_probe_fails_as_the_storage_does(Setup *setup,
             memset(block(setup, 1), 0, BLOCK);
         }
         setup->disk->fail_read = n;
-        g_assert_false(blob_slot_probe(&setup->medium, setup->digest, &slot,
+        g_assert_false(blob_slot_probe(&setup->medium, setup->guard, &slot,
                                        &judge, &evidence, &error));
         test_assert_error(&error, BLOBSTORE_ERROR_IO, "read failed as told");
     }
@@ -267,12 +268,12 @@ static void test_damaged_payload_is_not_returned(Setup *setup,
     GError *error = NULL;
 
     block(setup, 1)[17] ^= 4;
-    g_assert_true(blob_slot_read(&setup->medium, &slot, &header, &payload,
-                                 NULL));
+    g_assert_true(blob_slot_read(&setup->medium, setup->guard, &slot, &header,
+                                 &payload, NULL));
     g_assert_null(payload);
     setup->disk->fail_read = 0;
-    g_assert_false(blob_slot_read(&setup->medium, &slot, &header, &payload,
-                                  &error));
+    g_assert_false(blob_slot_read(&setup->medium, setup->guard, &slot, &header,
+                                  &payload, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "read failed as told");
 }
 
@@ -282,7 +283,7 @@ static void test_failed_writes_are_counted(Setup *setup, gconstpointer unused)
     GError *error = NULL;
 
     setup->disk->fail_write = 0;
-    g_assert_false(blob_slot_write(&setup->medium, setup->digest, &slot,
+    g_assert_false(blob_slot_write(&setup->medium, setup->guard, &slot,
                                    &header, NULL, true, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "write failed as told");
     setup->disk->fail_flush = 0;
@@ -304,7 +305,7 @@ static bool write_pair(Setup *setup, BlobPair *pair, uint64_t sequence)
     g_autoptr(GBytes) payload = content(sequence, 100);
     BlobHeader header = { .sequence = sequence, .raw_bytes = 100 };
 
-    return blob_pair_write(&setup->medium, setup->digest, pair, &header,
+    return blob_pair_write(&setup->medium, setup->guard, pair, &header,
                            payload, NULL);
 }
 
@@ -314,7 +315,7 @@ static uint64_t read_pair(Setup *setup, BlobPair *pair, BlobHeader *header)
     g_autoptr(GBytes) payload = NULL;
     g_autoptr(GBytes) expected = NULL;
 
-    g_assert_true(blob_pair_read(&setup->medium, setup->digest, pair, header,
+    g_assert_true(blob_pair_read(&setup->medium, setup->guard, pair, header,
                                  &payload, NULL));
     if (!payload) {
         return 0;
@@ -415,7 +416,7 @@ static void test_pair_reads_the_newest_intact_copy(Setup *setup,
         GError *error = NULL;
 
         setup->disk->fail_read = n;
-        g_assert_false(blob_pair_read(&setup->medium, setup->digest, &pair,
+        g_assert_false(blob_pair_read(&setup->medium, setup->guard, &pair,
                                       &header, &payload, &error));
         g_assert_null(payload);
         test_assert_error(&error, BLOBSTORE_ERROR_IO, "read failed as told");
@@ -432,20 +433,77 @@ static void test_pair_is_healed_where_it_is_not_whole(Setup *setup,
 
         g_assert_true(write_pair(setup, &pair, 3));
         memset(block(setup, 0) + n * SLOT_BYTES, 0, BLOCK);
-        g_assert_true(blob_pair_read(&setup->medium, setup->digest, &pair,
+        g_assert_true(blob_pair_read(&setup->medium, setup->guard, &pair,
                                      &header, &payload, NULL));
         setup->disk->writes = 0;
         setup->disk->fail_write = 0;
-        g_assert_false(blob_pair_heal(&setup->medium, setup->digest, &pair,
+        g_assert_false(blob_pair_heal(&setup->medium, setup->guard, &pair,
                                       &header, payload, NULL));
-        g_assert_true(blob_pair_heal(&setup->medium, setup->digest, &pair,
+        g_assert_true(blob_pair_heal(&setup->medium, setup->guard, &pair,
                                      &header, payload, NULL));
-        g_assert_true(blob_pair_heal(&setup->medium, setup->digest, &pair,
+        g_assert_true(blob_pair_heal(&setup->medium, setup->guard, &pair,
                                      &header, payload, NULL));
         g_assert_cmpuint(setup->disk->writes, ==, 2);
         g_assert_cmpuint(read_pair(setup, &pair, &header), ==, 3);
         g_assert_true(blob_pair_is_whole(&pair));
     }
+}
+
+/*
+ * A sealed version that the second reader has made (tests/format, which knows
+ * nothing but docs/format.md), without the zeros in its header.  The data key
+ * is 32 times 1, the UUID b1 0b and then zeros.
+ */
+static const char known_head[] =
+    "51454d55424c4f420400000002000000ee000000000000000000000000000000"
+    "1e00000000000000070000000300000005000000020000000600000003000000"
+    "0080000000000000110000000000000011000000000000000a00000000000000"
+    "000102030405060708090a0b0c0d0e0feb6d79420b8e77f2bd2c2f9ad59f1839"
+    "b0b1b2b3b4b5b6b7b8b9babb00000000";
+static const char known_members[] =
+    "1e0000000000000007000000030000001f000000000000000800000003000000";
+static const char known_check[] =
+    "bb8bd45d86800f3abb737a9dafa8a5e63f8e3420ec220662f4d50f78fbf2f556";
+static const char known_payload[] = "bdb682fef9fbfd1695970a215a96c5e1a8";
+static const char known_content[] = "key=value\0content";
+
+static void test_sealed_version_made_elsewhere_is_read(Setup *setup,
+                                                       gconstpointer unused)
+{
+    static const uint8_t uuid[BLOB_UUID_BYTES] = { 0xb1, 0x0b };
+    static const BlobEntry entry = {
+        .kind = BLOB_KIND_PERMANENT,
+        .owner = "tpm",
+        .name = "permanent",
+    };
+    const BlobSlot sealed_slot = { ID, OFFSET, SLOT_BYTES, &entry };
+    BlobJudge judge = { .epoch_id = epoch_id };
+    uint8_t key_bytes[BLOB_KEY_BYTES];
+    g_autoptr(BlobKey) key = NULL;
+    g_autoptr(BlobGuard) guard = NULL;
+    g_autoptr(GBytes) payload = NULL;
+    BlobEvidence evidence;
+    uint8_t *image = block(setup, 0);
+
+    memset(key_bytes, 1, sizeof(key_bytes));
+    key = blob_key_new_from_bytes(key_bytes, NULL);
+    guard = blob_guard_new_sealed(key, uuid, NULL);
+    from_hex(known_head, image);
+    from_hex(known_members, image + 224);
+    from_hex(known_check, image + 1248);
+    from_hex(known_payload, image + BLOB_HEADER_BYTES);
+    memcpy(image + 2 * BLOCK - BLOB_HEADER_BYTES, image, BLOB_HEADER_BYTES);
+
+    g_assert_true(blob_slot_probe(&setup->medium, guard, &sealed_slot, &judge,
+                                  &evidence, NULL));
+    g_assert_true(evidence.complete);
+    g_assert_cmpuint(evidence.newest.sequence, ==, blob_sequence(3, 7));
+    g_assert_cmpuint(evidence.newest.member_count, ==, 2);
+    g_assert_true(blob_slot_read(&setup->medium, guard, &sealed_slot,
+                                 &evidence.newest, &payload, NULL));
+    g_assert_nonnull(payload);
+    g_assert_cmpmem(g_bytes_get_data(payload, NULL), g_bytes_get_size(payload),
+                    known_content, sizeof(known_content) - 1);
 }
 
 int main(int argc, char **argv)
@@ -465,6 +523,7 @@ int main(int argc, char **argv)
     ADD(large_slot_is_scanned_to_its_end);
     ADD(probe_fails_as_the_storage_does);
     ADD(damaged_payload_is_not_returned);
+    ADD(sealed_version_made_elsewhere_is_read);
     ADD(failed_writes_are_counted);
     ADD(pair_is_written_to_the_worse_copy_first);
     ADD(pair_that_failed_keeps_one_version);

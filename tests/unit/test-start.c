@@ -379,7 +379,9 @@ static void test_new_epoch_is_above_a_minimum(void)
     uint32_t epoch[] = { 1, 1001, 1002, UINT32_MAX };
 
     for (int i = 0; i < G_N_ELEMENTS(minimum); i++) {
-        BlobStoreOptions options = { .min_epoch = minimum[i] };
+        BlobStoreOptions options = {
+            .follows.number = blob_sequence(minimum[i], 0),
+        };
         g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
                                                      NULL);
         BlobStoreInfo info;

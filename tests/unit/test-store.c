@@ -189,7 +189,7 @@ static void test_read_refuses_packed_content_that_does_not_inflate(void)
     junk = g_bytes_new("junk that is not deflated", header.stored_bytes < 25 ?
                        header.stored_bytes : 25);
     slot = blob_slot_of(blob, blob->entry.slot);
-    g_assert_true(blob_slot_write(&store->medium, store->digest, &slot,
+    g_assert_true(blob_slot_write(&store->medium, store->guard, &slot,
                                   &header, junk, true, NULL));
     g_assert_null(test_read(store, blob, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_DAMAGED,

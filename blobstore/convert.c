@@ -1,0 +1,272 @@
+/*
+ * Blobstore core: changing how a whole store is guarded
+ *
+ * Plain becomes sealed, sealed becomes plain, or sealed under another data
+ * key, in place.  Every step is durable before the next, and each opening for
+ * writing goes on from the last one that was:
+ *
+ * 1. The superblock says what is to come, and holds the key (or, of a rekeyed
+ *    store, both keys).
+ * 2. A clean directory, as before.
+ * 3. Each version is copied to the slot of its blob that is not current,
+ *    under the new guard; its sequence stays.
+ * 4. A clean directory under the new guard names the copies.  From the first
+ *    of its copies on nothing else counts.
+ * 5. The superblock knows the new guard only.
+ * 6. Everything that is not current is zeroed.
+ * 7. The superblock says that this is done, and an epoch record that it does.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "convert.h"
+
+#include <string.h>
+#include "superblock.h"
+#include "wipe.h"
+
+static BlobSeal *previous_key_seal(const BlobKey *key,
+                                   const uint8_t uuid[BLOB_UUID_BYTES],
+                                   GError **error)
+{
+    g_autoptr(BlobSecret) secret =
+        blob_key_derive(key, BLOB_KEY_FOR_PREVIOUS_KEY, uuid, error);
+
+    return secret ? blob_seal_new(secret->data, error) : NULL;
+}
+
+static bool wrap_previous_key(const BlobKey *key, const BlobKey *previous,
+                              BlobSuperblock *super, GError **error)
+{
+    BlobPreviousKey *out = &super->previous_key;
+    g_autoptr(BlobSeal) seal = previous_key_seal(key, super->uuid, error);
+    g_autoptr(BlobSecret) data = NULL;
+
+    if (!seal) {
+        return false;
+    }
+    data = blob_secret_new(blob_key_bytes(previous), BLOB_KEY_BYTES, error);
+    if (!data ||
+        !blob_seal_encrypt(seal, super->uuid, sizeof(super->uuid), data->data,
+                           data->bytes, out->nonce, out->tag, error)) {
+        return false;
+    }
+    memcpy(out->wrapped, data->data, sizeof(out->wrapped));
+    return true;
+}
+
+BlobGuard *blob_convert_previous_guard(const BlobStore *store,
+                                       GError **error)
+{
+    const BlobSuperblock *super = &store->super;
+    const BlobPreviousKey *wrapped = &super->previous_key;
+    g_autoptr(BlobSeal) seal = previous_key_seal(store->key, super->uuid,
+                                                 error);
+    g_autoptr(BlobSecret) data = NULL;
+    g_autoptr(BlobKey) previous = NULL;
+
+    if (!seal) {
+        return NULL;
+    }
+    data = blob_secret_new(wrapped->wrapped, BLOB_KEY_BYTES, error);
+    if (!data) {
+        return NULL;
+    }
+    if (!blob_seal_decrypt(seal, super->uuid, sizeof(super->uuid), data->data,
+                           data->bytes, wrapped->nonce, wrapped->tag)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
+                    "store is being rekeyed, but the previous data key was "
+                    "not wrapped by the present one");
+        return NULL;
+    }
+    previous = blob_key_new_from_bytes(data->data, error);
+    return previous ? blob_guard_new_sealed(previous, super->uuid, error)
+                    : NULL;
+}
+
+static bool check_convertible(BlobStore *store, const BlobKey *key,
+                              const BlobKeySlots *slots, GError **error)
+{
+    if (!store->started || store->super.state != BLOB_STATE_READY) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    store->started
+                    ? "store is being converted already: start it again"
+                    : "store is not started for writing");
+        return false;
+    }
+    if (store->committing) {
+        return blob_commit_begin(store, error);     /* says so */
+    }
+    if (!key && !store->key) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                    "store is not encrypted");
+        return false;
+    }
+    if (key && !blob_key_slots_count_used(slots)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                    "no key slot holds the new data key");
+        return false;
+    }
+    for (guint i = 0; i < store->blobs->len; i++) {
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+        g_autoptr(GBytes) content = NULL;
+
+        if (!blob_store_read(store, blob, &content, NULL, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* What the superblock says in the first step; the guard that is to come */
+static BlobGuard *plan(const BlobStore *store, const BlobKey *key,
+                       const BlobKeySlots *slots, BlobSuperblock *super,
+                       GError **error)
+{
+    *super = store->super;
+    super->state = BLOB_STATE_CONVERTING;
+    if (!key) {
+        super->conversion = BLOB_CONVERSION_UNSEAL;
+        return blob_digest_random(super->seed, sizeof(super->seed), error)
+               ? blob_guard_new_plain(super->seed) : NULL;
+    }
+    super->conversion = store->key ? BLOB_CONVERSION_REKEY
+                                   : BLOB_CONVERSION_SEAL;
+    super->incompatible |= BLOB_FEATURE_SEALED;
+    super->key_slots = *slots;
+    if (store->key &&
+        !wrap_previous_key(key, store->key, super, error)) {
+        return NULL;
+    }
+    return blob_guard_new_sealed(key, super->uuid, error);
+}
+
+bool blob_store_convert(BlobStore *store, BlobKey *key,
+                        const BlobKeySlots *slots, GError **error)
+{
+    BlobSuperblock super;
+    g_autoptr(BlobGuard) target = NULL;
+
+    if (!check_convertible(store, key, slots, error)) {
+        return false;
+    }
+    target = plan(store, key, slots, &super, error);
+    if (!target ||
+        !blob_superblock_change(store, &super, key ?: store->key, error)) {
+        return false;
+    }
+    store->target = g_steal_pointer(&target);
+    return blob_convert_finish(store, error);
+}
+
+/* Step 3.  A tombstone holds nothing that would have to be read. */
+static bool copy_versions(BlobStore *store, GError **error)
+{
+    for (guint i = 0; i < store->blobs->len; i++) {
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+        BlobSlot slot = blob_slot_of(blob, !blob->entry.slot);
+
+        /* What its other slot may hold still would be lost as well. */
+        if (blob->damage && !store->options.replace_damaged) {
+            return blob_fail_damaged(blob, error);
+        }
+        if (blob->entry.sequence &&
+            !blob_content_copy(store, blob, store->target, &slot, error)) {
+            return false;
+        }
+    }
+    return blob_medium_flush(&store->medium, error);
+}
+
+/* The versions in the other slots become the current ones, or the former. */
+static void flip_versions(BlobStore *store)
+{
+    for (guint i = 0; i < store->blobs->len; i++) {
+        BlobEntry *entry = &((Blob *)g_ptr_array_index(store->blobs,
+                                                       i))->entry;
+
+        if (entry->sequence) {
+            entry->slot = !entry->slot;
+            entry->flags &= ~BLOB_FLAG_SEALED;
+            entry->flags |= store->guard->seal ? BLOB_FLAG_SEALED : 0;
+        }
+    }
+}
+
+static void swap_guards(BlobStore *store)
+{
+    BlobGuard *guard = store->guard;
+
+    store->guard = store->target;
+    store->target = guard;
+    flip_versions(store);
+    blob_store_take_census(store);
+}
+
+/* Step 4 */
+static bool record_copies(BlobStore *store, GError **error)
+{
+    uint64_t sealings = store->sealings;
+
+    store->sealings = store->blobs->len;
+    swap_guards(store);
+    if (!blob_epoch_record(store, true, error)) {
+        swap_guards(store);
+        store->sealings = sealings;
+        return false;
+    }
+    g_clear_pointer(&store->target, blob_guard_free);
+    return true;
+}
+
+/* Step 5 */
+static bool forget_former_guard(BlobStore *store, GError **error)
+{
+    BlobSuperblock super = store->super;
+    bool sealed = store->guard->seal;
+
+    super.state = BLOB_STATE_WIPING;
+    super.conversion = BLOB_CONVERSION_NONE;
+    memset(&super.previous_key, 0, sizeof(super.previous_key));
+    if (sealed) {
+        memset(super.seed, 0, sizeof(super.seed));
+    } else {
+        super.incompatible &= ~BLOB_FEATURE_SEALED;
+        memset(&super.key_slots, 0, sizeof(super.key_slots));
+    }
+    return blob_superblock_change(store, &super, sealed ? store->key : NULL,
+                                  error);
+}
+
+/* Steps 6 and 7 */
+static bool wipe_former(BlobStore *store, GError **error)
+{
+    BlobSuperblock super = store->super;
+
+    super.state = BLOB_STATE_READY;
+    return blob_wipe_all(store, error) &&
+           blob_superblock_change(store, &super, store->key, error) &&
+           blob_epoch_record(store, false, error);
+}
+
+bool blob_convert_finish(BlobStore *store, GError **error)
+{
+    bool converting = store->super.state == BLOB_STATE_CONVERTING;
+
+    if (!converting && store->super.state != BLOB_STATE_WIPING) {
+        return true;
+    }
+    if (store->target &&
+        (!blob_epoch_record(store, true, error) ||
+         !copy_versions(store, error) || !record_copies(store, error))) {
+        return false;
+    }
+    /* Of a record that was cut short, one copy may be the former one's. */
+    if (!blob_pair_is_whole(&store->directory_pair) &&
+        !blob_epoch_record(store, true, error)) {
+        return false;
+    }
+    if (converting && !forget_former_guard(store, error)) {
+        return false;
+    }
+    return wipe_former(store, error);
+}

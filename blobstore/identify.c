@@ -1,0 +1,266 @@
+/*
+ * Blobstore core: what a medium is, before its store is opened
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "identify.h"
+
+#include <string.h>
+#include "blank.h"
+#include "pin.h"
+#include "superblock.h"
+
+/*
+ * A blank medium, or one whose format was cut short, is fine unless the
+ * caller wants a store that exists.
+ */
+static bool open_blank(BlobStore *store, GError **error)
+{
+    store->blank = true;
+    if (store->uuid && !store->options.format_as_uuid) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_UUID,
+                    "medium is blank, but the store with uuid %s was asked "
+                    "for: is this the right image?", store->uuid);
+        return false;
+    }
+    if (store->options.format_never) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_BLANK,
+                    "medium is blank and must not be formatted "
+                    "(format=never): is this the right image?");
+        return false;
+    }
+    if (!blob_pin_check_blank(&store->options, error)) {
+        return false;
+    }
+    /* What a new store is to be is for blob_format() to know. */
+    if (store->key && store->options.key_slots) {
+        store->super.key_slots = *store->options.key_slots;
+    } else if (store->key) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                    "medium is blank: a new encrypted store wants key slots");
+        return false;
+    }
+    return true;
+}
+
+/* Whether one of the places of a superblock copy bears the magic */
+static bool find_superblock_traces(BlobStore *store, uint64_t length,
+                                   bool *found, GError **error)
+{
+    uint64_t trailer = blob_layout_image_bytes(BLOB_SUPERBLOCK_BYTES) -
+                       BLOB_HEADER_BYTES;
+    g_autofree uint8_t *area = NULL;
+
+    *found = false;
+    if (length < BLOB_DIRECTORY_OFFSET) {
+        return true;
+    }
+    area = blob_medium_alloc(BLOB_DIRECTORY_OFFSET);
+    if (!blob_medium_read(&store->medium, 0, area, BLOB_DIRECTORY_OFFSET,
+                          error)) {
+        return false;
+    }
+    for (unsigned n = 0; n < 2; n++) {
+        const uint8_t *copy = area + n * BLOB_SUPERBLOCK_SLOT_BYTES;
+
+        *found = *found ||
+                 !memcmp(copy, BLOB_MAGIC, strlen(BLOB_MAGIC)) ||
+                 !memcmp(copy + trailer, BLOB_MAGIC, strlen(BLOB_MAGIC));
+    }
+    return true;
+}
+
+/* No intact superblock: blank, a format cut short, or something else? */
+static bool open_without_superblock(BlobStore *store, uint64_t length,
+                                    GError **error)
+{
+    uint64_t data;
+    bool is_cut = false;
+    bool has_traces;
+
+    if (!blob_blank_find_data(&store->medium, 0, length, &data, error)) {
+        return false;
+    }
+    if (data < length &&
+        !blob_blank_is_cut_marker(&store->medium, store->zero_guard, length,
+                                  &is_cut, error)) {
+        return false;
+    }
+    if (data == length || is_cut) {
+        return open_blank(store, error);
+    }
+    if (!find_superblock_traces(store, length, &has_traces, error)) {
+        return false;
+    }
+    if (has_traces) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                    "both copies of the superblock (offsets 0 and %d) are "
+                    "damaged: restore the image from a backup",
+                    BLOB_SUPERBLOCK_SLOT_BYTES);
+    } else {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_FOREIGN,
+                    "medium is not a blobstore and not blank: it holds %s, "
+                    "first non-zero byte at offset %" G_GUINT64_FORMAT,
+                    blob_blank_describe(&store->medium, length), data);
+    }
+    return false;
+}
+
+static bool check_uuid(const BlobStore *store, GError **error)
+{
+    g_autoptr(GString) found = g_string_new(NULL);
+
+    for (unsigned i = 0; i < BLOB_UUID_BYTES; i++) {
+        bool dash = i == 4 || i == 6 || i == 8 || i == 10;
+
+        g_string_append_printf(found, "%s%02x", dash ? "-" : "",
+                               store->super.uuid[i]);
+    }
+    if (store->uuid && g_ascii_strcasecmp(store->uuid, found->str)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_UUID,
+                    "medium holds the store with uuid %s, but uuid %s was "
+                    "asked for: is this the right image?", found->str,
+                    store->uuid);
+        return false;
+    }
+    return true;
+}
+
+/* Nothing of a sealed store is believed before its superblock is. */
+static bool check_key(BlobStore *store, GBytes *payload, GError **error)
+{
+    g_autoptr(BlobDigest) keyed = NULL;
+
+    if (!blob_superblock_is_sealed(&store->super)) {
+        if (store->key) {
+            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                        "medium holds a store that is not encrypted, but a key "
+                        "was given: is this the right image?");
+            return false;
+        }
+        return true;
+    }
+    if (!store->key) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                    "store is encrypted (key slots in use: %u) and no key was "
+                    "given",
+                    blob_key_slots_count_used(&store->super.key_slots));
+        return false;
+    }
+    keyed = blob_superblock_new_keyed(store->key, store->super.uuid, error);
+    if (!keyed) {
+        return false;
+    }
+    if (!blob_layout_superblock_is_authentic(g_bytes_get_data(payload, NULL),
+                                             keyed)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
+                    "superblock was not written with the key of the store: "
+                    "somebody has changed it: restore the image from a "
+                    "backup");
+        return false;
+    }
+    return true;
+}
+
+static void warn_of_superblock(BlobStore *store)
+{
+    bool is_lost = blob_pair_current(&store->super_pair) < 0;
+
+    for (unsigned n = 0; n < 2; n++) {
+        if (!store->super_pair.intact[n]) {
+            blob_store_warn(store, "superblock copy at offset %d is damaged; "
+                            "%s is used", n * BLOB_SUPERBLOCK_SLOT_BYTES,
+                            is_lost ? "what is intact of both copies"
+                                    : "the other copy");
+        }
+    }
+    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+        if (store->super.key_slots.damaged[n]) {
+            blob_store_warn(store, "key slot %u is damaged; the others still "
+                            "open the store", n);
+        }
+    }
+}
+
+bool blob_identify(BlobStore *store, uint64_t length, bool *found,
+                   GError **error)
+{
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+
+    *found = false;
+    if (length < BLOB_DIRECTORY_OFFSET) {
+        return open_without_superblock(store, length, error);
+    }
+    if (!blob_superblock_read(&store->medium, store->zero_guard,
+                              &store->super_pair, &header, &payload, error)) {
+        return false;
+    }
+    if (!payload) {
+        return open_without_superblock(store, length, error);
+    }
+    if (!blob_superblock_decode(&header, payload, &store->super, error)) {
+        return false;
+    }
+    store->generation = store->super.generation;
+    if (store->super.state == BLOB_STATE_FORMATTING) {
+        store->marked = true;
+        return open_blank(store, error);
+    }
+    if (!check_uuid(store, error) || !check_key(store, payload, error)) {
+        return false;
+    }
+    if (store->super.ro_compatible) {
+        store->read_only = true;
+        blob_store_warn(store, "store uses features that this program does "
+                        "not know: opened for reading only");
+    }
+    warn_of_superblock(store);
+    *found = true;
+    return true;
+}
+
+bool blob_store_read_label(BlobStorage *storage, BlobStoreLabel *label,
+                           GError **error)
+{
+    BlobMedium medium = { .storage = storage };
+    g_autoptr(BlobGuard) zero_guard = blob_guard_new_plain(NULL);
+    BlobPair pair = blob_superblock_pair();
+    g_autoptr(GBytes) payload = NULL;
+    BlobSuperblock super;
+    BlobHeader header;
+    uint64_t length;
+
+    *label = (BlobStoreLabel) { .blank = true };
+    if (!storage->ops->length(storage, &length, error)) {
+        return false;
+    }
+    if (length < BLOB_DIRECTORY_OFFSET) {
+        return true;
+    }
+    if (!blob_superblock_read(&medium, zero_guard, &pair, &header, &payload,
+                              error)) {
+        return false;
+    }
+    if (!payload) {
+        return true;
+    }
+    if (!blob_superblock_decode(&header, payload, &super, error)) {
+        return false;
+    }
+    label->blank = super.state == BLOB_STATE_FORMATTING;
+    label->sealed = blob_superblock_is_sealed(&super);
+    memcpy(label->uuid, super.uuid, sizeof(label->uuid));
+    label->key_slots = super.key_slots;
+    memcpy(label->head, g_bytes_get_data(payload, NULL), sizeof(label->head));
+    return true;
+}
+
+bool blob_store_label_fits(const BlobStoreLabel *label, const BlobKey *key)
+{
+    g_autoptr(BlobDigest) keyed = blob_superblock_new_keyed(key, label->uuid,
+                                                            NULL);
+
+    return label->sealed && keyed &&
+           blob_layout_superblock_is_authentic(label->head, keyed);
+}

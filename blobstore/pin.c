@@ -1,0 +1,126 @@
+/*
+ * Blobstore core: pins, what a caller knows of the store that it wants
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "pin.h"
+
+#include <string.h>
+
+static char *to_hex(const uint8_t *bytes, size_t count)
+{
+    GString *out = g_string_sized_new(2 * count);
+
+    for (size_t i = 0; i < count; i++) {
+        g_string_append_printf(out, "%02x", bytes[i]);
+    }
+    return g_string_free(out, FALSE);
+}
+
+static char *describe(uint64_t number,
+                      const uint8_t epoch_id[BLOB_EPOCH_ID_BYTES])
+{
+    g_autofree char *id = to_hex(epoch_id, BLOB_EPOCH_ID_BYTES);
+
+    return g_strdup_printf("%" G_GUINT64_FORMAT ":%s", number, id);
+}
+
+bool blob_pin_check_blank(const BlobStoreOptions *options, GError **error)
+{
+    g_autofree char *wanted = NULL;
+
+    if (options->key_commitment) {
+        wanted = to_hex(options->key_commitment, BLOB_KEY_COMMITMENT_BYTES);
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                    "medium is blank, but a store with key commitment %s was "
+                    "asked for: is this the right image?", wanted);
+        return false;
+    }
+    if (options->min_sequence) {
+        wanted = describe(options->min_sequence->number,
+                          options->min_sequence->epoch_id);
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_ROLLED_BACK,
+                    "medium is blank, but a store that has come to sequence "
+                    "%s was asked for: is this the right image?", wanted);
+        return false;
+    }
+    return true;
+}
+
+bool blob_pin_check_key(const BlobStore *store, GError **error)
+{
+    const uint8_t *wanted = store->options.key_commitment;
+    uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES] = { 0 };
+    g_autofree char *wanted_text = NULL;
+    g_autofree char *found_text = NULL;
+
+    if (!wanted) {
+        return true;
+    }
+    if (store->key) {
+        blob_key_commit(store->key, store->super.uuid, commitment);
+        if (blob_digest_equal(commitment, wanted, sizeof(commitment))) {
+            return true;
+        }
+    }
+    wanted_text = to_hex(wanted, sizeof(commitment));
+    found_text = store->key ? to_hex(commitment, sizeof(commitment))
+                            : g_strdup("none, for it is not encrypted");
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                "store has another key commitment (%s) than was asked for "
+                "(%s): is this the right image?", found_text, wanted_text);
+    return false;
+}
+
+/* What is known of @epoch: how far it came, and its id.  NULL: nothing */
+static const BlobPast *find_epoch(const BlobStore *store, uint32_t epoch,
+                                  BlobPast *present)
+{
+    if (epoch == blob_sequence_epoch(store->acknowledged)) {
+        present->epoch = epoch;
+        present->counter = (uint32_t)store->acknowledged;
+        memcpy(present->epoch_id, store->epoch_id,
+               sizeof(present->epoch_id));
+        return present;
+    }
+    for (guint i = 0; i < store->past->len; i++) {
+        const BlobPast *past = &g_array_index(store->past, BlobPast, i);
+
+        if (past->epoch == epoch) {
+            return past;
+        }
+    }
+    return NULL;
+}
+
+bool blob_pin_check_sequence(const BlobStore *store, GError **error)
+{
+    const BlobSequence *wanted = store->options.min_sequence;
+    BlobPast present;
+    const BlobPast *past;
+    const char *why;
+    g_autofree char *wanted_text = NULL;
+    g_autofree char *found_text = NULL;
+
+    if (!wanted) {
+        return true;
+    }
+    past = find_epoch(store, blob_sequence_epoch(wanted->number), &present);
+    if (store->acknowledged < wanted->number) {
+        why = "is older than";
+    } else if (!past) {
+        why = "does not tell, so long after, whether it has come from";
+    } else if (past->counter < (uint32_t)wanted->number ||
+               memcmp(past->epoch_id, wanted->epoch_id,
+                      sizeof(past->epoch_id))) {
+        why = "has not come from";
+    } else {
+        return true;
+    }
+    wanted_text = describe(wanted->number, wanted->epoch_id);
+    found_text = describe(store->acknowledged, store->epoch_id);
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_ROLLED_BACK,
+                "store at sequence %s %s the one that was asked for, %s: has "
+                "the image been rolled back?", found_text, why, wanted_text);
+    return false;
+}

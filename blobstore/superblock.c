@@ -1,0 +1,235 @@
+/*
+ * Blobstore core: the superblock on the medium
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "superblock.h"
+
+#include <string.h>
+
+BlobPair blob_superblock_pair(void)
+{
+    return (BlobPair) {
+        .id = BLOB_ID_SUPERBLOCK,
+        .slot_bytes = BLOB_SUPERBLOCK_SLOT_BYTES,
+    };
+}
+
+/*
+ * The payload of copy @n as far as it is there: its header and trailer are
+ * intact, and so is its head.
+ */
+static bool read_head(BlobMedium *medium, const BlobGuard *zero_guard,
+                      const BlobPair *pair, unsigned n, uint8_t *image,
+                      BlobHeader *header, bool *usable, GError **error)
+{
+    BlobSlot slot = blob_pair_slot(pair, n);
+    uint64_t bytes = blob_layout_image_bytes(BLOB_SUPERBLOCK_BYTES);
+
+    *usable = false;
+    if (!blob_medium_read(medium, slot.offset, image, bytes, error)) {
+        return false;
+    }
+    *usable = blob_layout_decode_header(image, zero_guard, slot.id,
+                                        slot.offset, slot.bytes, header) &&
+              header->stored_bytes == BLOB_SUPERBLOCK_BYTES &&
+              !memcmp(image, image + bytes - BLOB_HEADER_BYTES,
+                      BLOB_HEADER_BYTES) &&
+              blob_layout_superblock_head_is_intact(image +
+                                                    BLOB_HEADER_BYTES);
+    return true;
+}
+
+/* One damaged key slot must not cost the store, nor the other slots. */
+static bool salvage(BlobMedium *medium, const BlobGuard *zero_guard,
+                    BlobPair *pair, BlobHeader *header, GBytes **payload,
+                    GError **error)
+{
+    uint64_t bytes = blob_layout_image_bytes(BLOB_SUPERBLOCK_BYTES);
+    g_autofree uint8_t *image0 = blob_medium_alloc(bytes);
+    g_autofree uint8_t *image1 = blob_medium_alloc(bytes);
+    uint8_t *payloads[] = { image0 + BLOB_HEADER_BYTES,
+                            image1 + BLOB_HEADER_BYTES };
+    BlobHeader headers[2];
+    bool usable[2];
+    unsigned n;
+
+    if (!read_head(medium, zero_guard, pair, 0, image0, &headers[0],
+                   &usable[0], error) ||
+        !read_head(medium, zero_guard, pair, 1, image1, &headers[1],
+                   &usable[1], error)) {
+        return false;
+    }
+    if (!usable[0] && !usable[1]) {
+        return true;
+    }
+    n = !usable[0] || (usable[1] && headers[1].sequence > headers[0].sequence);
+    blob_layout_mend_key_slots(payloads[n], payloads[!n]);
+    pair->partly[n] = true;
+    *header = headers[n];
+    *payload = g_bytes_new(payloads[n], BLOB_SUPERBLOCK_BYTES);
+    return true;
+}
+
+bool blob_superblock_read(BlobMedium *medium, const BlobGuard *zero_guard,
+                          BlobPair *pair, BlobHeader *header,
+                          GBytes **payload, GError **error)
+{
+    if (!blob_pair_read(medium, zero_guard, pair, header, payload, error)) {
+        return false;
+    }
+    return *payload ||
+           salvage(medium, zero_guard, pair, header, payload, error);
+}
+
+bool blob_superblock_decode(const BlobHeader *header, GBytes *payload,
+                            BlobSuperblock *super, GError **error)
+{
+    gsize bytes;
+    const uint8_t *data = g_bytes_get_data(payload, &bytes);
+
+    if (!blob_layout_decode_superblock(data, bytes, super, error)) {
+        return false;
+    }
+    if (super->generation != header->sequence || header->flags) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                    "superblock does not belong to its header");
+        return false;
+    }
+    return true;
+}
+
+BlobDigest *blob_superblock_new_keyed(const BlobKey *key,
+                                      const uint8_t uuid[BLOB_UUID_BYTES],
+                                      GError **error)
+{
+    g_autoptr(BlobSecret) seed = blob_key_derive(key, BLOB_KEY_FOR_SUPERBLOCK,
+                                                 uuid, error);
+
+    return seed ? blob_digest_new_secret(seed->data, error) : NULL;
+}
+
+static GBytes *encode(const BlobSuperblock *super, const BlobKey *key,
+                      GError **error)
+{
+    g_autofree uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);
+    g_autoptr(BlobDigest) keyed = NULL;
+
+    if (key) {
+        keyed = blob_superblock_new_keyed(key, super->uuid, error);
+        if (!keyed) {
+            return NULL;
+        }
+    }
+    blob_layout_encode_superblock(super, keyed, bytes);
+    return g_bytes_new_take(g_steal_pointer(&bytes), BLOB_SUPERBLOCK_BYTES);
+}
+
+static bool write_pair(BlobStore *store, const BlobSuperblock *super,
+                       const BlobKey *key, GError **error)
+{
+    g_autoptr(GBytes) payload = encode(super, key, error);
+    BlobHeader header = {
+        .sequence = super->generation,
+        .previous = super->generation - 1,
+        .raw_bytes = BLOB_SUPERBLOCK_BYTES,
+    };
+
+    return payload && blob_pair_write(&store->medium, store->zero_guard,
+                                      &store->super_pair, &header, payload,
+                                      error);
+}
+
+bool blob_superblock_write(BlobStore *store, GError **error)
+{
+    store->generation = store->super.generation;
+    return write_pair(store, &store->super, store->key, error);
+}
+
+bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
+                            BlobKey *key, GError **error)
+{
+    BlobSuperblock super = *wanted;
+
+    /* What failed before must not land on top of it. */
+    if (store->medium.unsettled &&
+        !blob_medium_flush(&store->medium, error)) {
+        return false;
+    }
+    /* A number is never used twice, even if this write fails. */
+    super.generation = ++store->generation;
+    store->super_unknown = true;
+    if (!write_pair(store, &super, key, error)) {
+        return false;
+    }
+    store->super_unknown = false;
+    store->super = super;
+    if (key != store->key) {
+        blob_key_unref(store->key);
+        store->key = key ? blob_key_ref(key) : NULL;
+    }
+    return true;
+}
+
+bool blob_superblock_heal(BlobStore *store, GError **error)
+{
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+
+    if (store->super_unknown) {
+        return blob_superblock_change(store, &store->super, store->key,
+                                      error);
+    }
+    if (blob_pair_is_whole(&store->super_pair)) {
+        return true;
+    }
+    if (!blob_superblock_read(&store->medium, store->zero_guard,
+                              &store->super_pair, &header, &payload, error)) {
+        return false;
+    }
+    if (!payload || header.sequence != store->super.generation) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                    "superblock has changed or been damaged since the store "
+                    "was opened: is the image in use elsewhere?");
+        return false;
+    }
+    /* Key slots that are damaged in both copies: see encode_key_slots(). */
+    if (blob_pair_current(&store->super_pair) < 0) {
+        return blob_superblock_change(store, &store->super, store->key,
+                                      error);
+    }
+    return blob_pair_heal(&store->medium, store->zero_guard,
+                          &store->super_pair, &header, payload, error);
+}
+
+void blob_store_get_key_slots(const BlobStore *store, BlobKeySlots *slots)
+{
+    *slots = store->super.key_slots;
+}
+
+bool blob_store_set_key_slots(BlobStore *store, const BlobKeySlots *slots,
+                              GError **error)
+{
+    BlobSuperblock super = store->super;
+
+    if (!store->started || super.state != BLOB_STATE_READY) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    store->started
+                    ? "store is being converted: start it again first"
+                    : "store is not started for writing");
+        return false;
+    }
+    if (!store->key || !blob_key_slots_count_used(slots)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                    store->key ? "no key slot would be left"
+                               : "store is not encrypted");
+        return false;
+    }
+    if (store->committing) {
+        return blob_commit_begin(store, error);     /* says so */
+    }
+    super.key_slots = *slots;
+    /* S5: what was there before is refused once this is on record. */
+    return blob_superblock_change(store, &super, store->key, error) &&
+           blob_epoch_record(store, false, error);
+}

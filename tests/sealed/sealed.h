@@ -1,0 +1,17 @@
+/*
+ * Makes every store of a test a sealed one
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TESTS_SEALED_SEALED_H
+#define TESTS_SEALED_SEALED_H
+
+#include "store.h"
+
+/* The key of every store of this program, or NULL if they are plain */
+BlobKey *sealed_key(void);
+
+/* Key slots that hold it, of a store with UUID zero; they are never unlocked. */
+const BlobKeySlots *sealed_key_slots(void);
+
+#endif /* TESTS_SEALED_SEALED_H */

@@ -1,0 +1,116 @@
+/*
+ * What the tests of sealed stores share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#define _GNU_SOURCE             /* memmem() */
+#include "keys.h"
+
+#include <string.h>
+
+enum { MAX_KEYS = 8 };
+
+BlobKey *keys_data_key(unsigned n)
+{
+    static BlobKey *keys[MAX_KEYS];
+    uint8_t bytes[BLOB_KEY_BYTES];
+
+    if (!keys[n]) {
+        memset(bytes, n, sizeof(bytes));
+        keys[n] = blob_key_new_from_bytes(bytes, NULL);
+        g_assert_nonnull(keys[n]);
+    }
+    return keys[n];
+}
+
+static BlobSecret *raw_secret(unsigned n)
+{
+    uint8_t bytes[BLOB_KEY_RAW_BYTES];
+
+    memset(bytes, n, sizeof(bytes));
+    return blob_secret_new(bytes, sizeof(bytes), NULL);
+}
+
+void keys_put_raw(BlobKeySlots *slots, unsigned n, const BlobKey *key,
+                  const uint8_t *uuid)
+{
+    g_autoptr(BlobSecret) secret = raw_secret(n);
+    BlobCredential credential = { .secret = secret };
+    g_autoptr(GError) error = NULL;
+
+    blob_key_slots_put(slots, n, key, uuid, BLOB_KEY_SLOT_RAW, &credential, 0,
+                       &error);
+    g_assert_no_error(error);
+}
+
+BlobStore *keys_try_open(TestDisk *disk, int n, GError **error)
+{
+    BlobStoreLabel label;
+    BlobStoreOptions options = { 0 };
+    g_autoptr(BlobKey) key = NULL;
+
+    if (!blob_store_read_label(&disk->parent, &label, error)) {
+        return NULL;
+    }
+    if (n >= 0 && label.sealed) {
+        g_autoptr(BlobSecret) secret = raw_secret(n);
+        BlobCredential credential = {
+            .secret = secret,
+            .slot = BLOB_KEY_SLOT_ANY,
+        };
+
+        key = blob_key_slots_unlock(&label.key_slots, label.uuid, &credential,
+                                    error);
+        if (!key) {
+            return NULL;
+        }
+        options.key = key;
+    }
+    return blob_store_open(&disk->parent, &options, error);
+}
+
+BlobStore *keys_open(TestDisk *disk, int n)
+{
+    g_autoptr(GError) error = NULL;
+    BlobStore *store = keys_try_open(disk, n, &error);
+
+    g_assert_no_error(error);
+    return store;
+}
+
+void keys_open_fails(TestDisk *disk, int n, BlobStoreError code,
+                     const char *pattern)
+{
+    GError *error = NULL;
+
+    g_assert_null(keys_try_open(disk, n, &error));
+    test_assert_error(&error, code, pattern);
+}
+
+BlobStore *keys_store(TestDisk *disk, Blob **blobs, unsigned count)
+{
+    static const char uuid[] = "01010101-0101-0101-0101-010101010101";
+    uint8_t uuid_bytes[BLOB_UUID_BYTES];
+    BlobKeySlots slots = { 0 };
+    BlobStoreOptions options = {
+        .uuid = uuid,
+        .format_as_uuid = true,
+        .key = keys_data_key(1),
+        .key_slots = &slots,
+    };
+    g_autoptr(GError) error = NULL;
+    BlobStore *store;
+
+    memset(uuid_bytes, 1, sizeof(uuid_bytes));
+    keys_put_raw(&slots, 1, options.key, uuid_bytes);
+    store = blob_store_open(&disk->parent, &options, &error);
+    g_assert_no_error(error);
+    test_start_with(store, blobs, count);
+    return store;
+}
+
+bool keys_disk_contains(TestDisk *disk, const char *text)
+{
+    return memmem(test_disk_bytes(disk), test_disk_length(disk), text,
+                  strlen(text));
+}

@@ -1,0 +1,362 @@
+/*
+ * Unit tests of the core: sealing a store, unsealing it, changing its key
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "keys.h"
+
+#include <string.h>
+
+enum { DISK_BYTES = 192 << 10 };
+
+/* From which data key to which; each is behind the raw secret of its number. */
+typedef struct Way {
+    const char *name;
+    int from;                   /* -1: plain */
+    int to;
+} Way;
+
+static const Way ways[] = {
+    { "seal", -1, 2 },
+    { "rekey", 1, 2 },
+    { "unseal", 1, -1 },
+};
+
+static const char first_a[] = "the first content of a, secret";
+static const char last_a[] = "the last content of a, secret too";
+static const char content_b[] = "the content of b, secret as well";
+static const char content_c[] = "the content of c, which goes, secret";
+
+/*
+ * Blobs "t/a" with a superseded version, "t/b", "t/c" that was deleted and
+ * "t/d" that was never written
+ */
+static BlobStore *make_store(TestDisk *disk, const Way *way)
+{
+    Blob *blobs[4];
+    BlobStore *store = way->from < 0 ? test_store(disk, blobs, 4)
+                                     : keys_store(disk, blobs, 4);
+
+    test_write(store, blobs[0], first_a);
+    test_write2(store, blobs[0], last_a, blobs[2], content_c);
+    test_write(store, blobs[1], content_b);
+    test_write(store, blobs[2], NULL);
+    return store;
+}
+
+static void register_all(BlobStore *store)
+{
+    const char *names[] = { "a", "b", "c", "d" };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        test_register_again(store, names[i], 1000);
+    }
+}
+
+static void expect_content(BlobStore *store)
+{
+    Blob *c = blob_store_find(store, "t", "c");
+    Blob *d = blob_store_find(store, "t", "d");
+
+    test_expect(store, blob_store_find(store, "t", "a"), last_a);
+    test_expect(store, blob_store_find(store, "t", "b"), content_b);
+    g_assert_true(!c || !test_read(store, c, NULL));
+    g_assert_true(!d || !test_read(store, d, NULL));
+}
+
+static bool convert(BlobStore *store, const Way *way, GError **error)
+{
+    BlobStoreInfo info;
+    BlobKeySlots slots = { 0 };
+    BlobKey *key = way->to < 0 ? NULL : keys_data_key(way->to);
+
+    blob_store_get_info(store, &info);
+    if (key) {
+        keys_put_raw(&slots, way->to, key, info.uuid);
+    }
+    return blob_store_convert(store, key, &slots, error);
+}
+
+static bool is_converted(const BlobStoreInfo *info, const Way *way)
+{
+    uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES] = { 0 };
+
+    if (way->to >= 0) {
+        blob_key_commit(keys_data_key(way->to), info->uuid, commitment);
+    }
+    return info->sealed == (way->to >= 0) &&
+           !memcmp(info->key_commitment, commitment, sizeof(commitment));
+}
+
+static bool is_zero(const uint8_t *bytes, size_t count)
+{
+    while (count && !bytes[count - 1]) {
+        count--;
+    }
+    return !count;
+}
+
+/* Of what was there before nothing is left: content, seed or wrapped key. */
+static void expect_no_traces(TestDisk *disk, const Way *way)
+{
+    const uint8_t *super = test_disk_bytes(disk) + BLOB_HEADER_BYTES;
+
+    for (unsigned n = 0; n < 2; n++) {
+        g_assert_true(is_zero(super + 376, sizeof(BlobPreviousKey)));
+        if (way->to >= 0) {
+            g_assert_true(is_zero(super + 88, BLOB_SEED_BYTES));
+        } else {
+            g_assert_true(is_zero(super + 512,
+                                  BLOB_KEY_SLOTS * BLOB_KEY_SLOT_BYTES));
+        }
+        super += BLOB_SUPERBLOCK_SLOT_BYTES;
+    }
+    g_assert_cmpint(keys_disk_contains(disk, "secret"), ==, way->to < 0);
+    g_assert_false(keys_disk_contains(disk, first_a));
+    g_assert_false(keys_disk_contains(disk, content_c));
+}
+
+static void expect_converted(BlobStore *store, TestDisk *disk, const Way *way)
+{
+    BlobStoreInfo info;
+
+    blob_store_get_info(store, &info);
+    g_assert_false(info.converting);
+    g_assert_true(is_converted(&info, way));
+    g_assert_cmpuint(info.key_slots, ==, way->to >= 0);
+    expect_no_traces(disk, way);
+    expect_content(store);
+}
+
+static BlobStore *open_either(TestDisk *disk, const Way *way)
+{
+    return keys_try_open(disk, way->to, NULL) ?: keys_open(disk, way->from);
+}
+
+/*
+ * Whatever a crash has left holds the content.  If the conversion has begun,
+ * the next start ends it.
+ */
+static void expect_resumed(TestDisk *disk, const Way *way)
+{
+    g_autoptr(BlobStore) store = open_either(disk, way);
+    BlobStoreInfo info;
+    bool begun;
+
+    blob_store_get_info(store, &info);
+    begun = info.converting || is_converted(&info, way);
+    expect_content(store);
+    register_all(store);
+    test_start(store);
+    expect_content(store);
+    if (begun) {
+        expect_converted(store, disk, way);
+    }
+    g_clear_pointer(&store, blob_store_free);
+    store = keys_open(disk, begun ? way->to : way->from);
+    expect_content(store);
+    register_all(store);
+    test_start(store);
+    test_write(store, blob_store_find(store, "t", "b"), "written after");
+    test_expect(store, blob_store_find(store, "t", "b"), "written after");
+}
+
+static void test_conversion_keeps_the_content(gconstpointer opaque)
+{
+    const Way *way = opaque;
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = make_store(disk, way);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_cmpint(keys_disk_contains(disk, "secret"), ==, way->from < 0);
+    convert(store, way, &error);
+    g_assert_no_error(error);
+    expect_converted(store, disk, way);
+    /* It goes on as it is, and after a restart. */
+    test_write(store, blob_store_find(store, "t", "c"), "new content");
+    test_expect(store, blob_store_find(store, "t", "c"), "new content");
+    test_write(store, blob_store_find(store, "t", "c"), NULL);
+    expect_content(store);
+    g_clear_pointer(&store, blob_store_free);
+    if (way->to >= 0) {
+        keys_open_fails(disk, -1, BLOBSTORE_ERROR_KEY, "*no key was given*");
+        keys_open_fails(disk, way->from < 0 ? 1 : way->from,
+                        BLOBSTORE_ERROR_KEY, "the key is wrong*tried: 2*");
+    }
+    expect_resumed(disk, way);
+}
+
+static void check_crash(TestDisk *crashed, unsigned events, void *opaque)
+{
+    expect_resumed(crashed, opaque);
+}
+
+static void test_conversion_survives_power_loss_everywhere(
+    gconstpointer opaque)
+{
+    const Way *way = opaque;
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = make_store(disk, way);
+
+    test_disk_record(disk);
+    g_assert_true(convert(store, way, NULL));
+    test_disk_each_crash(disk, check_crash, (void *)way);
+}
+
+/* Calls that can fail in a conversion, by the counter that lets them */
+typedef enum Call { READ, WRITE, FLUSH, CALLS } Call;
+
+static int *counter_of(TestDisk *disk, Call call)
+{
+    return call == READ ? &disk->fail_read
+                        : call == WRITE ? &disk->fail_write
+                                        : &disk->fail_flush;
+}
+
+/* The running store goes on, its next start ends what was begun. */
+static void expect_goes_on(BlobStore *store, TestDisk *disk, const Way *way,
+                           bool lands)
+{
+    BlobStoreInfo info;
+    bool begun;
+
+    expect_content(store);
+    test_write(store, blob_store_find(store, "t", "b"), "in between");
+    test_write(store, blob_store_find(store, "t", "b"), content_b);
+    test_start(store);
+    blob_store_get_info(store, &info);
+    begun = is_converted(&info, way);
+    expect_content(store);
+    if (begun) {
+        expect_converted(store, disk, way);
+    } else {
+        g_assert_true(convert(store, way, NULL));
+        expect_converted(store, disk, way);
+    }
+}
+
+static void fail_at(const Way *way, Call call, int after, bool lands,
+                    bool restart, bool *failed)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = make_store(disk, way);
+    GError *error = NULL;
+
+    disk->failing_write_lands = lands;
+    *counter_of(disk, call) = after;
+    *failed = !convert(store, way, &error);
+    *counter_of(disk, call) = TEST_NEVER;
+    if (!*failed) {
+        return;
+    }
+    test_assert_error(&error, BLOBSTORE_ERROR_IO, "*failed as told*");
+    if (restart) {
+        g_clear_pointer(&store, blob_store_free);
+        expect_resumed(disk, way);
+    } else {
+        expect_goes_on(store, disk, way, lands);
+    }
+}
+
+static void test_conversion_survives_every_failing_call(gconstpointer opaque)
+{
+    const Way *way = opaque;
+
+    for (Call call = READ; call < CALLS; call++) {
+        bool failed = true;
+
+        for (int after = 0; failed; after++) {
+            for (unsigned how = 0; how < 4; how++) {
+                fail_at(way, call, after, how & 1, how & 2, &failed);
+            }
+        }
+    }
+}
+
+static void test_nothing_is_converted_twice_or_while_it_cannot_be(void)
+{
+    static const Way seal = { "seal", -1, 2 };
+    static const Way unseal = { "unseal", 1, -1 };
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = make_store(disk, &seal);
+    BlobKeySlots none = { 0 };
+    GError *error = NULL;
+
+    g_assert_false(convert(store, &unseal, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_KEY, "store is not encrypted");
+    g_assert_false(blob_store_convert(store, keys_data_key(2), &none,
+                                      &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_KEY, "no key slot holds*");
+    /* Half way, it has to be gone on with. */
+    disk->fail_write = 4;
+    g_assert_false(convert(store, &seal, NULL));
+    disk->fail_write = TEST_NEVER;
+    g_assert_false(convert(store, &seal, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_READ_ONLY,
+                      "store is being converted already*");
+    g_assert_false(blob_store_set_key_slots(store, &none, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_READ_ONLY,
+                      "store is being converted*");
+    g_clear_pointer(&store, blob_store_free);
+    store = keys_open(disk, 2);
+    g_assert_false(convert(store, &unseal, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_READ_ONLY,
+                      "store is not started for writing");
+}
+
+static void test_damaged_blob_keeps_a_store_from_being_converted(void)
+{
+    static const Way seal = { "seal", -1, 2 };
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = make_store(disk, &seal);
+    Blob *a = blob_store_find(store, "t", "a");
+    g_autofree uint8_t *before = NULL;
+    GError *error = NULL;
+
+    test_slot(disk, a, a->entry.slot)[BLOB_HEADER_BYTES] ^= 1;
+    before = g_memdup2(test_disk_bytes(disk), DISK_BYTES);
+    g_assert_false(convert(store, &seal, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_DAMAGED,
+                      "blob 't/a' is damaged*");
+    g_assert_cmpmem(test_disk_bytes(disk), DISK_BYTES, before,
+                    DISK_BYTES);
+}
+
+/* What is sealed is copied, and a superblock of the time before is refused. */
+static void test_superblock_of_before_is_refused(gconstpointer opaque)
+{
+    const Way *way = opaque;
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = make_store(disk, way);
+    g_autofree uint8_t *before = g_memdup2(test_disk_bytes(disk),
+                                           BLOB_DIRECTORY_OFFSET);
+    GError *error = NULL;
+
+    g_assert_true(convert(store, way, NULL));
+    memcpy(test_disk_bytes(disk), before, BLOB_DIRECTORY_OFFSET);
+    g_assert_null(keys_try_open(disk, way->from, &error));
+    g_assert_nonnull(error);
+    g_clear_error(&error);
+    g_assert_null(keys_try_open(disk, way->to, &error));
+    g_clear_error(&error);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (guint i = 0; i < G_N_ELEMENTS(ways); i++) {
+#define ADD_WAY(test) do {                                                 \
+        g_autofree char *path = g_strdup_printf("/convert/%s/" #test,      \
+                                                ways[i].name);             \
+        g_test_add_data_func(path, &ways[i], test_##test);                 \
+    } while (0)
+        ADD_WAY(conversion_keeps_the_content);
+        ADD_WAY(conversion_survives_power_loss_everywhere);
+        ADD_WAY(conversion_survives_every_failing_call);
+        ADD_WAY(superblock_of_before_is_refused);
+    }
+#define ADD(name) g_test_add_func("/convert/" #name, test_##name)
+    ADD(nothing_is_converted_twice_or_while_it_cannot_be);
+    ADD(damaged_blob_keeps_a_store_from_being_converted);
+    return g_test_run();
+}

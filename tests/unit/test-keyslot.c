@@ -1,0 +1,423 @@
+/*
+ * Unit tests of the core: key slots in memory
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "keys.h"
+
+#include <gcrypt.h>
+#include <string.h>
+#include "hex.h"
+
+static const uint8_t uuid[BLOB_UUID_BYTES] = { 0xb1, 0x0b };
+static const uint8_t other_uuid[BLOB_UUID_BYTES] = { 0xb1, 0x0c };
+
+static BlobSecret *secret_of(const char *text)
+{
+    return blob_secret_new(text, strlen(text), NULL);
+}
+
+static bool put(BlobKeySlots *slots, unsigned n, BlobKeySlotType type,
+                const char *text, GError **error)
+{
+    g_autoptr(BlobSecret) secret = secret_of(text);
+    BlobCredential credential = { .secret = secret };
+
+    return blob_key_slots_put(slots, n, keys_data_key(1), uuid, type,
+                              &credential, 1, error);
+}
+
+static BlobKey *unlock(const BlobKeySlots *slots, const char *text, int n,
+                       GError **error)
+{
+    g_autoptr(BlobSecret) secret = secret_of(text);
+    BlobCredential credential = { .secret = secret, .slot = n };
+
+    return blob_key_slots_unlock(slots, uuid, &credential, error);
+}
+
+static void expect_opens(const BlobKeySlots *slots, const char *text, int n)
+{
+    g_autoptr(GError) error = NULL;
+    g_autoptr(BlobKey) key = unlock(slots, text, n, &error);
+
+    g_assert_no_error(error);
+    g_assert_true(blob_key_equal(key, keys_data_key(1)));
+}
+
+static void expect_refused(const BlobKeySlots *slots, const char *text, int n,
+                           BlobStoreError code, const char *pattern)
+{
+    GError *error = NULL;
+
+    g_assert_null(unlock(slots, text, n, &error));
+    test_assert_error(&error, code, pattern);
+}
+
+static const char raw_text[] = "exactly 32 bytes of a raw secret";
+
+/* RFC 9106, section 5.3: that libgcrypt computes what it names */
+static void test_argon2id_is_that_of_rfc_9106(void)
+{
+    const unsigned long param[] = { 32, 3, 32, 4 };
+    uint8_t password[32], salt[16], key[8], data[12], tag[32];
+    g_autofree char *found = NULL;
+    gcry_kdf_hd_t kdf;
+
+    blob_digest_init();
+    memset(password, 1, sizeof(password));
+    memset(salt, 2, sizeof(salt));
+    memset(key, 3, sizeof(key));
+    memset(data, 4, sizeof(data));
+    g_assert_cmpuint(gcry_kdf_open(&kdf, GCRY_KDF_ARGON2, GCRY_KDF_ARGON2ID,
+                                   param, 4, password, sizeof(password), salt,
+                                   sizeof(salt), key, sizeof(key), data,
+                                   sizeof(data)), ==, 0);
+    g_assert_cmpuint(gcry_kdf_compute(kdf, NULL), ==, 0);
+    g_assert_cmpuint(gcry_kdf_final(kdf, sizeof(tag), tag), ==, 0);
+    gcry_kdf_close(kdf);
+    found = to_hex(tag, sizeof(tag));
+    g_assert_cmpstr(found, ==, "0d640df58d78766c08c037a34a8b53c9"
+                    "d01ef0452d75b65eb52520e96b01e659");
+}
+
+static void test_each_kind_opens_with_its_secret(void)
+{
+    BlobKeySlots slots = { 0 };
+
+    g_assert_true(put(&slots, 0, BLOB_KEY_SLOT_PASSPHRASE, "sesame", NULL));
+    g_assert_true(put(&slots, 5, BLOB_KEY_SLOT_RAW, raw_text, NULL));
+    g_assert_true(put(&slots, 7, BLOB_KEY_SLOT_PASSPHRASE, "simsim", NULL));
+    expect_opens(&slots, "sesame", BLOB_KEY_SLOT_ANY);
+    expect_opens(&slots, raw_text, BLOB_KEY_SLOT_ANY);
+    expect_opens(&slots, "simsim", BLOB_KEY_SLOT_ANY);
+    expect_opens(&slots, "simsim", 7);
+    g_assert_cmpuint(blob_key_slots_count_used(&slots), ==, 3);
+    g_assert_cmpint(blob_key_slots_find_unused(&slots), ==, 1);
+}
+
+/*
+ * Slots that the second reader has made (tests/format, which knows nothing
+ * but docs/format.md), up to where zeros begin
+ */
+static const struct {
+    unsigned n;
+    const char *secret;
+    const char *head;
+    const char *wrapped;
+} known[] = {
+    { 6, "correct horse battery staple",
+      "01000000640000000300000002000000000102030405060708090a0b0c0d0e0f"
+      "101112131415161718191a1b1c1d1e1fa0a1a2a3a4a5a6a7a8a9aaabd2c3d268"
+      "0884cb35458c951b2497a0742000000000000000",
+      "c4ad8ec9aa822e455efb388e6eaa8132c958e6d22e370bc1b61170ea0b1a9f2b" },
+    { 1, raw_text,
+      "02000000000000000000000000000000000102030405060708090a0b0c0d0e0f"
+      "101112131415161718191a1b1c1d1e1fa0a1a2a3a4a5a6a7a8a9aaabc3413972"
+      "be9172907eb2be9e02c170fc2000000000000000",
+      "d94b22a5e7c4e20919cfa4bd6bc622fa327add7b29dd9edfdc241d480747dd70" },
+};
+
+static void test_slots_made_elsewhere_open(void)
+{
+    for (guint i = 0; i < G_N_ELEMENTS(known); i++) {
+        BlobKeySlots slots = { 0 };
+        uint8_t *slot = slots.bytes[known[i].n];
+
+        from_hex(known[i].head, slot);
+        from_hex(known[i].wrapped, slot + 512);
+        expect_opens(&slots, known[i].secret, known[i].n);
+    }
+}
+
+static void test_wrong_key_is_told_from_one_that_was_not_tried(void)
+{
+    BlobKeySlots slots = { 0 };
+
+    g_assert_true(put(&slots, 0, BLOB_KEY_SLOT_PASSPHRASE, "sesame", NULL));
+    g_assert_true(put(&slots, 5, BLOB_KEY_SLOT_RAW, raw_text, NULL));
+    expect_refused(&slots, "Sesame", BLOB_KEY_SLOT_ANY, BLOBSTORE_ERROR_KEY,
+                   "the key is wrong: *; tried: 0; "
+                   "not tried, want a raw secret of 32 bytes: 5");
+    expect_refused(&slots, "simsim", 5, BLOBSTORE_ERROR_KEY,
+                   "no key slot can be tried *: 0; *raw*: 5");
+    expect_refused(&slots, "sesame", 3, BLOBSTORE_ERROR_INVALID,
+                   "key slot 3 is not in use");
+    expect_refused(&slots, "sesame", 8, BLOBSTORE_ERROR_INVALID,
+                   "key slot 8 is not in use");
+    expect_refused(&slots, "", BLOB_KEY_SLOT_ANY, BLOBSTORE_ERROR_INVALID,
+                   "a passphrase has 1 to 4096 bytes, not 0");
+    expect_refused(&slots, "sesame", -2, BLOBSTORE_ERROR_INVALID,
+                   "key slot -2 is not in use");
+}
+
+static void test_slot_is_bound_to_its_store_and_number(void)
+{
+    BlobKeySlots slots = { 0 };
+    BlobKeySlots moved = { 0 };
+    g_autoptr(BlobSecret) secret = secret_of(raw_text);
+    BlobCredential credential = { secret, .slot = BLOB_KEY_SLOT_ANY };
+    GError *error = NULL;
+
+    g_assert_true(put(&slots, 2, BLOB_KEY_SLOT_RAW, raw_text, NULL));
+    memcpy(moved.bytes[3], slots.bytes[2], BLOB_KEY_SLOT_BYTES);
+    expect_refused(&moved, raw_text, BLOB_KEY_SLOT_ANY, BLOBSTORE_ERROR_KEY,
+                   "the key is wrong*tried: 3");
+    g_assert_null(blob_key_slots_unlock(&slots, other_uuid, &credential,
+                                        &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_KEY, "the key is wrong*");
+}
+
+/* Parameters and wrapped key alike; what follows both is not looked at. */
+static void test_any_change_of_a_slot_is_refused(void)
+{
+    BlobKeySlots slots = { 0 };
+    g_autoptr(BlobSecret) secret = secret_of(raw_text);
+    BlobCredential credential = { secret, .slot = BLOB_KEY_SLOT_ANY };
+
+    g_assert_true(put(&slots, 2, BLOB_KEY_SLOT_RAW, raw_text, NULL));
+    for (unsigned bit = 0; bit < 8 * BLOB_KEY_SLOT_BYTES; bit++) {
+        g_autoptr(BlobKey) key = NULL;
+        bool is_reserved = bit / 8 >= 88 && bit / 8 < 128;
+
+        slots.bytes[2][bit / 8] ^= 1 << bit % 8;
+        key = blob_key_slots_unlock(&slots, uuid, &credential, NULL);
+        /* The superblock has a digest of them all. */
+        g_assert_true(!key || is_reserved || bit / 8 >= 544);
+        slots.bytes[2][bit / 8] ^= 1 << bit % 8;
+    }
+}
+
+static void test_damaged_slot_does_not_matter_to_the_others(void)
+{
+    BlobKeySlots slots = { 0 };
+
+    g_assert_true(put(&slots, 1, BLOB_KEY_SLOT_RAW, raw_text, NULL));
+    g_assert_true(put(&slots, 4, BLOB_KEY_SLOT_PASSPHRASE, "sesame", NULL));
+    slots.damaged[1] = true;
+    expect_opens(&slots, "sesame", BLOB_KEY_SLOT_ANY);
+    expect_refused(&slots, raw_text, BLOB_KEY_SLOT_ANY, BLOBSTORE_ERROR_KEY,
+                   "the key is wrong*; tried: 4; damaged: 1");
+    expect_refused(&slots, raw_text, 1, BLOBSTORE_ERROR_KEY,
+                   "no key slot can be tried*; damaged: 1");
+    g_assert_cmpuint(blob_key_slots_count_used(&slots), ==, 2);
+}
+
+static void test_last_usable_slot_is_not_removed(void)
+{
+    BlobKeySlots slots = { 0 };
+    GError *error = NULL;
+
+    g_assert_true(put(&slots, 1, BLOB_KEY_SLOT_RAW, raw_text, NULL));
+    g_assert_true(put(&slots, 4, BLOB_KEY_SLOT_RAW, raw_text, NULL));
+    g_assert_false(blob_key_slots_remove(&slots, 2, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_INVALID, "*2 is not in use");
+    g_assert_false(blob_key_slots_remove(&slots, 8, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_INVALID, "*8 is not in use");
+    slots.damaged[4] = true;
+    g_assert_false(blob_key_slots_remove(&slots, 1, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_INVALID, "*1 is the last one*");
+    g_assert_true(blob_key_slots_remove(&slots, 4, NULL));
+    g_assert_false(blob_key_slots_remove(&slots, 1, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_INVALID, "*1 is the last one*");
+    g_assert_true(put(&slots, 4, BLOB_KEY_SLOT_RAW, raw_text, NULL));
+    g_assert_true(blob_key_slots_remove(&slots, 1, NULL));
+    expect_opens(&slots, raw_text, BLOB_KEY_SLOT_ANY);
+}
+
+static void test_bad_secrets_are_refused(void)
+{
+    BlobKeySlots slots = { 0 };
+    g_autofree char *long_text = g_strnfill(4097, 'x');
+    GError *error = NULL;
+
+    g_assert_false(put(&slots, 0, BLOB_KEY_SLOT_PASSPHRASE, "", &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_INVALID, "a passphrase has 1*");
+    g_assert_false(put(&slots, 0, BLOB_KEY_SLOT_PASSPHRASE, long_text,
+                       &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_INVALID, "*not 4097");
+    g_assert_false(put(&slots, 0, BLOB_KEY_SLOT_RAW, "too short", &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_INVALID,
+                      "a raw secret has 32 bytes, not 9");
+    g_assert_false(put(&slots, 8, BLOB_KEY_SLOT_RAW, raw_text, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_INVALID, "*slots 0 to 7");
+    g_assert_cmpuint(blob_key_slots_count_used(&slots), ==, 0);
+}
+
+/* A token that keeps what it wraps, and may be told to fail */
+typedef struct FakeToken {
+    BlobToken parent;
+    const char *pin;
+    unsigned unwraps;
+} FakeToken;
+
+static bool fake_wrap(const BlobToken *token, const char *pin,
+                      const uint8_t data[BLOB_KEY_TOKEN_BYTES],
+                      BlobKeySlot *slot, GError **error)
+{
+    slot->mechanism = BLOB_KEY_MECHANISM_AES_KEY_WRAP;
+    slot->wrapped_bytes = BLOB_KEY_TOKEN_BYTES;
+    memcpy(slot->wrapped, data, BLOB_KEY_TOKEN_BYTES);
+    return true;
+}
+
+static bool fake_unwrap(const BlobToken *token, const char *pin,
+                        const BlobKeySlot *slot,
+                        uint8_t data[BLOB_KEY_TOKEN_BYTES], GError **error)
+{
+    FakeToken *fake = (FakeToken *)token;
+
+    fake->unwraps++;
+    if (g_strcmp0(pin, fake->pin)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOKEN,
+                    "the PIN is wrong");
+        return false;
+    }
+    memcpy(data, slot->wrapped, BLOB_KEY_TOKEN_BYTES);
+    return true;
+}
+
+static BlobKeySlots token_slots(FakeToken *fake)
+{
+    BlobKeySlots slots = { 0 };
+    BlobCredential credential = {
+        .token = &fake->parent,
+        .pin = fake->pin,
+        .uri = "pkcs11:token=a",
+    };
+
+    g_assert_true(blob_key_slots_put(&slots, 2, keys_data_key(1), uuid,
+                                     BLOB_KEY_SLOT_TOKEN, &credential, 0,
+                                     NULL));
+    credential.uri = "pkcs11:token=b";
+    g_assert_true(blob_key_slots_put(&slots, 3, keys_data_key(1), uuid,
+                                     BLOB_KEY_SLOT_TOKEN, &credential, 0,
+                                     NULL));
+    return slots;
+}
+
+static void test_token_is_asked_once_if_it_refuses(void)
+{
+    FakeToken fake = { { fake_wrap, fake_unwrap }, "1234" };
+    BlobKeySlots slots = token_slots(&fake);
+    BlobCredential credential = {
+        .token = &fake.parent,
+        .pin = "4321",
+        .slot = BLOB_KEY_SLOT_ANY,
+    };
+    g_autoptr(BlobKey) key = NULL;
+    GError *error = NULL;
+
+    g_assert_true(put(&slots, 6, BLOB_KEY_SLOT_PASSPHRASE, "4321", NULL));
+    g_assert_null(blob_key_slots_unlock(&slots, uuid, &credential, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_TOKEN,
+                      "key slot 2, pkcs11:token=a: the PIN is wrong");
+    g_assert_cmpuint(fake.unwraps, ==, 1);
+    credential.pin = "1234";
+    key = blob_key_slots_unlock(&slots, uuid, &credential, NULL);
+    g_assert_true(blob_key_equal(key, keys_data_key(1)));
+    g_assert_cmpuint(fake.unwraps, ==, 2);
+}
+
+static void test_only_the_named_token_key_is_used(void)
+{
+    FakeToken fake = { { fake_wrap, fake_unwrap }, "1234" };
+    BlobKeySlots slots = token_slots(&fake);
+    BlobCredential credential = {
+        .token = &fake.parent,
+        .pin = "1234",
+        .uri = "pkcs11:token=c",
+        .slot = BLOB_KEY_SLOT_ANY,
+    };
+    GError *error = NULL;
+
+    g_assert_null(blob_key_slots_unlock(&slots, uuid, &credential, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_KEY,
+                      "no key slot can be tried*want a token: 2, 3");
+    credential.uri = NULL;
+    credential.token = NULL;
+    g_assert_null(blob_key_slots_unlock(&slots, uuid, &credential, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_KEY, "no key slot can be*");
+    g_assert_cmpuint(fake.unwraps, ==, 0);
+}
+
+/* OAEP has no label here, and key wrap none at all: the data says it. */
+static void test_what_a_token_unwraps_must_be_of_this_slot(void)
+{
+    FakeToken fake = { { fake_wrap, fake_unwrap }, "1234" };
+    BlobKeySlots slots = token_slots(&fake);
+    BlobCredential credential = {
+        .token = &fake.parent,
+        .pin = "1234",
+        .slot = 3,
+    };
+    GError *error = NULL;
+
+    memcpy(slots.bytes[3], slots.bytes[2], BLOB_KEY_SLOT_BYTES);
+    g_assert_null(blob_key_slots_unlock(&slots, uuid, &credential, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_KEY,
+                      "key slot 3*of another store or slot");
+    credential.slot = 2;
+    g_assert_null(blob_key_slots_unlock(&slots, other_uuid, &credential,
+                                        &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_KEY,
+                      "key slot 2*of another store or slot");
+}
+
+/* How many passes a machine makes in a second is for the machine to say. */
+static void test_passphrase_slots_have_what_they_cost_in_them(void)
+{
+    BlobKeySlots slots = { 0 };
+    BlobKeySlot slot[2];
+
+    for (unsigned n = 0; n < 2; n++) {
+        g_assert_true(put(&slots, n, BLOB_KEY_SLOT_PASSPHRASE, "sesame",
+                          NULL));
+        g_assert_true(blob_key_slots_get(&slots, n, &slot[n]));
+        g_assert_cmpuint(slot[n].kdf_memory_kib, ==, 65536);
+        g_assert_cmpuint(slot[n].kdf_passes, >=, 1);
+        g_assert_cmpuint(slot[n].kdf_passes, <=, 64);
+        g_assert_cmpuint(slot[n].kdf_lanes, ==, 1);
+    }
+    g_assert_true(memcmp(slot[0].salt, slot[1].salt, sizeof(slot[0].salt)));
+}
+
+static void test_keys_are_in_locked_memory_and_wiped_after_use(void)
+{
+    static const uint8_t zeros[BLOB_KEY_BYTES];
+    BlobKey *key = blob_key_new(NULL);
+    BlobSecret *payloads = blob_key_derive(key, BLOB_KEY_FOR_PAYLOADS, uuid,
+                                           NULL);
+    const uint8_t *bytes = blob_key_bytes(key);
+    const uint8_t *derived = payloads->data;
+
+    g_assert_true(gcry_is_secure(bytes));
+    g_assert_true(gcry_is_secure(derived));
+    g_assert_cmpint(memcmp(bytes, zeros, BLOB_KEY_BYTES), !=, 0);
+    blob_secret_free(payloads);
+    blob_key_unref(key);
+    /* libgcrypt's pool is mapped as long as the process lives. */
+    g_assert_cmpmem(bytes, BLOB_KEY_BYTES, zeros, BLOB_KEY_BYTES);
+    g_assert_cmpmem(derived, BLOB_KEY_BYTES, zeros, BLOB_KEY_BYTES);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+#define ADD(name) g_test_add_func("/keyslot/" #name, test_##name)
+    ADD(argon2id_is_that_of_rfc_9106);
+    ADD(each_kind_opens_with_its_secret);
+    ADD(slots_made_elsewhere_open);
+    ADD(wrong_key_is_told_from_one_that_was_not_tried);
+    ADD(slot_is_bound_to_its_store_and_number);
+    ADD(any_change_of_a_slot_is_refused);
+    ADD(damaged_slot_does_not_matter_to_the_others);
+    ADD(last_usable_slot_is_not_removed);
+    ADD(bad_secrets_are_refused);
+    ADD(token_is_asked_once_if_it_refuses);
+    ADD(only_the_named_token_key_is_used);
+    ADD(what_a_token_unwraps_must_be_of_this_slot);
+    ADD(passphrase_slots_have_what_they_cost_in_them);
+    ADD(keys_are_in_locked_memory_and_wiped_after_use);
+    return g_test_run();
+}
