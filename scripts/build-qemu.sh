@@ -19,7 +19,7 @@ flags=(
     --without-default-features
     --enable-system --enable-tools
     --enable-tcg --enable-kvm
-    --enable-tpm --enable-gcrypt
+    --enable-tpm --enable-gcrypt --enable-keyring
     --enable-linux-aio --enable-linux-io-uring
     --disable-docs --disable-werror
     --disable-download --disable-install-blobs
@@ -38,7 +38,7 @@ fi
 
 targets() {
     printf '%s\n' qemu-system-x86_64 qemu-img qemu-io qemu-nbd \
-        storage-daemon/qemu-storage-daemon \
+        tools/blobstore/qemu-blobstore storage-daemon/qemu-storage-daemon \
         tests/qtest/tpm-{crb,tis}-test
     cd "$top"
     for test in tests/unit/test-blobstore-*.c tests/qtest/*blobstore*-test.c; do

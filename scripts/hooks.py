@@ -14,6 +14,7 @@ GRAFTED = (
     'blobstore/*',
     'include/blobstore/*',
     'hw/tpm/libtpms/*',
+    'tools/blobstore/*',
     'qapi/blobstore*.json',
     'tests/unit/*blobstore-*.[ch]',
     'tests/qtest/blobstore-*.[ch]',
@@ -64,6 +65,10 @@ BUILD = [
     Hook('meson.build', needs='hw/tpm/libtpms/trace-events',
          after="'hw/tpm',",
          text="    'hw/tpm/libtpms',\n"),
+    # Where the tools are, and what they link with is known.
+    Hook('meson.build', needs='tools/blobstore/meson.build',
+         before="qemu_img = executable('qemu-img',",
+         text="  subdir('tools/blobstore')\n"),
     Hook('hw/tpm/meson.build', needs='hw/tpm/libtpms/meson.build',
          after="files('tpm_spapr.c'))",
          text="subdir('libtpms')\n"),

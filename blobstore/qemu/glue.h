@@ -20,6 +20,7 @@
 #include "qemu/coroutine.h"
 #include "qemu/queue.h"
 #include "qemu/thread.h"
+#include "qemu/uuid.h"
 #include "hw/resettable.h"
 #include "system/block-backend.h"
 #include "system/runstate.h"
@@ -93,10 +94,17 @@ struct BlobStoreObject {
     /* Properties */
     char *drive;
     char *uuid;
-    BlobstoreFormat format;
+    int format;                 /* BlobstoreFormat */
     bool pack;
-    BlockdevOnError rerror;
-    BlockdevOnError werror;
+    int rerror;                 /* BlockdevOnError */
+    int werror;
+    BlobstoreKeySource keys;
+    uint8_t key_slot;           /* or BLOBSTORE_KEY_SLOT_UNSET */
+    char *key_commitment;
+    char *min_sequence;
+    /* The last two, parsed; of no meaning if they are NULL */
+    uint8_t commitment_pin[BLOB_KEY_COMMITMENT_BYTES];
+    BlobSequence sequence_pin;
 
     char *id;                   /* set when the properties are final */
     bool implicit;              /* made for a drive that a device named */
@@ -106,6 +114,10 @@ struct BlobStoreObject {
     /* All that follows is valid while the store is open: it has clients. */
     BlockStorage medium;
     BlobStore *core;            /* NULL until the first start if incoming */
+    BlobKey *key;               /* the data key; NULL if plain */
+    BlobKey *next_key;          /* which takes its place; or may have */
+    bool may_be_plain;          /* a medium that is not encrypted is right */
+    BlobKeySlots key_slots;     /* of the medium, or of the stream; if @key */
     CoMutex core_lock;          /* R5: held while the core is used */
     char *medium_uuid;          /* of the store on the medium; or NULL */
     unsigned warnings_shown;
@@ -123,7 +135,7 @@ struct BlobStoreObject {
     bool was_loaded;            /* but it has been; or is that of the medium */
     bool check_medium;          /* somebody else may have written to it */
     bool reopen;                /* it is not what the core believes */
-    uint64_t sequence;          /* of what is acknowledged in RAM */
+    BlobSequence sequence;      /* of what is acknowledged in RAM */
     BlobStoreStale *stale;      /* not reported yet; or NULL */
     bool shrunk;                /* below what is in use */
     char *failure;              /* why the store failed, or NULL */
@@ -146,6 +158,56 @@ void blobstore_object_close(BlobStoreObject *store);
 
 typedef void BlobStoreVisitor(BlobStoreObject *store, void *opaque);
 void blobstore_object_foreach(BlobStoreVisitor *visit, void *opaque);
+
+/* properties.c */
+enum { BLOBSTORE_KEY_SLOT_UNSET = UINT8_MAX };
+
+void blobstore_properties_class_init(ObjectClass *oc);
+void blobstore_properties_init(BlobStoreObject *store);
+void blobstore_properties_clear(BlobStoreObject *store);
+/* Once they are final.  @id is what the store is going to be called. */
+bool blobstore_properties_check(BlobStoreObject *store, const char *id,
+                                Error **errp);
+
+/* keys.c */
+
+/* Whether the user wants the store encrypted */
+bool blobstore_wants_key(const BlobStoreObject *store);
+
+/* Wraps @key into slot @n of @slots, in a worker: it may take seconds. */
+bool coroutine_fn blobstore_put_key(const BlobstoreKeySource *source,
+                                    BlobKeySlots *slots, unsigned n,
+                                    const BlobKey *key, const QemuUUID *uuid,
+                                    GError **error);
+
+/* What has to be known of keys to open a medium; outlives that */
+typedef struct BlobStoreKeyPlan {
+    BlobStoreLabel label;
+    BlobKey *key;
+    BlobKeySlots slots;
+    char *uuid;                 /* of a new store; or NULL */
+} BlobStoreKeyPlan;
+
+void blobstore_key_plan_clear(BlobStoreKeyPlan *plan);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobStoreKeyPlan, blobstore_key_plan_clear)
+
+/*
+ * Finds the key for the medium of @store, or makes one if that is blank, and
+ * puts it into @options.
+ */
+bool coroutine_fn blobstore_plan_key(BlobStoreObject *store,
+                                     BlobStoreOptions *options,
+                                     BlobStoreKeyPlan *plan, GError **error);
+/*
+ * What guards store->core is known: @key, or nothing if it is not encrypted
+ * (any more).
+ */
+void blobstore_settle_key(BlobStoreObject *store, BlobKey *key);
+/* The same for key slots that came with a stream, which @store has not yet */
+bool coroutine_fn blobstore_take_key(BlobStoreObject *store,
+                                     const BlobKeySlots *slots,
+                                     const QemuUUID *uuid, GError **error);
+void blobstore_forget_keys(BlobStoreObject *store);
 
 /* drive.c */
 
@@ -242,9 +304,11 @@ bool coroutine_fn blobstore_start_core(BlobStoreClient *client,
  * not be able to use.  Writes nothing.
  */
 bool blobstore_probe_medium(BlobStoreObject *store, Error **errp);
-void coroutine_fn blobstore_check_size(BlobStoreObject *store);
 /* Records that the store is at rest, if that can be done. */
 void blobstore_close_clean(BlobStoreObject *store);
+
+/* resize.c */
+void coroutine_fn blobstore_check_size(BlobStoreObject *store);
 
 /* commit.c */
 bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,

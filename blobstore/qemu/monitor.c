@@ -55,6 +55,14 @@ static void print_store(Monitor *mon, const BlobstoreInfo *info)
     monitor_printf(mon, "  %" PRIu64 " commits, %" PRIu64 " bytes written, "
                    "%" PRIu64 " write errors\n", info->stats->commits,
                    info->stats->bytes_written, info->stats->write_errors);
+    if (info->encryption) {
+        monitor_printf(mon, "  encrypted with %s, %" PRIu32 " key slots in "
+                       "use, key commitment %s%s\n",
+                       info->encryption->cipher, info->encryption->key_slots,
+                       info->encryption->key_commitment,
+                       info->encryption->converting ? ", being converted"
+                                                    : "");
+    }
     for (blob = info->blobs; blob; blob = blob->next) {
         print_blob(mon, blob->value);
     }

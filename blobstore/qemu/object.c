@@ -6,13 +6,9 @@
 #include "qemu/osdep.h"
 #include "hw/vmstate-if.h"
 #include "qapi/error.h"
-#include "qapi/qapi-builtin-visit.h"
-#include "qapi/qapi-visit-block-core.h"
-#include "qapi/util.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
-#include "qemu/uuid.h"
 #include "qom/object_interfaces.h"
 #include "glue.h"
 #include "blobstore/trace.h"
@@ -226,6 +222,7 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
     store->loading = store->incoming;
     store->was_loaded = !store->incoming;
     store->reopen = store->incoming;
+    store->may_be_plain = !blobstore_wants_key(store);
     blobstore_runstate_register(store);
     if (!blobstore_vmstate_register(store, errp)) {
         error_prepend(errp, "blobstore '%s': ", store->id);
@@ -254,6 +251,7 @@ void blobstore_object_close(BlobStoreObject *store)
     blobstore_runstate_unregister(store);
     blobstore_gate_close(store);
     g_clear_pointer(&store->core, blob_store_free);
+    blobstore_forget_keys(store);
     g_clear_pointer(&store->medium_uuid, g_free);
     g_clear_pointer(&store->failure, g_free);
     g_clear_pointer(&store->stale, blobstore_stale_free);
@@ -265,7 +263,7 @@ void blobstore_object_close(BlobStoreObject *store)
     store->loading = false;
     store->check_medium = false;
     store->reopen = false;
-    store->sequence = 0;
+    memset(&store->sequence, 0, sizeof(store->sequence));
     store->resized = false;
     blk_unref(store->medium.blk);
     store->medium.blk = NULL;
@@ -276,127 +274,15 @@ static void blobstore_complete(UserCreatable *uc, Error **errp)
     BlobStoreObject *store = BLOBSTORE(uc);
     g_autofree char *id =
         g_strdup(object_get_canonical_path_component(OBJECT(store)));
-    QemuUUID uuid;
 
-    if (!store->drive || !*store->drive) {
-        error_setg(errp, "blobstore '%s' needs 'drive', the id of the drive "
-                   "that it is on", id);
-        return;
+    if (blobstore_properties_check(store, id, errp)) {
+        store->id = g_steal_pointer(&id);
     }
-    if (store->uuid && qemu_uuid_parse(store->uuid, &uuid) < 0) {
-        error_setg(errp, "blobstore '%s': '%s' is not a UUID", id,
-                   store->uuid);
-        return;
-    }
-    if (store->rerror == BLOCKDEV_ON_ERROR_ENOSPC) {
-        error_setg(errp, "blobstore '%s': rerror=enospc makes no sense: "
-                   "reading needs no space", id);
-        return;
-    }
-    store->id = g_steal_pointer(&id);
 }
 
 static bool blobstore_can_be_deleted(UserCreatable *uc)
 {
     return QTAILQ_EMPTY(&BLOBSTORE(uc)->clients);
-}
-
-/* Fails once the properties are final. */
-static bool may_change(BlobStoreObject *store, const char *property,
-                       Error **errp)
-{
-    if (store->id) {
-        error_setg(errp, "blobstore '%s': '%s' cannot be changed any more",
-                   store->id, property);
-        return false;
-    }
-    return true;
-}
-
-static char *get_drive(Object *obj, Error **errp)
-{
-    return g_strdup(BLOBSTORE(obj)->drive);
-}
-
-static void set_drive(Object *obj, const char *value, Error **errp)
-{
-    BlobStoreObject *store = BLOBSTORE(obj);
-
-    if (may_change(store, "drive", errp)) {
-        g_free(store->drive);
-        store->drive = g_strdup(value);
-    }
-}
-
-static char *get_uuid(Object *obj, Error **errp)
-{
-    return g_strdup(BLOBSTORE(obj)->uuid ?: "");
-}
-
-static void set_uuid(Object *obj, const char *value, Error **errp)
-{
-    BlobStoreObject *store = BLOBSTORE(obj);
-
-    if (may_change(store, "uuid", errp)) {
-        g_free(store->uuid);
-        store->uuid = g_strdup(value);
-    }
-}
-
-static int get_format(Object *obj, Error **errp)
-{
-    return BLOBSTORE(obj)->format;
-}
-
-static void set_format(Object *obj, int value, Error **errp)
-{
-    BlobStoreObject *store = BLOBSTORE(obj);
-
-    if (may_change(store, "format", errp)) {
-        store->format = value;
-    }
-}
-
-static bool get_pack(Object *obj, Error **errp)
-{
-    return BLOBSTORE(obj)->pack;
-}
-
-static void set_pack(Object *obj, bool value, Error **errp)
-{
-    BlobStoreObject *store = BLOBSTORE(obj);
-
-    if (may_change(store, "pack", errp)) {
-        store->pack = value;
-    }
-}
-
-static int get_rerror(Object *obj, Error **errp)
-{
-    return BLOBSTORE(obj)->rerror;
-}
-
-static void set_rerror(Object *obj, int value, Error **errp)
-{
-    BlobStoreObject *store = BLOBSTORE(obj);
-
-    if (may_change(store, "rerror", errp)) {
-        store->rerror = value;
-    }
-}
-
-static int get_werror(Object *obj, Error **errp)
-{
-    return BLOBSTORE(obj)->werror;
-}
-
-static void set_werror(Object *obj, int value, Error **errp)
-{
-    BlobStoreObject *store = BLOBSTORE(obj);
-
-    if (may_change(store, "werror", errp)) {
-        store->werror = value;
-    }
 }
 
 static char *get_vmstate_id(VMStateIf *obj)
@@ -412,39 +298,14 @@ static void blobstore_class_init(ObjectClass *oc, void *data)
     ucc->can_be_deleted = blobstore_can_be_deleted;
     VMSTATE_IF_CLASS(oc)->get_id = get_vmstate_id;
     blobstore_reset_class_init(oc);
-
-    object_class_property_add_str(oc, "drive", get_drive, set_drive);
-    object_class_property_set_description(oc, "drive",
-        "Drive id or node-name of the block device");
-    object_class_property_add_str(oc, "uuid", get_uuid, set_uuid);
-    object_class_property_set_description(oc, "uuid",
-        "Use only the store with this UUID");
-    object_class_property_add_enum(oc, "format", "BlobstoreFormat",
-                                   &BlobstoreFormat_lookup, get_format,
-                                   set_format);
-    object_class_property_set_description(oc, "format",
-        "What to do with a blank medium");
-    object_class_property_add_bool(oc, "pack", get_pack, set_pack);
-    object_class_property_set_description(oc, "pack",
-        "Compress blobs where that saves space");
-    object_class_property_add_enum(oc, "rerror", "BlockdevOnError",
-                                   &BlockdevOnError_lookup, get_rerror,
-                                   set_rerror);
-    object_class_property_set_description(oc, "rerror",
-        "What to do when the medium cannot be read");
-    object_class_property_add_enum(oc, "werror", "BlockdevOnError",
-                                   &BlockdevOnError_lookup, get_werror,
-                                   set_werror);
-    object_class_property_set_description(oc, "werror",
-        "What to do when the medium cannot be written");
+    blobstore_properties_class_init(oc);
 }
 
 static void blobstore_init(Object *obj)
 {
     BlobStoreObject *store = BLOBSTORE(obj);
 
-    store->rerror = BLOCKDEV_ON_ERROR_AUTO;
-    store->werror = BLOCKDEV_ON_ERROR_AUTO;
+    blobstore_properties_init(store);
     QTAILQ_INIT(&store->clients);
     qemu_mutex_init(&store->versions_lock);
 }
@@ -456,6 +317,5 @@ static void blobstore_finalize(Object *obj)
     assert(QTAILQ_EMPTY(&store->clients));
     qemu_mutex_destroy(&store->versions_lock);
     g_free(store->id);
-    g_free(store->drive);
-    g_free(store->uuid);
+    blobstore_properties_clear(store);
 }

@@ -17,14 +17,20 @@
 static BlobStoreOptions core_options(BlobStoreObject *store)
 {
     bool came = store->medium_uuid && !store->core;
+    bool is_first = !store->medium_uuid && !store->core;
 
     return (BlobStoreOptions) {
         .format_never = (store->medium_uuid && !came) ||
                         store->format == BLOBSTORE_FORMAT_NEVER,
         .uuid = store->medium_uuid ?: store->uuid,
         .format_as_uuid = came,
-        .min_epoch = store->sequence >> 32,
+        .follows = store->sequence,
         .pack = store->pack,
+        .key_commitment = is_first && store->key_commitment
+                          ? store->commitment_pin : NULL,
+        /* Not after a snapshot was loaded, which the user knows about. */
+        .min_sequence = is_first && store->min_sequence
+                        ? &store->sequence_pin : NULL,
     };
 }
 
@@ -43,11 +49,16 @@ static void remember_uuid(BlobStoreObject *store)
 bool coroutine_fn blobstore_open_core(BlobStoreObject *store, GError **error)
 {
     BlobStoreOptions options = core_options(store);
+    g_auto(BlobStoreKeyPlan) plan = { 0 };
 
+    if (!blobstore_plan_key(store, &options, &plan, error)) {
+        return false;
+    }
     store->core = blob_store_open(&store->medium.parent, &options, error);
     if (!store->core) {
         return false;
     }
+    blobstore_settle_key(store, plan.key);
     remember_uuid(store);
     blobstore_show_warnings(store);
     return true;
@@ -149,8 +160,28 @@ static BlobstoreFound judge(BlobStoreObject *store, const BlobStoreInfo *info)
     if (info->blank) {
         return BLOBSTORE_FOUND_BLANK;
     }
-    return info->sequence > store->sequence ? BLOBSTORE_FOUND_NEWER
+    return info->sequence > store->sequence.number ? BLOBSTORE_FOUND_NEWER
                                             : BLOBSTORE_FOUND_OLDER;
+}
+
+/*
+ * Key slots are of today, whatever the medium has gone back to, or comes from:
+ * a key that was removed does not open it again, nor is the present one lost.
+ */
+static bool coroutine_fn restore_key_slots(BlobStoreObject *store,
+                                           BlobStore *core,
+                                           const BlobKey *key, GError **error)
+{
+    g_autofree BlobKeySlots *found = g_new(BlobKeySlots, 1);
+    BlobStoreInfo info;
+
+    blob_store_get_info(core, &info);
+    if (!store->key || key != store->key || !info.sealed) {
+        return true;            /* It has been converted. */
+    }
+    blob_store_get_key_slots(core, found);
+    return !memcmp(found, &store->key_slots, sizeof(*found)) ||
+           blob_store_set_key_slots(core, &store->key_slots, error);
 }
 
 static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
@@ -158,12 +189,16 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     BlobStoreOptions options = core_options(store);
     g_autoptr(GArray) twins = g_array_new(FALSE, FALSE, sizeof(Twin));
     g_autoptr(BlobStore) core = NULL;
+    g_auto(BlobStoreKeyPlan) plan = { 0 };
     BlobStoreInfo info;
     BlobstoreFound found;
     bool started;
 
     /* RAM has what devices wrote last; see compare_blob(). */
     options.replace_damaged = true;
+    if (!blobstore_plan_key(store, &options, &plan, error)) {
+        return false;
+    }
     core = blob_store_open(&store->medium.parent, &options, error);
     if (!core) {
         return false;
@@ -171,7 +206,8 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     blob_store_get_info(core, &info);
     found = judge(store, &info);
     if (!register_twins(store, core, twins, &started, error) ||
-        (started && !blob_store_start(core, error))) {
+        (started && (!blob_store_start(core, error) ||
+                     !restore_key_slots(store, core, plan.key, error)))) {
         return false;
     }
     for (guint i = 0; i < twins->len; i++) {
@@ -180,7 +216,7 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
             return false;
         }
     }
-    trace_blobstore_reopen(store->id, info.sequence, store->sequence,
+    trace_blobstore_reopen(store->id, info.sequence, store->sequence.number,
                            blobstore_is_dirty(store));
     for (guint i = 0; i < twins->len; i++) {
         const Twin *twin = &g_array_index(twins, Twin, i);
@@ -189,6 +225,7 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     }
     blob_store_free(store->core);
     store->core = g_steal_pointer(&core);
+    blobstore_settle_key(store, plan.key);
     store->reopen = false;
     store->warnings_shown = 0;
     blobstore_show_warnings(store);
@@ -260,6 +297,7 @@ bool coroutine_fn blobstore_start_core(BlobStoreClient *client,
     if (!blob_store_start(store->core, error)) {
         return false;
     }
+    blobstore_settle_key(store, store->key);
     remember_uuid(store);
     blobstore_show_warnings(store);
     trace_blobstore_start(store->id, client->owner, count);
@@ -287,127 +325,78 @@ static bool check_probed(BlobStoreObject *store, BlobStore *core,
     return true;
 }
 
-static bool coroutine_fn call_probe(BlobStoreObject *store, void *opaque,
-                                    Error **errp)
+/* Whether that can be the medium of the store that comes */
+static bool check_label(BlobStoreObject *store, const BlobStoreLabel *label,
+                        Error **errp)
 {
-    BlobStoreOptions options = { .read_only = true };
+    g_autofree char *found = NULL;
+    QemuUUID uuid;
+
+    if (label->blank) {
+        return true;
+    }
+    memcpy(uuid.data, label->uuid, sizeof(uuid.data));
+    found = qemu_uuid_unparse_strdup(&uuid);
+    if (g_ascii_strcasecmp(found, store->medium_uuid)) {
+        error_setg(errp, "drive '%s' holds the store with uuid %s, but the "
+                   "source has the one with uuid %s: is this the right "
+                   "image?", store->drive, found, store->medium_uuid);
+        return false;
+    }
+    if (label->sealed != !!store->key) {
+        error_setg(errp, "drive '%s' holds a store that is %sencrypted, but "
+                   "at the source it is%s: is this the right image?",
+                   store->drive, label->sealed ? "" : "not ",
+                   label->sealed ? " not" : "");
+        return false;
+    }
+    if (store->key && !blob_store_label_fits(label, store->key)) {
+        error_setg(errp, "drive '%s' is encrypted with another data key than "
+                   "at the source: is it a copy from before a rekey?",
+                   store->drive);
+        return false;
+    }
+    return true;
+}
+
+/* The source still writes to the image: read as a mix it proves nothing. */
+static bool coroutine_fn probe(BlobStoreObject *store, Error **errp)
+{
+    BlobStoreOptions options = { .read_only = true, .key = store->key,
+                                 .key_slots = &store->key_slots };
     int64_t length = blk_co_getlength(store->medium.blk);
     g_autoptr(GError) error = NULL;
     g_autoptr(BlobStore) core = NULL;
-    BlobStoreInfo info;
-    QemuUUID uuid;
-    g_autofree char *found = NULL;
-    bool ok = true;
+    BlobStoreLabel label;
 
-    if (!blobstore_try_lock_core(store, errp)) {
+    if (!blob_store_read_label(&store->medium.parent, &label, &error)) {
+        trace_blobstore_probe(store->id, error->message);
+        return true;
+    }
+    if (!check_label(store, &label, errp)) {
         return false;
     }
     core = blob_store_open(&store->medium.parent, &options, &error);
     trace_blobstore_probe(store->id, core ? "" : error->message);
-    if (core) {
-        blob_store_get_info(core, &info);
-        memcpy(uuid.data, info.uuid, sizeof(uuid.data));
-        found = qemu_uuid_unparse_strdup(&uuid);
-        if (!info.blank && g_ascii_strcasecmp(found, store->medium_uuid)) {
-            error_setg(errp, "drive '%s' holds the store with uuid %s, but "
-                       "the source has the one with uuid %s: is this the "
-                       "right image?", store->drive, found,
-                       store->medium_uuid);
-            ok = false;
-        } else if (length >= 0) {
-            ok = check_probed(store, core, length, errp);
-        }
+    return !core || length < 0 || check_probed(store, core, length, errp);
+}
+
+static bool coroutine_fn call_probe(BlobStoreObject *store, void *opaque,
+                                    Error **errp)
+{
+    bool ok;
+
+    if (!blobstore_try_lock_core(store, errp)) {
+        return false;
     }
+    ok = probe(store, errp);
     blobstore_unlock_core(store);
-    /* The source still writes to the image: read as a mix it proves nothing */
     return ok;
 }
 
 bool blobstore_probe_medium(BlobStoreObject *store, Error **errp)
 {
     return blobstore_call(store, call_probe, NULL, errp);
-}
-
-static uint64_t used_end(BlobStore *core)
-{
-    uint64_t end = 0;
-
-    for (size_t i = 0; i < blob_store_count(core); i++) {
-        BlobInfo info;
-
-        blob_get_info(blob_store_nth(core, i), &info);
-        for (unsigned n = 0; n < info.slots; n++) {
-            end = MAX(end, info.slot[n].offset + info.slot[n].length);
-        }
-    }
-    return end;
-}
-
-/* The space that was cut off and is there again is zero. */
-static bool coroutine_fn rewrite_everything(BlobStoreObject *store,
-                                            GError **error)
-{
-    BlobStoreClient *client;
-    BlobStoreBlob *blob;
-
-    if (blobstore_may_write(store) &&
-        !blob_store_restore(store->core, error)) {
-        return false;
-    }
-    QTAILQ_FOREACH(client, &store->clients, next) {
-        QTAILQ_FOREACH(blob, &client->blobs, next) {
-            g_autoptr(BlobVersion) latest = blobstore_latest_version(blob);
-
-            if (blob->kind != BLOBSTORE_VOLATILE && client->started) {
-                blob->rewrite = true;
-                blobstore_stage(blob, latest, "the medium was too small");
-            }
-        }
-    }
-    /* For the directory that this writes; if it fails the next write will. */
-    if (blobstore_may_write(store) && !store->reopen) {
-        blob_store_close_clean(store->core, NULL);
-    }
-    return true;
-}
-
-void coroutine_fn blobstore_check_size(BlobStoreObject *store)
-{
-    int64_t length = blk_co_getlength(store->medium.blk);
-    uint64_t needed;
-
-    if (!store->core) {
-        return;                 /* It is opened when the VM starts. */
-    }
-    needed = used_end(store->core);
-    trace_blobstore_resize(store->id, length, needed);
-    if (length < 0) {
-        return;
-    }
-    if (length < needed) {
-        g_autofree char *reason = g_strdup_printf(
-            "drive '%s' was made smaller, to %" PRId64 " bytes; %" PRIu64
-            " are in use: enlarge it again, device state is in RAM only",
-            store->drive, length, needed);
-
-        store->shrunk = true;
-        blobstore_set_failure(store, reason);
-    } else if (store->shrunk) {
-        g_autoptr(GError) error = NULL;
-
-        if (!rewrite_everything(store, &error)) {
-            g_autofree char *reason = g_strdup_printf(
-                "drive '%s' is large enough again, but %s: resize it once "
-                "more, device state is in RAM only", store->drive,
-                error->message);
-
-            blobstore_set_failure(store, reason);
-            return;
-        }
-        store->shrunk = false;
-        store->write_failed = false;
-        blobstore_set_failure(store, NULL);
-    }
 }
 
 static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,

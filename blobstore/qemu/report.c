@@ -90,6 +90,21 @@ void blobstore_advise_on_flush(BlobStoreObject *store)
     error_printf("%s", flush_advice(store));
 }
 
+static void hint_key(BlobStoreObject *store, Error **errp)
+{
+    if (!blobstore_wants_key(store)) {
+        error_append_hint(errp, "Give the key, and the device the object with "
+                          "it:\n  -object secret,id=sec0,file=KEYFILE "
+                          "-object blobstore,id=bs,drive=%s,key-secret=sec0 "
+                          "-device ...,blobstore=bs\n", store->drive);
+    } else if (store->medium_uuid) {
+        error_append_hint(errp, "Nothing was written.\n");
+    } else {
+        error_append_hint(errp, "Nothing was written. Check key-secret= or "
+                          "key-uri=, key-slot= and the image.\n");
+    }
+}
+
 static void append_hint(BlobStoreObject *store, int code, Error **errp)
 {
     switch (code) {
@@ -113,6 +128,25 @@ static void append_hint(BlobStoreObject *store, int code, Error **errp)
         error_append_hint(errp, "Restore the image from a backup or a "
                           "snapshot. QEMU does not go on with device state "
                           "that is older, or empty.\n");
+        break;
+    case BLOBSTORE_ERROR_KEY:
+        hint_key(store, errp);
+        break;
+    case BLOBSTORE_ERROR_TOKEN:
+        error_append_hint(errp, "Check that the token is there and its PIN is "
+                          "right before you try again: tokens lock.\n");
+        break;
+    case BLOBSTORE_ERROR_TAMPERED:
+        error_append_hint(errp, "Nothing was written, and nothing of it was "
+                          "used.\n");
+        break;
+    case BLOBSTORE_ERROR_ROLLED_BACK:
+        error_append_hint(errp, "If you have put back an older image yourself, "
+                          "leave out min-sequence= once: counters and lockout "
+                          "of the device go back with it.\n");
+        break;
+    case BLOBSTORE_ERROR_NO_SECURE_MEMORY:
+        error_append_hint(errp, "Allow QEMU more locked memory (ulimit -l).\n");
         break;
     case BLOBSTORE_ERROR_IO:
         error_append_hint(errp, "Check the storage of drive '%s', then try "
@@ -243,7 +277,9 @@ void blobstore_take_snapshot(BlobStoreObject *store)
     count = blob_store_count(store->core);
     blob_store_get_info(store->core, &snapshot->info);
     if (!store->reopen) {
-        store->sequence = snapshot->info.sequence;
+        store->sequence.number = snapshot->info.sequence;
+        memcpy(store->sequence.epoch_id, snapshot->info.epoch_id,
+               sizeof(store->sequence.epoch_id));
     }
     if (!snapshot->blobs) {
         snapshot->blobs = g_array_new(FALSE, TRUE, sizeof(BlobSnapshot));

@@ -19,15 +19,33 @@ typedef struct Carried {
     uint8_t owner[STREAM_NAME_BYTES];
     uint8_t name[STREAM_NAME_BYTES];
     bool present;
-    uint32_t size;
-    uint8_t *content;
+    uint32_t size;              /* of the content */
     uint32_t metadata_size;
-    uint8_t *metadata;          /* "key=value", each with its NUL */
+    uint32_t payload_size;      /* both */
+    uint8_t *payload;           /* "key=value", each with its NUL; content */
+    /* Of an encrypted store: of the payload */
+    uint8_t nonce[BLOB_NONCE_BYTES];
+    uint8_t tag[BLOB_TAG_BYTES];
 } Carried;
+
+/* What a payload that is sealed is bound to; nothing of it travels as such. */
+typedef struct CarriedAad {
+    uint8_t uuid[BLOB_UUID_BYTES];
+    uint8_t owner[STREAM_NAME_BYTES];
+    uint8_t name[STREAM_NAME_BYTES];
+    uint64_t sequence;
+    uint32_t kind;
+    uint32_t present;
+    uint32_t size;
+    uint32_t metadata_size;
+} CarriedAad;
+
+QEMU_BUILD_BUG_ON(sizeof(CarriedAad) != 16 + 2 * STREAM_NAME_BYTES + 8 + 16);
 
 struct BlobsState {
     BlobStoreObject *store;
     uint64_t sequence;
+    uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
     uint32_t carried_count;     /* as in the stream */
     uint32_t carried_length;    /* of the array */
     Carried *carried;           /* ordered by owner and name */
@@ -72,13 +90,21 @@ static bool metadata_size_is_valid(void *opaque, int version_id)
            (carried->present ? BLOBSTORE_METADATA_MAX_BYTES : 0);
 }
 
+static bool payload_size_is_valid(void *opaque, int version_id)
+{
+    Carried *carried = opaque;
+
+    return carried->payload_size == carried->size + carried->metadata_size;
+}
+
+/* Of metadata that is valid */
 static char **split_metadata(const Carried *carried)
 {
     GPtrArray *metadata = g_ptr_array_new();
     uint32_t at = 0;
 
     while (at < carried->metadata_size) {
-        const char *text = (const char *)carried->metadata + at;
+        const char *text = (const char *)carried->payload + at;
 
         g_ptr_array_add(metadata, g_strdup(text));
         at += strlen(text) + 1;
@@ -87,15 +113,14 @@ static char **split_metadata(const Carried *carried)
     return (char **)g_ptr_array_free(metadata, FALSE);
 }
 
-static bool metadata_is_valid(void *opaque, int version_id)
+static bool metadata_is_valid(const Carried *carried)
 {
-    Carried *carried = opaque;
     g_auto(GStrv) metadata = NULL;
 
     if (!carried->metadata_size) {
         return true;
     }
-    if (carried->metadata[carried->metadata_size - 1]) {
+    if (carried->payload[carried->metadata_size - 1]) {
         return false;
     }
     metadata = split_metadata(carried);
@@ -113,12 +138,13 @@ static const VMStateDescription vmstate_carried = {
         VMSTATE_BOOL(present, Carried),
         VMSTATE_UINT32(size, Carried),
         VMSTATE_VALIDATE("size is valid", size_is_valid),
-        VMSTATE_VBUFFER_ALLOC_UINT32(content, Carried, 1, NULL, size),
         VMSTATE_UINT32(metadata_size, Carried),
         VMSTATE_VALIDATE("metadata size is valid", metadata_size_is_valid),
-        VMSTATE_VBUFFER_ALLOC_UINT32(metadata, Carried, 1, NULL,
-                                     metadata_size),
-        VMSTATE_VALIDATE("metadata is valid", metadata_is_valid),
+        VMSTATE_UINT32(payload_size, Carried),
+        VMSTATE_VALIDATE("payload size is valid", payload_size_is_valid),
+        VMSTATE_VBUFFER_ALLOC_UINT32(payload, Carried, 1, NULL, payload_size),
+        VMSTATE_BUFFER(nonce, Carried),
+        VMSTATE_BUFFER(tag, Carried),
         VMSTATE_END_OF_LIST()
     },
 };
@@ -126,8 +152,7 @@ static const VMStateDescription vmstate_carried = {
 static void free_carried(BlobsState *state)
 {
     for (uint32_t i = 0; i < state->carried_length; i++) {
-        g_free(state->carried[i].content);
-        g_free(state->carried[i].metadata);
+        g_free(state->carried[i].payload);
     }
     g_clear_pointer(&state->carried, g_free);
     state->carried_length = 0;
@@ -150,22 +175,115 @@ static void fill_carried(Carried *carried)
 {
     BlobStoreBlob *blob = carried->blob;
     g_autoptr(BlobVersion) version = blobstore_latest_version(blob);
-    g_autoptr(GByteArray) metadata = g_byte_array_new();
+    GByteArray *payload = g_byte_array_new();
 
     stream_set_name(carried->owner, blob->client->owner);
     stream_set_name(carried->name, blob->name);
-    if (!version->content) {
-        return;
+    if (version->content) {
+        gsize size;
+        const uint8_t *content = g_bytes_get_data(version->content, &size);
+
+        for (char **entry = version->metadata; *entry; entry++) {
+            g_byte_array_append(payload, (uint8_t *)*entry,
+                                strlen(*entry) + 1);
+        }
+        carried->present = true;
+        carried->metadata_size = payload->len;
+        carried->size = size;
+        g_byte_array_append(payload, content, size);
     }
-    carried->present = true;
-    carried->size = g_bytes_get_size(version->content);
-    carried->content = g_memdup2(g_bytes_get_data(version->content, NULL),
-                                 carried->size);
-    for (char **entry = version->metadata; *entry; entry++) {
-        g_byte_array_append(metadata, (uint8_t *)*entry, strlen(*entry) + 1);
+    carried->payload_size = payload->len;
+    carried->payload = g_byte_array_free(payload, FALSE);
+}
+
+static void make_aad(const BlobsState *state, const Carried *carried,
+                     const QemuUUID *uuid, CarriedAad *aad)
+{
+    *aad = (CarriedAad) {
+        .sequence = cpu_to_le64(state->sequence),
+        .kind = cpu_to_le32(carried->blob->kind),
+        .present = cpu_to_le32(carried->present),
+        .size = cpu_to_le32(carried->size),
+        .metadata_size = cpu_to_le32(carried->metadata_size),
+    };
+    memcpy(aad->uuid, uuid->data, sizeof(aad->uuid));
+    memcpy(aad->owner, carried->owner, sizeof(aad->owner));
+    memcpy(aad->name, carried->name, sizeof(aad->name));
+}
+
+static BlobSeal *new_seal(const BlobStoreObject *store, const QemuUUID *uuid,
+                          GError **error)
+{
+    g_autoptr(BlobSecret) key = blob_key_derive(store->key,
+                                                BLOB_KEY_FOR_STREAM,
+                                                uuid->data, error);
+
+    return key ? blob_seal_new(key->data, error) : NULL;
+}
+
+/* Nothing of an encrypted store's content leaves it in plain text. */
+static bool seal_all(BlobsState *state, GError **error)
+{
+    g_autoptr(BlobSeal) seal = NULL;
+    QemuUUID uuid;
+
+    if (!state->store->key) {
+        return true;
     }
-    carried->metadata_size = metadata->len;
-    carried->metadata = g_byte_array_free(g_steal_pointer(&metadata), FALSE);
+    qemu_uuid_parse(state->store->medium_uuid, &uuid);
+    seal = new_seal(state->store, &uuid, error);
+    for (uint32_t i = 0; seal && i < state->carried_count; i++) {
+        Carried *carried = &state->carried[i];
+        CarriedAad aad;
+
+        make_aad(state, carried, &uuid, &aad);
+        if (!blob_seal_encrypt(seal, &aad, sizeof(aad), carried->payload,
+                               carried->payload_size, carried->nonce,
+                               carried->tag, error)) {
+            return false;
+        }
+    }
+    return seal;
+}
+
+/* Before anything of it is used */
+static bool unseal_all(BlobsState *state, GError **error)
+{
+    BlobStoreObject *store = state->store;
+    g_autoptr(BlobSeal) seal = NULL;
+    QemuUUID uuid;
+
+    if (store->key) {
+        qemu_uuid_parse(store->medium_uuid, &uuid);
+        seal = new_seal(store, &uuid, error);
+        if (!seal) {
+            return false;
+        }
+    }
+    for (uint32_t i = 0; i < state->carried_count; i++) {
+        Carried *carried = &state->carried[i];
+        CarriedAad aad;
+
+        make_aad(state, carried, &uuid, &aad);
+        if (seal && !blob_seal_decrypt(seal, &aad, sizeof(aad),
+                                       carried->payload,
+                                       carried->payload_size, carried->nonce,
+                                       carried->tag)) {
+            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
+                        "blob '%s/%s' in the stream was not written with the "
+                        "key of the store", stream_name(carried->owner),
+                        stream_name(carried->name));
+            return false;
+        }
+        if (!metadata_is_valid(carried)) {
+            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                        "metadata of blob '%s/%s' in the stream is not valid",
+                        stream_name(carried->owner),
+                        stream_name(carried->name));
+            return false;
+        }
+    }
+    return true;
 }
 
 static int blobs_pre_save(void *opaque)
@@ -173,6 +291,7 @@ static int blobs_pre_save(void *opaque)
     BlobsState *state = opaque;
     BlobStoreObject *store = state->store;
     BlobStoreClient *client;
+    g_autoptr(GError) error = NULL;
     uint64_t bytes = 0;
 
     QTAILQ_FOREACH(client, &store->clients, next) {
@@ -187,10 +306,18 @@ static int blobs_pre_save(void *opaque)
         }
     }
     make_carried(state);
-    state->sequence = store->sequence;
+    state->sequence = store->sequence.number;
+    memcpy(state->epoch_id, store->sequence.epoch_id,
+           sizeof(state->epoch_id));
     for (uint32_t i = 0; i < state->carried_count; i++) {
         fill_carried(&state->carried[i]);
         bytes += state->carried[i].size;
+    }
+    if (!seal_all(state, &error)) {
+        error_report("blobstore '%s': cannot save the state of its devices: "
+                     "%s", store->id, error->message);
+        free_carried(state);
+        return -EIO;
     }
     /*
      * Somebody else may write to the medium before the VM goes on here.  And
@@ -222,7 +349,8 @@ static void take_carried(const Carried *carried)
 {
     g_auto(GStrv) metadata = split_metadata(carried);
     g_autoptr(GBytes) content = carried->present ?
-        g_bytes_new(carried->content, carried->size) : NULL;
+        g_bytes_new(carried->payload + carried->metadata_size,
+                    carried->size) : NULL;
     g_autoptr(BlobVersion) version =
         blob_version_new(content, (const char *const *)metadata);
 
@@ -234,15 +362,24 @@ static int blobs_post_load(void *opaque, int version_id)
     BlobsState *state = opaque;
     BlobStoreObject *store = state->store;
     BlobStoreClient *client;
+    g_autoptr(GError) error = NULL;
     uint64_t bytes = 0;
 
+    if (!unseal_all(state, &error)) {
+        Error *err = NULL;
+
+        error_setg(&err, "%s", error->message);
+        return stream_fail_load(store, err);
+    }
     for (uint32_t i = 0; i < state->carried_count; i++) {
         take_carried(&state->carried[i]);
         bytes += state->carried[i].size;
     }
     trace_blobstore_load(store->id, state->carried_count, bytes);
     free_carried(state);
-    store->sequence = state->sequence;
+    store->sequence.number = state->sequence;
+    memcpy(store->sequence.epoch_id, state->epoch_id,
+           sizeof(state->epoch_id));
     store->reopen = true;
     store->write_failed = false;
     QTAILQ_FOREACH(client, &store->clients, next) {
@@ -271,6 +408,7 @@ const VMStateDescription vmstate_blobstore_blobs = {
     .post_load = blobs_post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_UINT64(sequence, BlobsState),
+        VMSTATE_BUFFER(epoch_id, BlobsState),
         VMSTATE_VALIDATE("sequence is valid", sequence_is_valid),
         VMSTATE_UINT32(carried_count, BlobsState),
         VMSTATE_VALIDATE("number of blobs is ours", carried_count_is_ours),

@@ -31,8 +31,16 @@ struct IdentityState {
     BlobStoreObject *store;
     uint8_t uuid[BLOB_UUID_BYTES];
     uint32_t format_version;
+    uint64_t sequence;          /* at that time */
+    uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
+    bool encrypted;
     int32_t announced_count;
     Announced *announced;
+
+    /* In a section of its own, if it is encrypted */
+    bool has_keys;
+    uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES];
+    uint8_t key_slots[BLOB_KEY_SLOTS * BLOB_KEY_SLOT_BYTES];
 };
 
 static bool announced_count_is_valid(void *opaque, int version_id)
@@ -94,6 +102,17 @@ static int identity_pre_save(void *opaque)
     qemu_uuid_parse(store->medium_uuid, &uuid);
     memcpy(state->uuid, uuid.data, sizeof(state->uuid));
     state->format_version = FORMAT_VERSION;
+    state->sequence = store->sequence.number;
+    memcpy(state->epoch_id, store->sequence.epoch_id,
+           sizeof(state->epoch_id));
+    state->encrypted = store->key;
+    if (store->key) {
+        blob_key_commit(store->key, state->uuid, state->key_commitment);
+        QEMU_BUILD_BUG_ON(sizeof(state->key_slots) !=
+                          sizeof(store->key_slots.bytes));
+        memcpy(state->key_slots, store->key_slots.bytes,
+               sizeof(state->key_slots));
+    }
     free_announced(state);
     state->announced = g_new0(Announced, blobs->len);
     state->announced_count = blobs->len;
@@ -120,6 +139,7 @@ static int identity_pre_load(void *opaque)
     IdentityState *state = opaque;
 
     free_announced(state);
+    state->has_keys = false;
     /* Nothing counts until the second section has been loaded. */
     state->store->loading = true;
     return 0;
@@ -201,6 +221,105 @@ static bool check_uuid(BlobStoreObject *store, const char *uuid, Error **errp)
     return true;
 }
 
+/* Whoever expects an encrypted store takes no other, nor the other way round */
+static bool check_encrypted(IdentityState *state, Error **errp)
+{
+    BlobStoreObject *store = state->store;
+    bool wanted = is_arriving(store) ? blobstore_wants_key(store)
+                                     : store->key != NULL;
+
+    if (state->encrypted == wanted && state->has_keys == wanted) {
+        return true;
+    }
+    if (is_arriving(store)) {
+        error_setg(errp, "the store is %sencrypted at the source, and %s",
+                   state->encrypted ? "" : "not ",
+                   wanted ? "a key was given here" : "no key was given here");
+        error_append_hint(errp, "Start the destination with the same "
+                          "key-secret= as the source.\n");
+    } else {
+        error_setg(errp, "the state was saved when the store was %sencrypted, "
+                   "and it is%s", state->encrypted ? "" : "not ",
+                   wanted ? "" : " not");
+    }
+    return false;
+}
+
+/* The source has not come far enough yet, or to somewhere else. */
+static bool check_sequence(IdentityState *state, Error **errp)
+{
+    BlobStoreObject *store = state->store;
+    const BlobSequence *pin = &store->sequence_pin;
+
+    if (!is_arriving(store) || !store->min_sequence) {
+        return true;
+    }
+    if (state->sequence < pin->number ||
+        (state->sequence >> 32 == pin->number >> 32 &&
+         memcmp(state->epoch_id, pin->epoch_id, sizeof(pin->epoch_id)))) {
+        error_setg(errp, "the source is at sequence %" PRIu64 ", which does "
+                   "not follow min-sequence=%s", state->sequence,
+                   store->min_sequence);
+        return false;
+    }
+    return true;
+}
+
+static bool check_commitment(IdentityState *state, Error **errp)
+{
+    BlobStoreObject *store = state->store;
+    uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES];
+
+    blob_key_commit(store->key, state->uuid, commitment);
+    if (memcmp(commitment, state->key_commitment, sizeof(commitment))) {
+        error_setg(errp, "the store is encrypted with another data key than "
+                   "in the stream%s", is_arriving(store) ? "" :
+                   ": it was rekeyed after that state was saved");
+        return false;
+    }
+    if (is_arriving(store) && store->key_commitment &&
+        memcmp(commitment, store->commitment_pin, sizeof(commitment))) {
+        error_setg(errp, "the store in the stream has another key commitment "
+                   "than key-commitment= says");
+        return false;
+    }
+    return true;
+}
+
+static bool coroutine_fn call_take_key(BlobStoreObject *store, void *opaque,
+                                       Error **errp)
+{
+    IdentityState *state = opaque;
+    g_autofree BlobKeySlots *slots = g_new0(BlobKeySlots, 1);
+    GError *error = NULL;
+    QemuUUID uuid;
+
+    memcpy(slots->bytes, state->key_slots, sizeof(slots->bytes));
+    memcpy(uuid.data, state->uuid, sizeof(uuid.data));
+    if (!blobstore_take_key(store, slots, &uuid, &error)) {
+        blobstore_propagate(store, error, errp);
+        return false;
+    }
+    return true;
+}
+
+static bool check_key(IdentityState *state, Error **errp)
+{
+    BlobStoreObject *store = state->store;
+
+    if (!check_encrypted(state, errp)) {
+        return false;
+    }
+    if (!state->encrypted) {
+        return true;
+    }
+    if (is_arriving(store) &&
+        !blobstore_call(store, call_take_key, state, errp)) {
+        return false;
+    }
+    return check_commitment(state, errp);
+}
+
 static bool check_identity(IdentityState *state, Error **errp)
 {
     BlobStoreObject *store = state->store;
@@ -215,7 +334,8 @@ static bool check_identity(IdentityState *state, Error **errp)
         return false;
     }
     if (!check_uuid(store, uuid, errp) ||
-        !check_all_announced(state, errp)) {
+        !check_all_announced(state, errp) ||
+        !check_sequence(state, errp) || !check_key(state, errp)) {
         return false;
     }
     if (is_arriving(store)) {
@@ -238,6 +358,35 @@ static int identity_post_load(void *opaque, int version_id)
     return ok ? 0 : stream_fail_load(state->store, err);
 }
 
+static bool keys_are_needed(void *opaque)
+{
+    IdentityState *state = opaque;
+
+    return state->encrypted;
+}
+
+static int keys_post_load(void *opaque, int version_id)
+{
+    IdentityState *state = opaque;
+
+    state->has_keys = true;
+    return 0;
+}
+
+/* What a blank medium needs to become the same store */
+static const VMStateDescription vmstate_keys = {
+    .name = "blobstore-identity/keys",
+    .version_id = 1,
+    .minimum_version_id = 1,
+    .needed = keys_are_needed,
+    .post_load = keys_post_load,
+    .fields = (const VMStateField[]) {
+        VMSTATE_BUFFER(key_commitment, IdentityState),
+        VMSTATE_BUFFER(key_slots, IdentityState),
+        VMSTATE_END_OF_LIST()
+    },
+};
+
 const VMStateDescription vmstate_blobstore_identity = {
     .name = "blobstore-identity",
     .version_id = 1,
@@ -251,6 +400,9 @@ const VMStateDescription vmstate_blobstore_identity = {
     .fields = (const VMStateField[]) {
         VMSTATE_BUFFER(uuid, IdentityState),
         VMSTATE_UINT32(format_version, IdentityState),
+        VMSTATE_UINT64(sequence, IdentityState),
+        VMSTATE_BUFFER(epoch_id, IdentityState),
+        VMSTATE_BOOL(encrypted, IdentityState),
         VMSTATE_INT32(announced_count, IdentityState),
         VMSTATE_VALIDATE("number of blobs is valid",
                          announced_count_is_valid),
@@ -258,6 +410,10 @@ const VMStateDescription vmstate_blobstore_identity = {
                                     announced_count, 1, vmstate_announced,
                                     Announced),
         VMSTATE_END_OF_LIST()
+    },
+    .subsections = (const VMStateDescription *const []) {
+        &vmstate_keys,
+        NULL
     },
 };
 

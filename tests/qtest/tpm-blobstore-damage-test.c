@@ -41,11 +41,11 @@ static void test_both_superblock_copies_damaged(void)
     g_auto(TPMImage) image = tpm_image_new();
     g_autofree char *text = NULL;
 
-    image_flip(image.path, 2000);
-    image_flip(image.path, 16 * KiB + 2000);
+    image_flip(image.path, 1400);
+    image_flip(image.path, 16 * KiB + 1400);
     text = qemu_refuses(image.path, TPM_ON_RAW);
     assert_contains(text, "blobstore 'nvram'", "superblock", NULL);
-    image_flip(image.path, 2000);
+    image_flip(image.path, 1400);
     assert_tpm_image_works(&image);
 }
 

@@ -14,15 +14,19 @@
 
 /* Places in the stream; see vmstate-identity.c and vmstate-blobs.c */
 enum {
-    ANNOUNCED_COUNT = 20,
-    ANNOUNCED = 24,
+    ENCRYPTED = 16 + 4 + 8 + 16,
+    ANNOUNCED_COUNT = ENCRYPTED + 1,
+    ANNOUNCED = ANNOUNCED_COUNT + 4,
     ANNOUNCED_BYTES = 64 + 64 + 1 + 8,
     ANNOUNCED_KIND = 64 + 64,
     SEQUENCE = ANNOUNCED + 3 * ANNOUNCED_BYTES + 1,
-    CARRIED_COUNT = SEQUENCE + 8,
+    CARRIED_COUNT = SEQUENCE + 8 + 16,
     CARRIED = CARRIED_COUNT + 4,
     CARRIED_NAME = CARRIED + 64,
     CARRIED_SIZE = CARRIED + 64 + 64 + 1,
+    CARRIED_METADATA_SIZE = CARRIED_SIZE + 4,
+    CARRIED_PAYLOAD_SIZE = CARRIED_METADATA_SIZE + 4,
+    CARRIED_PAYLOAD = CARRIED_PAYLOAD_SIZE + 4,
 };
 
 typedef struct Calls {
@@ -313,6 +317,7 @@ static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
         size_t bytes;
     } lies[] = {
         { 16, 2, 4 },                           /* format version */
+        { ENCRYPTED, 1, 1 },                    /* without a key */
         { ANNOUNCED_COUNT, 2, 4 },
         { ANNOUNCED_COUNT, 4, 4 },
         { ANNOUNCED_COUNT, 0x7fffffff, 4 },
@@ -332,8 +337,10 @@ static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
         { CARRIED_SIZE, 64 * KiB + 1, 4 },
         { CARRIED_SIZE, 0xffffffff, 4 },
         { CARRIED_SIZE - 1, 0, 1 },             /* absent, with content */
-        { CARRIED_SIZE + 4 + 4, 1025, 4 },      /* metadata */
-        { CARRIED_SIZE + 4 + 4 + 4, '=', 1 },
+        { CARRIED_METADATA_SIZE, 1025, 4 },
+        { CARRIED_PAYLOAD_SIZE, 0, 4 },
+        { CARRIED_PAYLOAD_SIZE, 0xffffffff, 4 },
+        { CARRIED_PAYLOAD, '=', 1 },            /* metadata without a key */
     };
 
     for (int i = 0; i < ARRAY_SIZE(lies); i++) {

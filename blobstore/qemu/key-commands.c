@@ -1,0 +1,350 @@
+/*
+ * Blobstore in QEMU: monitor commands that change how a store is encrypted
+ *
+ * They are coroutines: deriving a key takes seconds, in a worker thread, and
+ * the VM goes on meanwhile.  Only then is the core locked and written to.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "migration/blocker.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-blobstore.h"
+#include "qapi/qmp/qerror.h"
+#include "credential.h"
+#include "glue.h"
+#include "blobstore/trace.h"
+
+/* A change of keys that is under way */
+typedef struct KeyChange {
+    BlobStoreObject *store;     /* a reference */
+    Error *blocker;             /* of migration and snapshots */
+    char *uuid;                 /* of the store when it began */
+    BlobKey *key;               /* the new one; NULL: none */
+    BlobKeySlots slots;
+    unsigned n;                 /* which of them changes, if only one does */
+} KeyChange;
+
+typedef struct Search {
+    const char *id;
+    BlobStoreObject *found;
+} Search;
+
+static void match_id(BlobStoreObject *store, void *opaque)
+{
+    Search *search = opaque;
+
+    if (store->medium.blk && !strcmp(store->id, search->id)) {
+        search->found = store;
+    }
+}
+
+static BlobStoreObject *find_store(const char *id, Error **errp)
+{
+    Search search = { .id = id };
+
+    blobstore_object_foreach(match_id, &search);
+    if (!search.found) {
+        error_setg(errp, "no device uses a blobstore '%s'", id);
+    }
+    return search.found;
+}
+
+static bool check_encrypted(const BlobStoreObject *store, bool wanted,
+                            Error **errp)
+{
+    if (!!store->key != wanted) {
+        error_setg(errp, "blobstore '%s' is %sencrypted", store->id,
+                   wanted ? "not " : "already ");
+        return false;
+    }
+    return true;
+}
+
+/* In a drained section, or while the medium is not ours, it is refused. */
+static bool change_begin(KeyChange *change, const char *id, bool encrypted,
+                         Error **errp)
+{
+    BlobStoreObject *store = find_store(id, errp);
+
+    if (!store || !check_encrypted(store, encrypted, errp)) {
+        return false;
+    }
+    if (!blobstore_may_write(store) || !store->core) {
+        error_setg(errp, "blobstore '%s' cannot be written now", store->id);
+        return false;
+    }
+    error_setg(&change->blocker, "the keys of blobstore '%s' are being "
+               "changed", store->id);
+    if (migrate_add_blocker(&change->blocker, errp) < 0) {
+        return false;
+    }
+    object_ref(OBJECT(store));
+    change->store = store;
+    change->uuid = g_strdup(store->medium_uuid);
+    return true;
+}
+
+static void change_end(KeyChange *change)
+{
+    if (change->store) {
+        migrate_del_blocker(&change->blocker);
+        object_unref(OBJECT(change->store));
+    }
+    blob_key_unref(change->key);
+    g_free(change->uuid);
+}
+
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(KeyChange, change_end)
+
+/* Runs @call with the core locked and the medium as the core believes. */
+static bool coroutine_fn change_locked(KeyChange *change,
+                                       bool (*call)(KeyChange *change,
+                                                    GError **error),
+                                       Error **errp)
+{
+    BlobStoreObject *store = change->store;
+    GError *error = NULL;
+    bool ok;
+
+    /* Its device may have been unplugged meanwhile, or another plugged in. */
+    if (!store->core || !blobstore_may_write(store) ||
+        g_strcmp0(store->medium_uuid, change->uuid)) {
+        error_setg(errp, "blobstore '%s' is not in use any more", store->id);
+        return false;
+    }
+    if (!blobstore_try_lock_core(store, errp)) {
+        return false;
+    }
+    ok = blobstore_ensure_medium(store, &error) && call(change, &error);
+    blobstore_unlock_core(store);
+    trace_blobstore_change_keys(store->id, ok);
+    if (!ok) {
+        blobstore_propagate(store, error, errp);
+    }
+    return ok;
+}
+
+/* Only slot @n may differ from what is there: others may have changed. */
+static bool coroutine_fn set_slot(KeyChange *change, GError **error)
+{
+    BlobStoreObject *store = change->store;
+    BlobKeySlots slots;
+
+    blob_store_get_key_slots(store->core, &slots);
+    memcpy(slots.bytes[change->n], change->slots.bytes[change->n],
+           sizeof(slots.bytes[change->n]));
+    slots.damaged[change->n] = false;
+    if (!blob_store_set_key_slots(store->core, &slots, error)) {
+        return false;
+    }
+    blobstore_settle_key(store, store->key);
+    return true;
+}
+
+/* Whatever is interrupted is ended by the next start of the store. */
+static bool coroutine_fn convert(KeyChange *change, GError **error)
+{
+    BlobStoreObject *store = change->store;
+
+    if (!change->key && !store->key) {
+        return true;            /* What was interrupted has been ended now. */
+    }
+    g_clear_pointer(&store->next_key, blob_key_unref);
+    store->next_key = change->key ? blob_key_ref(change->key) : NULL;
+    store->may_be_plain = store->may_be_plain || !change->key;
+    if (!blob_store_convert(store->core, change->key, &change->slots,
+                            error)) {
+        /* Which of the keys is right is for the medium to say. */
+        store->reopen = true;
+        return false;
+    }
+    blobstore_settle_key(store, change->key);
+    return true;
+}
+
+static BlobstoreKeySlot *describe_slot(const BlobKeySlots *slots, unsigned n)
+{
+    BlobstoreKeySlot *out = g_new0(BlobstoreKeySlot, 1);
+    BlobKeySlot slot;
+
+    out->slot = n;
+    out->damaged = !blob_key_slots_get(slots, n, &slot);
+    if (out->damaged) {
+        return out;
+    }
+    out->has_key_type = true;
+    switch (slot.type) {
+    case BLOB_KEY_SLOT_PASSPHRASE:
+        out->key_type = BLOBSTORE_KEY_TYPE_PASSPHRASE;
+        out->has_kdf_memory = out->has_kdf_passes = out->has_kdf_lanes = true;
+        out->kdf_memory = slot.kdf_memory_kib;
+        out->kdf_passes = slot.kdf_passes;
+        out->kdf_lanes = slot.kdf_lanes;
+        break;
+    case BLOB_KEY_SLOT_RAW:
+        out->key_type = BLOBSTORE_KEY_TYPE_RAW;
+        break;
+    case BLOB_KEY_SLOT_TOKEN:
+        out->key_type = BLOBSTORE_KEY_TYPE_TOKEN;
+        out->key_uri = g_strdup(slot.uri);
+        break;
+    default:
+        g_assert_not_reached();
+    }
+    return out;
+}
+
+static bool is_used(const BlobKeySlots *slots, unsigned n)
+{
+    BlobKeySlot slot;
+
+    return !blob_key_slots_get(slots, n, &slot) ||
+           slot.type != BLOB_KEY_SLOT_UNUSED;
+}
+
+BlobstoreKeySlotList *qmp_blobstore_key_list(const char *id, Error **errp)
+{
+    BlobStoreObject *store = find_store(id, errp);
+    BlobstoreKeySlotList *list = NULL;
+    BlobstoreKeySlotList **tail = &list;
+
+    if (!store || !check_encrypted(store, true, errp)) {
+        return NULL;
+    }
+    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+        if (is_used(&store->key_slots, n)) {
+            QAPI_LIST_APPEND(tail, describe_slot(&store->key_slots, n));
+        }
+    }
+    return list;
+}
+
+/* Which slot a new key gets; -1 on failure */
+static int choose_slot(const BlobStoreObject *store, bool has_slot,
+                       uint8_t slot, bool replace, Error **errp)
+{
+    int n = has_slot ? slot : blob_key_slots_find_unused(&store->key_slots);
+
+    if (has_slot && slot >= BLOB_KEY_SLOTS) {
+        error_setg(errp, "there are key slots 0 to %d", BLOB_KEY_SLOTS - 1);
+        return -1;
+    }
+    if (has_slot && !replace && is_used(&store->key_slots, slot)) {
+        error_setg(errp, "key slot %u is in use", slot);
+        error_append_hint(errp, "Use another, or 'replace'.\n");
+        return -1;
+    }
+    if (!has_slot && replace) {
+        error_setg(errp, "'replace' needs 'slot'");
+        return -1;
+    }
+    if (n < 0) {
+        error_setg(errp, "all %d key slots are in use", BLOB_KEY_SLOTS);
+        error_append_hint(errp, "Remove one first.\n");
+    }
+    return n;
+}
+
+/* Makes @change->slots hold @key in slot @change->n. */
+static bool coroutine_fn put_key(KeyChange *change,
+                                 const BlobstoreKeySource *source,
+                                 const BlobKey *key, Error **errp)
+{
+    GError *error = NULL;
+    QemuUUID uuid;
+
+    if (!blobstore_key_source_is_valid(source, errp)) {
+        return false;
+    }
+    qemu_uuid_parse(change->uuid, &uuid);
+    if (!blobstore_put_key(source, &change->slots, change->n, key, &uuid,
+                           &error)) {
+        blobstore_propagate(change->store, error, errp);
+        return false;
+    }
+    return true;
+}
+
+BlobstoreKeySlotNumber *coroutine_fn
+qmp_blobstore_key_add(BlobstoreKeyAdd *arg, Error **errp)
+{
+    g_auto(KeyChange) change = { 0 };
+    g_autoptr(BlobKey) key = NULL;
+    BlobstoreKeySlotNumber *number;
+    int n;
+
+    if (!change_begin(&change, arg->id, true, errp)) {
+        return NULL;
+    }
+    n = choose_slot(change.store, arg->has_slot, arg->slot,
+                    arg->has_replace && arg->replace, errp);
+    if (n < 0) {
+        return NULL;
+    }
+    change.n = n;
+    key = blob_key_ref(change.store->key);
+    if (!put_key(&change, qapi_BlobstoreKeyAdd_base(arg), key, errp) ||
+        !change_locked(&change, set_slot, errp)) {
+        return NULL;
+    }
+    number = g_new0(BlobstoreKeySlotNumber, 1);
+    number->slot = n;
+    return number;
+}
+
+static bool coroutine_fn remove_slot(KeyChange *change, GError **error)
+{
+    blob_store_get_key_slots(change->store->core, &change->slots);
+    return blob_key_slots_remove(&change->slots, change->n, error) &&
+           set_slot(change, error);
+}
+
+void coroutine_fn qmp_blobstore_key_remove(const char *id, uint8_t slot,
+                                           Error **errp)
+{
+    g_auto(KeyChange) change = { .n = slot };
+
+    if (change_begin(&change, id, true, errp)) {
+        change_locked(&change, remove_slot, errp);
+    }
+}
+
+/* To a new data key, in slot 0 */
+static void coroutine_fn convert_to_new_key(BlobstoreConvert *arg,
+                                            bool encrypted, Error **errp)
+{
+    g_auto(KeyChange) change = { 0 };
+    GError *error = NULL;
+
+    if (!change_begin(&change, arg->id, encrypted, errp)) {
+        return;
+    }
+    change.key = blob_key_new(&error);
+    if (!change.key) {
+        blobstore_propagate(change.store, error, errp);
+        return;
+    }
+    if (put_key(&change, qapi_BlobstoreConvert_base(arg), change.key, errp)) {
+        change_locked(&change, convert, errp);
+    }
+}
+
+void coroutine_fn qmp_blobstore_encrypt(BlobstoreConvert *arg, Error **errp)
+{
+    convert_to_new_key(arg, false, errp);
+}
+
+void coroutine_fn qmp_blobstore_rekey(BlobstoreConvert *arg, Error **errp)
+{
+    convert_to_new_key(arg, true, errp);
+}
+
+void coroutine_fn qmp_blobstore_decrypt(const char *id, Error **errp)
+{
+    g_auto(KeyChange) change = { 0 };
+
+    if (change_begin(&change, id, true, errp)) {
+        change_locked(&change, convert, errp);
+    }
+}

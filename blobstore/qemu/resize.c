@@ -1,0 +1,90 @@
+/*
+ * Blobstore in QEMU: the medium becomes smaller or larger while it is in use
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "glue.h"
+#include "blobstore/trace.h"
+
+static uint64_t used_end(BlobStore *core)
+{
+    uint64_t end = 0;
+
+    for (size_t i = 0; i < blob_store_count(core); i++) {
+        BlobInfo info;
+
+        blob_get_info(blob_store_nth(core, i), &info);
+        for (unsigned n = 0; n < info.slots; n++) {
+            end = MAX(end, info.slot[n].offset + info.slot[n].length);
+        }
+    }
+    return end;
+}
+
+/* The space that was cut off and is there again is zero. */
+static bool coroutine_fn rewrite_everything(BlobStoreObject *store,
+                                            GError **error)
+{
+    BlobStoreClient *client;
+    BlobStoreBlob *blob;
+
+    if (blobstore_may_write(store) &&
+        !blob_store_restore(store->core, error)) {
+        return false;
+    }
+    QTAILQ_FOREACH(client, &store->clients, next) {
+        QTAILQ_FOREACH(blob, &client->blobs, next) {
+            g_autoptr(BlobVersion) latest = blobstore_latest_version(blob);
+
+            if (blob->kind != BLOBSTORE_VOLATILE && client->started) {
+                blob->rewrite = true;
+                blobstore_stage(blob, latest, "the medium was too small");
+            }
+        }
+    }
+    /* For the directory that this writes; if it fails the next write will. */
+    if (blobstore_may_write(store) && !store->reopen) {
+        blob_store_close_clean(store->core, NULL);
+    }
+    return true;
+}
+
+void coroutine_fn blobstore_check_size(BlobStoreObject *store)
+{
+    int64_t length = blk_co_getlength(store->medium.blk);
+    uint64_t needed;
+
+    if (!store->core) {
+        return;                 /* It is opened when the VM starts. */
+    }
+    needed = used_end(store->core);
+    trace_blobstore_resize(store->id, length, needed);
+    if (length < 0) {
+        return;
+    }
+    if (length < needed) {
+        g_autofree char *reason = g_strdup_printf(
+            "drive '%s' was made smaller, to %" PRId64 " bytes; %" PRIu64
+            " are in use: enlarge it again, device state is in RAM only",
+            store->drive, length, needed);
+
+        store->shrunk = true;
+        blobstore_set_failure(store, reason);
+    } else if (store->shrunk) {
+        g_autoptr(GError) error = NULL;
+
+        if (!rewrite_everything(store, &error)) {
+            g_autofree char *reason = g_strdup_printf(
+                "drive '%s' is large enough again, but %s: resize it once "
+                "more, device state is in RAM only", store->drive,
+                error->message);
+
+            blobstore_set_failure(store, reason);
+            return;
+        }
+        store->shrunk = false;
+        store->write_failed = false;
+        blobstore_set_failure(store, NULL);
+    }
+}
