@@ -2,42 +2,55 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Read a blobstore image with nothing but docs/format.md in mind.
 
-usage: reader.py [--contents] IMAGE...
+usage: reader.py [--contents] [--passphrase=TEXT | --raw=HEX | --key=HEX] IMAGE...
 
 Prints a line of JSON for each image. It shares no code with the core: where
 the two disagree, one of them or the specification is wrong. Sections named
-below are those of docs/format.md.
+below are those of docs/format.md. Sealed stores want Debian's packages
+python3-cryptography, and python3-argon2 for passphrases.
 """
 
 import argparse
 import hashlib
 import hmac
 import json
+import os
 import struct
 import sys
 import zlib
 from dataclasses import dataclass
+from functools import cached_property
+
+import aead
+import keyslots
+from keyslots import Credential, derive
 
 BLOCK = 4096
 SECTOR = 512
 HEADER = struct.Struct('<8sII16sQQQQQQQII16s32s80x1024s32s')
 MEMBER = struct.Struct('<QQ')
-SUPERBLOCK = struct.Struct('<IIQQQ16sQI4xQQQ32s392x8192x')
-DIRECTORY = struct.Struct('<II16sQQQI4x32x40x')
+SUPERBLOCK = struct.Struct('<IIQQQ16sQIIQQQ32s256s60s4x32s32s8x8192s')
+KEYED, HEAD = 440, 472      # what the keyed check, and the head digest, is of
+DIRECTORY = struct.Struct('<II16sQQQI4x32sQI28x')
 ENTRY = struct.Struct('<QQQQQQQIBBBx64s64s32x')
+PAST = struct.Struct('<II16s')
+PLACE = struct.Struct('<Q64s64s')
 assert (HEADER.size, SUPERBLOCK.size, DIRECTORY.size, ENTRY.size) == (1280, 8704, 128, 224)
 
 MAGIC = b'QEMUBLOB'
 CHECKED = HEADER.size - 32
-DELETED, PACKED = 1, 2
+DELETED, PACKED, SEALED = 1, 2, 4
 MAX_MEMBERS = 64
+MAX_PAST = 64
 MAX_METADATA = 1024
 MAX_CONTENT = 64 << 20
 
 SUPERBLOCK_ID, DIRECTORY_ID, FIRST_BLOB_ID = 0, 1, 16
 SUPERBLOCK_SLOT = 16384
 DIRECTORY_OFFSET = 32768
-FORMATTING, READY = 1, 2
+FORMATTING, READY, CONVERTING, WIPING = STATES = 1, 2, 3, 4
+SEALED_FEATURE = 1
+SEALING, REKEYING, UNSEALING = CONVERSIONS = 1, 2, 3
 CLEAN = 1
 CENSUS_TRIALS = 1 << 20
 KINDS = {1: 'permanent', 2: 'savestate'}
@@ -49,6 +62,10 @@ class Refused(Exception):
 
 class Blank(Exception):
     """A store that holds nothing yet."""
+
+
+class Locked(Exception):
+    """A sealed store, and nothing to open it with."""
 
 
 class Damaged(Exception):
@@ -100,24 +117,60 @@ class Header:
         return list(MEMBER.iter_unpack(self.member_list))[:self.member_count]
 
 
-def has_possible_lengths(version, slot_bytes):
-    """Of a header, or of an entry in the directory."""
+def has_possible_lengths(version, slot_bytes, seal):
+    """Of a header, or of an entry in the directory; @seal is the flag that it needs."""
     if (version.raw_bytes > slot_bytes - 2 * HEADER.size
             or version.metadata_bytes > min(MAX_METADATA, version.raw_bytes)):
         return False
-    if version.flags == DELETED:
+    if version.flags == DELETED | seal:
         return version.raw_bytes == version.stored_bytes == 0
-    if version.flags == PACKED:
+    if version.flags == PACKED | seal:
         return version.stored_bytes < version.raw_bytes
-    return version.flags == 0 and version.stored_bytes == version.raw_bytes
+    return version.flags == seal and version.stored_bytes == version.raw_bytes
+
+
+class Guard:
+    """How it is known that what is read was written: in a plain store"""
+    flag = 0
+    commitment = bytes(32)
+
+    def __init__(self, seed):
+        self.seed = seed
+
+    def open(self, header, stored, place):
+        """The payload, possibly packed, or None."""
+        return stored if hashlib.sha256(stored).digest() == header.digest else None
+
+
+class Seal(Guard):
+    """Section 9: in a sealed one"""
+    flag = SEALED
+
+    def __init__(self, key, uuid):
+        super().__init__(derive(key, 'check', uuid))
+        self.key = derive(key, 'payload', uuid)
+        self.commitment = derive(key, 'commitment', uuid)
+        self.uuid = uuid
+
+    def associated_data(self, header, place):
+        bound = bytearray(header.raw[:CHECKED])
+        unused = min(224 + MEMBER.size * header.member_count, CHECKED)
+        for start, end in ((64, 72), (92, 96), (112, 224), (unused, CHECKED)):
+            bound[start:end] = bytes(end - start)
+        return self.uuid + place + bytes(bound)
+
+    def open(self, header, stored, place):
+        tag, nonce = header.digest[:16], header.digest[16:28]
+        return aead.unseal(self.key, nonce, tag, stored, self.associated_data(header, place))
 
 
 class Slot:
     """The place of one version, and the header and trailers found in it."""
 
-    def __init__(self, medium, key, blob_id, offset, size):
+    def __init__(self, medium, guard, place, blob_id, offset, size):
         self.medium = medium
-        self.key = key
+        self.guard = guard
+        self.place = place      # what a sealed payload is bound to
         self.id = blob_id
         self.offset = offset
         self.size = size
@@ -132,13 +185,14 @@ class Slot:
         if len(raw) < HEADER.size or not raw.startswith(MAGIC):
             return None
         header = Header(raw, *HEADER.unpack(raw))
-        if hmac.new(self.key, raw[:CHECKED], 'sha256').digest() != header.check:
+        if hmac.new(self.guard.seed, raw[:CHECKED], 'sha256').digest() != header.check:
             return None
         return header if self.allows(header) else None
 
     def allows(self, header):
         return (header.id == self.id and header.offset == self.offset
-                and header.member_count <= MAX_MEMBERS and has_possible_lengths(header, self.size))
+                and header.member_count <= MAX_MEMBERS
+                and has_possible_lengths(header, self.size, self.guard.flag))
 
     def trailers(self):
         for end in range(2 * BLOCK, self.size + 1, BLOCK):
@@ -149,22 +203,30 @@ class Slot:
     def stored_payload(self):
         return self.medium.read(self.offset + HEADER.size, self.header.stored_bytes)
 
+    @cached_property
+    def payload(self):
+        """Unsealed, possibly packed, or None."""
+        return self.guard.open(self.header, self.stored_payload(), self.place)
+
     @property
     def valid(self):
-        return (self.complete and
-                hashlib.sha256(self.stored_payload()).digest() == self.header.digest)
+        return self.complete and self.payload is not None
+
+
+def newest(slots):
+    """Section 5: the first of those with the highest sequence, or None."""
+    return max(slots, key=lambda slot: slot.header.sequence, default=None)
 
 
 def newest_valid(slots):
-    """Section 5: of the slots of the superblock or the directory."""
-    return max((slot for slot in slots if slot.valid),
-               key=lambda slot: slot.header.sequence, default=None)
+    return newest(slot for slot in slots if slot.valid)
 
 
 # Section 5: superblock and directory
 
 @dataclass
 class Superblock:
+    raw: bytes
     version: int
     state: int
     incompatible: int
@@ -173,10 +235,31 @@ class Superblock:
     uuid: bytes
     generation: int
     block_bytes: int
+    conversion: int
     directory_offset: int
     directory_bytes: int
     data_offset: int
     seed: bytes
+    key_slot_digests: bytes
+    previous_key: bytes
+    keyed_check: bytes
+    head_digest: bytes
+    key_slot_area: bytes
+
+    @property
+    def sealed(self):
+        return bool(self.incompatible & SEALED_FEATURE)
+
+    @property
+    def converting(self):
+        return self.state in (CONVERTING, WIPING)
+
+    @cached_property
+    def whole_key_slots(self):
+        """Those that are not damaged, by number."""
+        places = {number: places_of_key_slot(number) for number in range(keyslots.KEY_SLOTS)}
+        return {number: self.raw[at] for number, (digest, at) in places.items()
+                if key_slot_digest(self.raw[at]) == self.raw[digest]}
 
 
 @dataclass
@@ -188,6 +271,10 @@ class Directory:
     capacity: int
     next_id: int
     count: int
+    commitment: bytes
+    sealings: int
+    past_count: int
+    past: list = ()
 
 
 @dataclass
@@ -206,39 +293,105 @@ class Entry:
     owner: bytes
     name: bytes
 
+    @property
+    def place(self):
+        return PLACE.pack(self.kind, self.owner.encode(), self.name.encode())
+
+
+@dataclass
+class Past:
+    epoch: int
+    counter: int
+    epoch_id: bytes
+
+
+def superblock_slots(medium):
+    return [Slot(medium, Guard(bytes(32)), bytes(PLACE.size), SUPERBLOCK_ID, n * SUPERBLOCK_SLOT,
+                 SUPERBLOCK_SLOT) for n in range(2)]
+
 
 def read_superblock(medium):
+    """Checked, but for the keyed check."""
     if medium.is_zero_from(0):
         raise Blank
     demand(medium.size >= DIRECTORY_OFFSET, 'too small for a store')
-    slot = newest_valid(Slot(medium, bytes(32), SUPERBLOCK_ID, n * SUPERBLOCK_SLOT,
-                             SUPERBLOCK_SLOT) for n in range(2))
-    if slot is None:
-        if holds_interrupted_marker(medium):
-            raise Blank
+    slots = superblock_slots(medium)
+    slot = newest_valid(slots)
+    if slot:
+        payload = slot.payload
+    elif slot := newest(filter(is_salvageable, slots)):
+        payload = mend(slot, slots)
+    elif holds_interrupted_marker(medium):
+        raise Blank
+    else:
         raise Refused('no superblock')
     demand(slot.header.flags == 0, 'flags of the superblock')
-    payload = slot.stored_payload()
-    superblock = Superblock(*SUPERBLOCK.unpack(payload.ljust(SUPERBLOCK.size, b'\0')))
+    fields = SUPERBLOCK.unpack(payload[:SUPERBLOCK.size].ljust(SUPERBLOCK.size, b'\0'))
+    superblock = Superblock(payload, *fields)
     demand(superblock.version == 1, 'unknown version')
-    demand(not superblock.incompatible, 'unknown incompatible features, or sealed')
+    demand(not superblock.incompatible & ~SEALED_FEATURE, 'unknown incompatible features')
     demand(len(payload) == SUPERBLOCK.size, 'length of the superblock')
-    demand(superblock.block_bytes == BLOCK, 'block size')
-    demand(superblock.state in (FORMATTING, READY), 'state of the superblock')
     demand(superblock.generation == slot.header.sequence, 'generation of the superblock')
+    check_superblock(superblock)
     if superblock.state == FORMATTING:
         raise Blank
+    check_places(superblock, medium.size)
+    return superblock
+
+
+def check_superblock(superblock):
+    demand(superblock.block_bytes == BLOCK, 'block size')
+    demand(superblock.state in STATES, 'state of the superblock')
+    if superblock.state == CONVERTING:
+        demand(superblock.conversion in CONVERSIONS, 'unknown conversion')
+        demand(superblock.sealed, 'conversion of a store that is not sealed')
+    elif superblock.state != FORMATTING:
+        demand(superblock.conversion == 0, 'conversion in another state')
+
+
+def check_places(superblock, medium_bytes):
     size = superblock.directory_bytes
     demand(superblock.directory_offset == DIRECTORY_OFFSET, 'offset of the directory')
     demand(2 * BLOCK <= size <= MAX_CONTENT and size % BLOCK == 0, 'size of the directory')
     demand(superblock.data_offset == DIRECTORY_OFFSET + 2 * size, 'offset of the blobs')
-    demand(superblock.data_offset <= medium.size, 'directory beyond the end of the medium')
-    return superblock
+    demand(superblock.data_offset <= medium_bytes, 'directory beyond the end of the medium')
+
+
+def is_salvageable(slot):
+    """In state formatting the head digest is zero, which is never right here."""
+    if not slot.complete or slot.header.stored_bytes != SUPERBLOCK.size:
+        return False
+    payload = slot.stored_payload()
+    return hashlib.sha256(payload[:HEAD]).digest() == payload[HEAD:HEAD + 32]
+
+
+def mend(slot, slots):
+    """Takes key slots from the other slot of the pair; returns the payload."""
+    other, = (each for each in slots if each is not slot)
+    there = other.medium.read(other.offset + HEADER.size, SUPERBLOCK.size)
+    payload = bytearray(slot.stored_payload())
+    for number in range(keyslots.KEY_SLOTS):
+        digest, at = places_of_key_slot(number)
+        if (key_slot_digest(payload[at]) != payload[digest]
+                and key_slot_digest(there[at]) == payload[digest]):
+            payload[at] = there[at]
+    return bytes(payload)
+
+
+def places_of_key_slot(number):
+    """In the payload of the superblock: of its digest and of the slot."""
+    return (slice(120 + 32 * number, 152 + 32 * number),
+            slice(512 + 1024 * number, 1536 + 1024 * number))
+
+
+def key_slot_digest(raw):
+    return hashlib.sha256(raw).digest() if any(raw) else bytes(32)
 
 
 def marker():
     """Section 8: the first write of a format, the same for every store."""
-    payload = SUPERBLOCK.pack(1, FORMATTING, 0, 0, 0, bytes(16), 1, BLOCK, 0, 0, 0, bytes(32))
+    payload = SUPERBLOCK.pack(1, FORMATTING, 0, 0, 0, bytes(16), 1, BLOCK, *bytes(4),
+                              *[b''] * 6)
     header = HEADER.pack(MAGIC, 0, 0, bytes(16), SUPERBLOCK_ID, 1, 0, 0, 0, len(payload),
                          len(payload), 0, 0, bytes(16), hashlib.sha256(payload).digest(),
                          bytes(1024), bytes(32))[:CHECKED]
@@ -266,14 +419,52 @@ def text(field):
     return label.decode()
 
 
-def read_directory(medium, superblock):
-    """Returns the head and the checked entries."""
+def find_guards(superblock, credential):
+    """Section 9.4: what guards the store; in a conversion first what guarded it before."""
+    plain = Guard(superblock.seed)
+    if not superblock.sealed:
+        return [plain]
+    key = find_data_key(superblock, credential)
+    seal = Seal(key, superblock.uuid)
+    if superblock.state != CONVERTING:
+        return [seal]
+    if superblock.conversion == REKEYING:
+        return [Seal(find_previous_key(superblock, key), superblock.uuid), seal]
+    return [plain, seal] if superblock.conversion == SEALING else [seal, plain]
+
+
+def find_data_key(superblock, credential):
+    if credential is None:
+        raise Locked
+    key = credential.key or keyslots.unlock(superblock.whole_key_slots, superblock.uuid,
+                                            credential.secret)
+    demand(key, 'no key slot opens')
+    check = hmac.new(derive(key, 'superblock', superblock.uuid), superblock.raw[:KEYED], 'sha256')
+    demand(check.digest() == superblock.keyed_check, 'keyed check of the superblock')
+    return key
+
+
+def find_previous_key(superblock, key):
+    wrapped = superblock.previous_key
+    previous = aead.unseal(derive(key, 'previous key', superblock.uuid), wrapped[:12],
+                           wrapped[12:28], wrapped[28:], superblock.uuid)
+    demand(previous, 'previous data key')
+    return previous
+
+
+def directory_slots(medium, superblock, guard):
     size = superblock.directory_bytes
-    slot = newest_valid(Slot(medium, superblock.seed, DIRECTORY_ID, DIRECTORY_OFFSET + n * size,
-                             size) for n in range(2))
+    return [Slot(medium, guard, bytes(PLACE.size), DIRECTORY_ID, DIRECTORY_OFFSET + n * size, size)
+            for n in range(2)]
+
+
+def read_directory(medium, superblock, guards):
+    """Returns what guards it, the head and the checked entries."""
+    slot = newest_valid(slot for guard in guards
+                        for slot in directory_slots(medium, superblock, guard))
     demand(slot is not None, 'no directory')
-    demand(slot.header.flags == 0, 'flags of the directory')
-    payload = slot.stored_payload()
+    demand(slot.header.flags == slot.guard.flag, 'flags of the directory')
+    payload = slot.payload
     demand(len(payload) >= DIRECTORY.size, 'length of the directory')
     head = Directory(*DIRECTORY.unpack_from(payload))
     demand(head.epoch >= 1 and slot.header.sequence == head.epoch << 32
@@ -281,15 +472,25 @@ def read_directory(medium, superblock):
     demand(head.generation <= superblock.generation, 'directory newer than the superblock')
     demand(head.capacity % BLOCK == 0 and head.capacity >= superblock.data_offset, 'capacity')
     demand(FIRST_BLOB_ID <= head.next_id < (1 << 64) - 1, 'next id')
-    demand(len(payload) == DIRECTORY.size + head.count * ENTRY.size, 'length of the directory')
-    entries = [Entry(*fields) for fields in ENTRY.iter_unpack(payload[DIRECTORY.size:])]
+    demand(head.commitment == slot.guard.commitment or not slot.guard.flag, 'key commitment')
+    end = DIRECTORY.size + head.count * ENTRY.size
+    demand(len(payload) == end + head.past_count * PAST.size, 'length of the directory')
+    entries = [Entry(*fields) for fields in ENTRY.iter_unpack(payload[DIRECTORY.size:end])]
     for entry in entries:
-        check_entry(head, entry, superblock.data_offset, medium.size)
+        check_entry(head, entry, superblock.data_offset, medium.size, slot.guard)
     check_distinct(entries)
-    return head, entries
+    head.past = [Past(*fields) for fields in PAST.iter_unpack(payload[end:])]
+    check_past(head)
+    return slot.guard, head, entries
 
 
-def check_entry(head, entry, data_offset, medium_bytes):
+def check_past(head):
+    demand(len(head.past) <= MAX_PAST, 'number of past epochs')
+    epochs = [0] + [each.epoch for each in head.past] + [head.epoch]
+    demand(all(a < b for a, b in zip(epochs, epochs[1:])), 'order of past epochs')
+
+
+def check_entry(head, entry, data_offset, medium_bytes, guard):
     entry.owner, entry.name = text(entry.owner), text(entry.name)
     demand(FIRST_BLOB_ID <= entry.id < head.next_id, 'id of a blob')
     demand(entry.kind in KINDS, 'kind of a blob')
@@ -305,7 +506,7 @@ def check_entry(head, entry, data_offset, medium_bytes):
                         entry.slot)), 'version of a blob that has none')
         return
     demand(epoch_of(entry.sequence) < head.epoch, 'sequence of a blob')
-    demand(has_possible_lengths(entry, entry.slot_bytes), 'recorded version of a blob')
+    demand(has_possible_lengths(entry, entry.slot_bytes, guard.flag), 'recorded version of a blob')
 
 
 def check_distinct(entries):
@@ -322,9 +523,9 @@ def check_distinct(entries):
 class BlobSlot(Slot):
     """A slot of a blob in a store that was not closed cleanly."""
 
-    def __init__(self, medium, key, entry, number, epoch_id):
-        super().__init__(medium, key, entry.id, entry.offset + number * entry.slot_bytes,
-                         entry.slot_bytes)
+    def __init__(self, medium, guard, entry, number, epoch_id):
+        super().__init__(medium, guard, entry.place, entry.id,
+                         entry.offset + number * entry.slot_bytes, entry.slot_bytes)
         self.epoch_id = epoch_id
         self.recorded = entry.sequence if number == entry.slot else 0
         # Of earlier epochs the digest is verified when the blob is read.
@@ -353,11 +554,11 @@ class Blob:
     damaged: bool = False
 
 
-def decide_clean(medium, superblock, entries):
+def decide_clean(medium, guard, entries):
     """Step 3."""
     blobs = []
     for entry in entries:
-        slot = Slot(medium, superblock.seed, entry.id,
+        slot = Slot(medium, guard, entry.place, entry.id,
                     entry.offset + entry.slot * entry.slot_bytes, entry.slot_bytes)
         blob = Blob(entry, [slot], sequence=entry.sequence)
         if entry.sequence and not entry.flags & DELETED:
@@ -372,9 +573,9 @@ def is_as_recorded(entry, header):
             (entry.sequence, entry.flags, entry.raw_bytes, entry.metadata_bytes))
 
 
-def decide_by_evidence(medium, superblock, head, entries):
+def decide_by_evidence(medium, guard, head, entries):
     """Steps 4 to 7."""
-    blobs = [Blob(entry, [BlobSlot(medium, superblock.seed, entry, n, head.epoch_id)
+    blobs = [Blob(entry, [BlobSlot(medium, guard, entry, n, head.epoch_id)
                           for n in range(2)]) for entry in entries]
     slots = [slot for blob in blobs for slot in blob.slots]
     demand(all(epoch_of(header.sequence) <= head.epoch
@@ -385,8 +586,8 @@ def decide_by_evidence(medium, superblock, head, entries):
     for blob in blobs:
         decide_blob(blob, watermark, written)
     if present:
-        newest = max(present, key=lambda slot: slot.sequence).held
-        check_census(blobs, superblock.seed, newest, head.epoch << 32, watermark)
+        last = max(present, key=lambda slot: slot.sequence).held
+        check_census(blobs, guard.seed, last, head.epoch << 32, watermark)
     return blobs
 
 
@@ -415,10 +616,10 @@ def census_part(seed, blob_id, sequence):
     return int.from_bytes(digest[:16], 'little')
 
 
-def check_census(blobs, seed, newest, base, watermark):
+def check_census(blobs, seed, last, base, watermark):
     """Step 7."""
-    commit = set(newest.members or [(newest.id, newest.sequence)])
-    missing = int.from_bytes(newest.census, 'little')
+    commit = set(last.members or [(last.id, last.sequence)])
+    missing = int.from_bytes(last.census, 'little')
     suspects = []
     for blob in blobs:
         before = blob.sequence
@@ -449,8 +650,8 @@ def name_missing(suspects, seed, missing, base, watermark):
 def read_payload(slot):
     """Section 3.2: returns metadata strings and content."""
     header = slot.header
-    payload = slot.stored_payload()
-    if hashlib.sha256(payload).digest() != header.digest:
+    payload = slot.payload
+    if payload is None:
         raise Damaged
     if header.flags & PACKED:
         payload = inflate(payload, header.raw_bytes)
@@ -508,31 +709,63 @@ class Medium:
         return True
 
 
-def read_store(file, contents=False):
+def describe_key_slots(superblock):
+    def describe_one(number):
+        raw = superblock.whole_key_slots.get(number)
+        if raw is None:
+            return 'damaged'
+        slot = keyslots.take_apart(raw)
+        return keyslots.TYPES[slot.type] if slot else 'bad'
+
+    return [describe_one(number) for number in range(keyslots.KEY_SLOTS)]
+
+
+def read_store(file, contents=False, credential=None):
     """Returns what is in an image, fit for JSON; raises Refused."""
     medium = Medium(file)
     try:
         superblock = read_superblock(medium)
+        said = {'uuid': superblock.uuid.hex()}
+        if superblock.sealed:
+            said['key slots'] = describe_key_slots(superblock)
+        guards = find_guards(superblock, credential)
     except Blank:
         return {'store': 'blank'}
-    head, entries = read_directory(medium, superblock)
+    except Locked:
+        return {'store': 'locked', **said}
+    guard, head, entries = read_directory(medium, superblock, guards)
     if head.flags & CLEAN:
-        blobs = decide_clean(medium, superblock, entries)
+        blobs = decide_clean(medium, guard, entries)
     else:
-        blobs = decide_by_evidence(medium, superblock, head, entries)
-    return {'store': 'ready', 'blobs': [describe(blob, contents) for blob in blobs]}
+        blobs = decide_by_evidence(medium, guard, head, entries)
+    return {'store': 'ready', **said, 'converting': superblock.converting,
+            'epoch': head.epoch_id.hex(),
+            'blobs': [describe(blob, contents) for blob in blobs]}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
+    parser.add_argument('--contents', action='store_true', help='print them, in hexadecimal')
+    keys = parser.add_mutually_exclusive_group()
+    keys.add_argument('--passphrase', type=os.fsencode, metavar='TEXT', dest='secret',
+                      help='of a sealed store')
+    keys.add_argument('--raw', type=bytes.fromhex, metavar='HEX', dest='secret',
+                      help='secret of 32 bytes')
+    keys.add_argument('--key', type=bytes.fromhex, metavar='HEX', help='the data key itself')
+    parser.add_argument('image', nargs='+')
+    return parser.parse_args()
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n', 1)[0])
-    parser.add_argument('--contents', action='store_true', help='print them, in hexadecimal')
-    parser.add_argument('image', nargs='+')
-    arguments = parser.parse_args()
+    arguments = parse_arguments()
+    credential = None
+    if arguments.key or arguments.secret:
+        credential = Credential(arguments.key, arguments.secret)
     status = 0
     for image in arguments.image:
         with open(image, 'rb') as file:
             try:
-                store = read_store(file, arguments.contents)
+                store = read_store(file, arguments.contents, credential)
             except Refused as refusal:
                 store = {'store': 'refused'}
                 print(f'{image}: {refusal}', file=sys.stderr)

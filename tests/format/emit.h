@@ -1,0 +1,43 @@
+/*
+ * Files with what a disk may hold after a power failure, and after damage
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TESTS_FORMAT_EMIT_H
+#define TESTS_FORMAT_EMIT_H
+
+#include "simdisk.h"
+#include "store.h"
+
+/* Where images go.  Their names tell where they are from. */
+typedef struct Output {
+    const char *directory;
+    unsigned count;
+    GRand *random;              /* of tears and damage */
+} Output;
+
+/*
+ * Calls @run as the command line says; returns the exit status:
+ *
+ *   PROGRAM [--seed=N] DIRECTORY
+ */
+int emit_main(int argc, char **argv, void (*run)(Output *output));
+
+/*
+ * The power fails after any of the recorded events: what was flushed is there,
+ * each other write whole, in part or, as the disk may reorder, not at all.
+ */
+void emit_cuts(Output *output, const SimDisk *disk, const char *store);
+
+/* The same with whole writes only, after each @stride events */
+void emit_whole_cuts(Output *output, const SimDisk *disk, const char *store,
+                     guint stride);
+
+/* Something somewhere is not what was written. */
+void emit_damaged(Output *output, const SimDisk *disk, const char *store);
+
+/* All cuts and damages, and slots of @opened that are lost as a whole */
+void emit_all(Output *output, const SimDisk *disk, const char *store,
+              BlobStore *opened);
+
+#endif /* TESTS_FORMAT_EMIT_H */
