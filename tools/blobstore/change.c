@@ -1,0 +1,158 @@
+/*
+ * qemu-blobstore: commands that change how a store is encrypted
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "tool.h"
+
+static bool invalid(GError **error, const char *text)
+{
+    g_set_error_literal(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
+                        text);
+    return false;
+}
+
+static bool check_sealed(Tool *tool, bool sealed, GError **error)
+{
+    BlobStoreInfo info;
+
+    blob_store_get_info(tool->store, &info);
+    if (info.blank) {
+        return invalid(error, "the image is blank");
+    }
+    /* What it becomes will be known when that has been ended. */
+    if (info.sealed != sealed && !info.converting) {
+        return invalid(error, sealed ? "the store is not encrypted"
+                                     : "the store is already encrypted");
+    }
+    return true;
+}
+
+/* Starts the store, which ends an interrupted conversion. */
+static bool coroutine_fn begin(Tool *tool, bool sealed, GError **error)
+{
+    return check_sealed(tool, sealed, error) &&
+           blob_store_start(tool->store, error) &&
+           check_sealed(tool, sealed, error);
+}
+
+static int coroutine_fn end(Tool *tool, bool ok, GError **error)
+{
+    return ok && blob_store_close_clean(tool->store, error)
+           ? TOOL_EXIT_OK : TOOL_EXIT_ERROR;
+}
+
+/* Makes slot @n of @slots hold @key, as the new key of the command line. */
+static bool put_key(Tool *tool, BlobKeySlots *slots, unsigned n,
+                    const BlobKey *key, GError **error)
+{
+    const BlobstoreKeySource *source = &tool->new_key;
+    g_auto(BlobStoreCredential) credential = { 0 };
+
+    if (!blobstore_names_key(source)) {
+        return invalid(error, "no new key is given: --new-key-secret or "
+                       "--new-key-uri is needed");
+    }
+    return blobstore_load_credential(source, &credential, error) &&
+           blob_key_slots_put(slots, n, key, tool->label.uuid,
+                              blobstore_key_slot_type(source),
+                              &credential.core, source->key_iter_time,
+                              error);
+}
+
+static bool choose_slot(const Tool *tool, const BlobKeySlots *slots,
+                        unsigned *n, GError **error)
+{
+    BlobKeySlot slot;
+    int unused = blob_key_slots_find_unused(slots);
+
+    *n = tool->slot;
+    if (tool->slot == BLOB_KEY_SLOT_ANY) {
+        *n = unused;
+        return unused >= 0 || invalid(error, "all key slots are in use");
+    }
+    if (*n >= BLOB_KEY_SLOTS) {
+        return invalid(error, "there are key slots 0 to 7");
+    }
+    return tool->replace ||
+           (blob_key_slots_get(slots, *n, &slot) &&
+            slot.type == BLOB_KEY_SLOT_UNUSED) ||
+           invalid(error, "that key slot is in use: use another, or "
+                   "--replace");
+}
+
+static bool coroutine_fn add(Tool *tool, GError **error)
+{
+    g_autofree BlobKeySlots *slots = g_new(BlobKeySlots, 1);
+    unsigned n;
+
+    /* Nothing is written before all of this is settled. */
+    blob_store_get_key_slots(tool->store, slots);
+    if (!check_sealed(tool, true, error) ||
+        !choose_slot(tool, slots, &n, error) ||
+        !put_key(tool, slots, n, tool->data_key, error) ||
+        !begin(tool, true, error) ||
+        !blob_store_set_key_slots(tool->store, slots, error)) {
+        return false;
+    }
+    printf("key slot %u\n", n);
+    return true;
+}
+
+int coroutine_fn tool_key_add(Tool *tool, GError **error)
+{
+    return end(tool, add(tool, error), error);
+}
+
+static bool coroutine_fn remove_key(Tool *tool, GError **error)
+{
+    g_autofree BlobKeySlots *slots = g_new(BlobKeySlots, 1);
+
+    if (tool->slot == BLOB_KEY_SLOT_ANY) {
+        return invalid(error, "which key slot? --slot is needed");
+    }
+    blob_store_get_key_slots(tool->store, slots);
+    return check_sealed(tool, true, error) &&
+           blob_key_slots_remove(slots, tool->slot, error) &&
+           begin(tool, true, error) &&
+           blob_store_set_key_slots(tool->store, slots, error);
+}
+
+int coroutine_fn tool_key_remove(Tool *tool, GError **error)
+{
+    return end(tool, remove_key(tool, error), error);
+}
+
+static bool coroutine_fn convert(Tool *tool, bool sealed, GError **error)
+{
+    g_autofree BlobKeySlots *slots = g_new0(BlobKeySlots, 1);
+    g_autoptr(BlobKey) key = NULL;
+
+    if (!check_sealed(tool, sealed, error)) {
+        return false;
+    }
+    key = blob_key_new(error);
+    return key && put_key(tool, slots, 0, key, error) &&
+           begin(tool, sealed, error) &&
+           blob_store_convert(tool->store, key, slots, error);
+}
+
+int coroutine_fn tool_encrypt(Tool *tool, GError **error)
+{
+    return end(tool, convert(tool, false, error), error);
+}
+
+int coroutine_fn tool_rekey(Tool *tool, GError **error)
+{
+    return end(tool, convert(tool, true, error), error);
+}
+
+int coroutine_fn tool_decrypt(Tool *tool, GError **error)
+{
+    static const BlobKeySlots none;
+
+    return end(tool, begin(tool, true, error) &&
+               blob_store_convert(tool->store, NULL, &none, error), error);
+}

@@ -1,0 +1,424 @@
+/*
+ * qemu-blobstore: looks at blob stores in images, and changes their keys
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include <getopt.h>
+#include "block/aio-wait.h"
+#include "crypto/init.h"
+#include "io/channel-socket.h"
+#include "qapi/error.h"
+#include "qobject/qdict.h"
+#include "qemu/config-file.h"
+#include "qemu/cutils.h"
+#include "qemu/error-report.h"
+#include "qemu/main-loop.h"
+#include "qemu/module.h"
+#include "qemu/option.h"
+#include "qemu/sockets.h"
+#include "qom/object_interfaces.h"
+#include "tool.h"
+
+typedef struct Command {
+    const char *name;
+    ToolCommand *run;
+    bool writes;
+    bool needs_store;           /* not only its label */
+    const char *help;
+} Command;
+
+static const Command commands[] = {
+    { "info", tool_info, false, true, "what is in the store" },
+    { "check", tool_check, false, true, "read all of it, report damage" },
+    { "key-list", tool_key_list, false, false, "its key slots" },
+    { "key-add", tool_key_add, true, true, "let another key open it" },
+    { "key-remove", tool_key_remove, true, true, "empty a key slot" },
+    { "encrypt", tool_encrypt, true, true, "make a plain store encrypted" },
+    { "rekey", tool_rekey, true, true,
+      "encrypt it anew with another data key" },
+    { "decrypt", tool_decrypt, true, true, "make it plain" },
+};
+
+/* How the image is opened */
+typedef struct Image {
+    const char *name;
+    const char *format;
+    bool is_options;
+    bool force_share;
+} Image;
+
+enum {
+    OPTION_OBJECT = 256,
+    OPTION_IMAGE_OPTS,
+    OPTION_KEY_SECRET,
+    OPTION_KEY_URI,
+    OPTION_PIN_SECRET,
+    OPTION_KEY_SLOT,
+    OPTION_NEW_KEY_SECRET,
+    OPTION_NEW_KEY_URI,
+    OPTION_NEW_PIN_SECRET,
+    OPTION_NEW_KEY_TYPE,
+    OPTION_NEW_KEY_ITER_TIME,
+    OPTION_SLOT,
+    OPTION_REPLACE,
+};
+
+static const struct option options[] = {
+    { "help", no_argument, NULL, 'h' },
+    { "object", required_argument, NULL, OPTION_OBJECT },
+    { "image-opts", no_argument, NULL, OPTION_IMAGE_OPTS },
+    { "format", required_argument, NULL, 'f' },
+    { "force-share", no_argument, NULL, 'U' },
+    { "key-secret", required_argument, NULL, OPTION_KEY_SECRET },
+    { "key-uri", required_argument, NULL, OPTION_KEY_URI },
+    { "pin-secret", required_argument, NULL, OPTION_PIN_SECRET },
+    { "key-slot", required_argument, NULL, OPTION_KEY_SLOT },
+    { "new-key-secret", required_argument, NULL, OPTION_NEW_KEY_SECRET },
+    { "new-key-uri", required_argument, NULL, OPTION_NEW_KEY_URI },
+    { "new-pin-secret", required_argument, NULL, OPTION_NEW_PIN_SECRET },
+    { "new-key-type", required_argument, NULL, OPTION_NEW_KEY_TYPE },
+    { "new-key-iter-time", required_argument, NULL,
+      OPTION_NEW_KEY_ITER_TIME },
+    { "slot", required_argument, NULL, OPTION_SLOT },
+    { "replace", no_argument, NULL, OPTION_REPLACE },
+    { NULL }
+};
+
+static void print_help(void)
+{
+    printf("usage: qemu-blobstore COMMAND [OPTIONS] IMAGE\n\n");
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        printf("  %-12s%s\n", commands[i].name, commands[i].help);
+    }
+    printf("\n"
+           "The image, which no VM may be using (but see -U):\n"
+           "  -f, --format=FORMAT         raw, qcow2, ...\n"
+           "  --image-opts                IMAGE is a list of options\n"
+           "  -U, --force-share           info, check, key-list: though it is "
+           "in use; what\n"
+           "                              is shown may be a mix\n"
+           "  --object=OBJECT             secrets, for example\n"
+           "                              secret,id=sec0,file=KEYFILE\n"
+           "\n"
+           "What opens the store:\n"
+           "  --key-secret=ID             a secret: passphrase or raw key\n"
+           "  --key-uri=URI               a key in a PKCS#11 token\n"
+           "  --pin-secret=ID             a secret: the PIN of the token\n"
+           "  --key-slot=N                try only this key slot\n"
+           "\n"
+           "key-add, encrypt, rekey:\n"
+           "  --new-key-secret=ID, --new-key-uri=URI, --new-pin-secret=ID\n"
+           "  --new-key-type=TYPE         passphrase (default), raw, token\n"
+           "  --new-key-iter-time=MS      how long a passphrase takes to try "
+           "(1000)\n"
+           "\n"
+           "key-add, key-remove:\n"
+           "  --slot=N                    0 to 7; --replace: it may be in "
+           "use\n");
+}
+
+static int G_GNUC_PRINTF(1, 2) usage(const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    error_vreport(format, args);
+    va_end(args);
+    error_printf("Try: qemu-blobstore --help\n");
+    return TOOL_EXIT_USAGE;
+}
+
+static bool parse_number(const char *text, unsigned max, unsigned *value)
+{
+    return !qemu_strtoui(text, NULL, 10, value) && *value <= max;
+}
+
+static bool parse_slot(const char *text, int *slot)
+{
+    unsigned value;
+
+    if (!parse_number(text, BLOB_KEY_SLOTS - 1, &value)) {
+        return false;
+    }
+    *slot = value;
+    return true;
+}
+
+static bool parse_key_type(const char *text, BlobstoreKeySource *source)
+{
+    int type = qapi_enum_parse(&BlobstoreKeyType_lookup, text, -1, NULL);
+
+    source->has_key_type = true;
+    source->key_type = type;
+    return type >= 0;
+}
+
+/* What belongs to keys.  Returns false if the value makes no sense. */
+static bool take_key_option(Tool *tool, int option)
+{
+    switch (option) {
+    case OPTION_KEY_SECRET:
+        tool->key.key_secret = optarg;
+        return true;
+    case OPTION_KEY_URI:
+        tool->key.key_uri = optarg;
+        return true;
+    case OPTION_PIN_SECRET:
+        tool->key.pin_secret = optarg;
+        return true;
+    case OPTION_KEY_SLOT:
+        return parse_slot(optarg, &tool->key_slot);
+    case OPTION_NEW_KEY_SECRET:
+        tool->new_key.key_secret = optarg;
+        return true;
+    case OPTION_NEW_KEY_URI:
+        tool->new_key.key_uri = optarg;
+        return true;
+    case OPTION_NEW_PIN_SECRET:
+        tool->new_key.pin_secret = optarg;
+        return true;
+    case OPTION_NEW_KEY_TYPE:
+        return parse_key_type(optarg, &tool->new_key);
+    case OPTION_NEW_KEY_ITER_TIME:
+        return parse_number(optarg, UINT_MAX,
+                            &tool->new_key.key_iter_time);
+    case OPTION_SLOT:
+        return parse_slot(optarg, &tool->slot);
+    case OPTION_REPLACE:
+        tool->replace = true;
+        return true;
+    default:
+        g_assert_not_reached();
+    }
+}
+
+/* Returns the exit status, or -1 to go on. */
+static int parse_options(int argc, char **argv, Tool *tool, Image *image)
+{
+    int option;
+
+    while ((option = getopt_long(argc, argv, "hf:U", options, NULL)) != -1) {
+        switch (option) {
+        case 'h':
+            print_help();
+            return TOOL_EXIT_OK;
+        case 'f':
+            image->format = optarg;
+            break;
+        case 'U':
+            image->force_share = true;
+            break;
+        case OPTION_IMAGE_OPTS:
+            image->is_options = true;
+            break;
+        case OPTION_OBJECT:
+            user_creatable_process_cmdline(optarg);
+            break;
+        case '?':
+            return usage("bad options");
+        default:
+            if (!take_key_option(tool, option)) {
+                return usage("'%s' makes no sense there", optarg);
+            }
+        }
+    }
+    if (optind != argc - 1) {
+        return usage("one image is expected");
+    }
+    if (image->format && image->is_options) {
+        return usage("--image-opts and --format exclude each other");
+    }
+    image->name = argv[optind];
+    return -1;
+}
+
+static const Command *find_command(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+        if (!strcmp(commands[i].name, name)) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+static QemuOptsList image_options = {
+    .name = "source",
+    .head = QTAILQ_HEAD_INITIALIZER(image_options.head),
+    .desc = { { } },
+};
+
+static BlockBackend *open_image(const Image *image, bool writable)
+{
+    int flags = BDRV_O_NO_SHARE | (writable ? BDRV_O_RDWR : 0);
+    QDict *opts;
+    Error *err = NULL;
+    BlockBackend *blk;
+
+    if (image->is_options) {
+        QemuOpts *parsed = qemu_opts_parse_noisily(&image_options,
+                                                   image->name, true);
+
+        if (!parsed) {
+            return NULL;
+        }
+        opts = qemu_opts_to_qdict(parsed, NULL);
+    } else {
+        opts = qdict_new();
+        if (image->format) {
+            qdict_put_str(opts, "driver", image->format);
+        }
+    }
+    if (image->force_share) {
+        flags &= ~BDRV_O_NO_SHARE;
+        qdict_put_bool(opts, BDRV_OPT_FORCE_SHARE, true);
+    }
+    blk = blk_new_open(image->is_options ? NULL : image->name, NULL, opts,
+                       flags, &err);
+    if (!blk) {
+        error_reportf_err(err, "%s: ", image->name);
+    }
+    return blk;
+}
+
+/* What runs in the coroutine */
+typedef struct Run {
+    Tool *tool;
+    const Command *command;
+    GError *error;
+    int status;
+    bool done;
+} Run;
+
+static bool coroutine_fn unlock(Tool *tool, GError **error)
+{
+    g_auto(BlobStoreCredential) credential = { 0 };
+
+    if (!tool->label.sealed || !blobstore_names_key(&tool->key)) {
+        return true;
+    }
+    if (!blobstore_load_credential(&tool->key, &credential, error)) {
+        return false;
+    }
+    credential.core.slot = tool->key_slot;
+    tool->data_key = blob_key_slots_unlock(&tool->label.key_slots,
+                                           tool->label.uuid,
+                                           &credential.core, error);
+    return tool->data_key;
+}
+
+static bool coroutine_fn open_store(Tool *tool, const Command *command,
+                                    GError **error)
+{
+    BlobStorage *storage = &tool->medium.parent;
+    BlobStoreOptions store_options = { .read_only = !command->writes };
+
+    if (!blob_store_read_label(storage, &tool->label, error)) {
+        return false;
+    }
+    if (!command->needs_store) {
+        return true;
+    }
+    if (!unlock(tool, error)) {
+        return false;
+    }
+    store_options.key = tool->data_key;
+    tool->store = blob_store_open(storage, &store_options, error);
+    return tool->store;
+}
+
+static void coroutine_fn run_entry(void *opaque)
+{
+    Run *run = opaque;
+
+    run->status = open_store(run->tool, run->command, &run->error)
+                  ? run->command->run(run->tool, &run->error)
+                  : TOOL_EXIT_ERROR;
+    run->done = true;
+    aio_wait_kick();
+}
+
+static void print_warnings(const Tool *tool)
+{
+    const char *const *warnings = tool->store
+                                  ? blob_store_warnings(tool->store) : NULL;
+
+    for (; warnings && *warnings; warnings++) {
+        warn_report("%s", *warnings);
+    }
+}
+
+static int run_command(Tool *tool, const Command *command,
+                       const Image *image)
+{
+    Run run = { .tool = tool, .command = command };
+
+    aio_co_enter(qemu_get_aio_context(),
+                 qemu_coroutine_create(run_entry, &run));
+    AIO_WAIT_WHILE(NULL, !run.done);
+    print_warnings(tool);
+    if (run.error) {
+        error_report("%s: %s", image->name, run.error->message);
+        g_error_free(run.error);
+    }
+    blob_store_free(tool->store);
+    blob_key_unref(tool->data_key);
+    return run.status;
+}
+
+static void init(const char *name)
+{
+    socket_init();
+    error_init(name);
+    module_call_init(MODULE_INIT_TRACE);
+    qemu_init_exec_dir(name);
+    qemu_init_main_loop(&error_fatal);
+    qcrypto_init(&error_fatal);
+    module_call_init(MODULE_INIT_QOM);
+    bdrv_init();
+    qemu_add_opts(&image_options);
+}
+
+int main(int argc, char **argv)
+{
+    Tool tool = {
+        .key_slot = BLOB_KEY_SLOT_ANY,
+        .slot = BLOB_KEY_SLOT_ANY,
+        .new_key.key_iter_time = BLOB_KEY_KDF_MILLISECONDS,
+    };
+    Image image = { 0 };
+    const Command *command = argc > 1 ? find_command(argv[1]) : NULL;
+    BlockBackend *blk;
+    Error *err = NULL;
+    int status;
+
+    init(argv[0]);
+    if (!command && argc > 1 && argv[1][0] != '-') {
+        return usage("there is no command '%s'", argv[1]);
+    }
+    status = parse_options(argc - !!command, argv + !!command, &tool, &image);
+    if (status >= 0) {
+        return status;
+    }
+    if (!command) {
+        return usage("a command is expected");
+    }
+    if (!blobstore_key_source_is_valid(&tool.key, &err) ||
+        !blobstore_key_source_is_valid(&tool.new_key, &err)) {
+        error_report_err(err);
+        return TOOL_EXIT_USAGE;
+    }
+    if (image.force_share && command->writes) {
+        return usage("--force-share is for commands that only read");
+    }
+    blk = open_image(&image, command->writes);
+    if (!blk) {
+        return TOOL_EXIT_ERROR;
+    }
+    blobstore_medium_init(&tool.medium, blk);
+    status = run_command(&tool, command, &image);
+    blk_unref(blk);
+    bdrv_close_all();
+    return status;
+}

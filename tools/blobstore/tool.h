@@ -1,0 +1,51 @@
+/*
+ * qemu-blobstore: looks at blob stores in images, and changes their keys
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TOOLS_BLOBSTORE_TOOL_H
+#define TOOLS_BLOBSTORE_TOOL_H
+
+#include "blobstore/qemu/credential.h"
+#include "blobstore/qemu/glue.h"
+#include "blobstore/store.h"
+
+/* A contract: see docs/usage.md. */
+typedef enum ToolExit {
+    TOOL_EXIT_OK = 0,
+    TOOL_EXIT_ERROR = 1,
+    TOOL_EXIT_USAGE = 2,
+    TOOL_EXIT_DAMAGED = 3,      /* check: some content is lost */
+    TOOL_EXIT_HEALS = 4,        /* check: what is wrong heals at next use */
+} ToolExit;
+
+typedef struct Tool {
+    /* As the command line says */
+    BlobstoreKeySource key;     /* that opens the store */
+    int key_slot;               /* or BLOB_KEY_SLOT_ANY */
+    BlobstoreKeySource new_key;
+    int slot;                   /* key-add, key-remove; or BLOB_KEY_SLOT_ANY */
+    bool replace;
+
+    BlockStorage medium;
+    BlobStoreLabel label;
+    BlobKey *data_key;          /* NULL if the store is plain */
+    BlobStore *store;
+} Tool;
+
+/* In a coroutine; the store is open. */
+typedef int coroutine_fn ToolCommand(Tool *tool, GError **error);
+
+/* show.c */
+int coroutine_fn tool_info(Tool *tool, GError **error);
+int coroutine_fn tool_check(Tool *tool, GError **error);
+int coroutine_fn tool_key_list(Tool *tool, GError **error);
+
+/* change.c */
+int coroutine_fn tool_key_add(Tool *tool, GError **error);
+int coroutine_fn tool_key_remove(Tool *tool, GError **error);
+int coroutine_fn tool_encrypt(Tool *tool, GError **error);
+int coroutine_fn tool_rekey(Tool *tool, GError **error);
+int coroutine_fn tool_decrypt(Tool *tool, GError **error);
+
+#endif /* TOOLS_BLOBSTORE_TOOL_H */
