@@ -83,7 +83,9 @@ class MachineTest(unittest.TestCase):
         """Whether the store in a raw image says that it is at rest."""
         with open(self.path(image), "rb") as file:
             medium = reader.Medium(file)
-            directory, _ = reader.read_directory(medium, reader.read_superblock(medium))
+            superblock = reader.read_superblock(medium)
+            _, directory, _ = reader.read_directory(medium, superblock,
+                                                    reader.find_guards(superblock, None))
         return bool(directory.flags & reader.CLEAN)
 
     def machine(self, *args):

@@ -1,0 +1,510 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A TPM in an encrypted store: nobody reads it without a key, and no key is lost."""
+
+import os
+import signal
+import threading
+import time
+import unittest
+from pathlib import Path
+
+import keyring
+import state
+from case import EFFORT
+from encryption import PLAIN, SECRETS, EncryptionTest, secret, store
+from faults import Faults, faulty_drive
+from vm import VMError
+
+ENCRYPTED = store()
+
+
+class PersistenceTest(EncryptionTest):
+    def check(self):
+        machine, _, expected = self.make(*ENCRYPTED)
+        machine.quit()
+        machine, tpm = self.check_holds(expected, *ENCRYPTED)
+        state.change_permanent(tpm, 1)
+        expected = state.permanent(tpm)
+        machine.kill()
+        self.check_holds(expected, *ENCRYPTED)
+        self.assertFalse(self.readable())
+
+    def test_state_survives_in_an_encrypted_raw_image(self):
+        self.check()
+
+    def test_raw_secret_opens_it(self):
+        args = store("key-type=raw", key="key-secret=raw")
+        machine, _, expected = self.make(*args)
+        slot, = machine.qmp("blobstore-key-list", id="bs")
+        self.assertEqual(slot, {"slot": 0, "damaged": False, "key-type": "raw"})
+        machine.quit()
+        self.check_holds(expected, *store(key="key-secret=raw"))
+
+    def test_secret_in_a_file_opens_it(self):
+        Path(self.path("key")).write_text("sesame")
+        machine, _, expected = self.make(*ENCRYPTED)
+        machine.quit()
+        self.check_holds(expected, "-object", "secret,id=file,file=key",
+                         *store(key="key-secret=file"))
+
+    def test_plain_image_is_readable(self):
+        """So the others would find it."""
+        machine, _, _ = self.make(*PLAIN)
+        machine.quit()
+        self.assertTrue(self.readable())
+
+
+class QcowPersistenceTest(PersistenceTest):
+    image_format = "qcow2"
+
+
+class BadInputTest(EncryptionTest):
+    """Each its own message; nothing is written, and no TPM begins anew."""
+
+    def setUp(self):
+        super().setUp()
+        self.first, _, self.expected = self.make(*ENCRYPTED)
+        self.info = self.first.store()
+        self.first.quit()
+
+    def tearDown(self):
+        self.check_holds(self.expected, *ENCRYPTED)
+        super().tearDown()
+
+    def test_wrong_key(self):
+        self.check_refused(*store(key="key-secret=sec1"),
+                           says="the key is wrong: no key slot opens with it; tried: 0")
+
+    def test_no_key(self):
+        says = r"no key was given\n.*\n.*-object blobstore,id=bs,drive=nvram,key-secret=sec0"
+        self.check_refused(*PLAIN, says=says)
+        self.check_refused("-device", "tpm-tis,blobstore=nvram", says=says)
+
+    def test_secret_that_is_not_there(self):
+        self.check_refused(*store(key="key-secret=other"), says="No secret with id 'other'")
+
+    def test_empty_secret(self):
+        self.check_refused(*secret("empty", ""), *store(key="key-secret=empty"),
+                           says="a passphrase has 1 to 4096 bytes, not 0")
+
+    def test_key_slot_that_is_not_in_use(self):
+        self.check_refused(*store("key-slot=3"), says="key slot 3 is not in use")
+        self.check_refused(*store("key-slot=8"), says="key-slot is 0 to 7")
+
+    def test_token_that_no_slot_wants(self):
+        self.check_refused(*store(key="key-uri=pkcs11:token=none"),
+                           says="no key slot can be tried")
+
+    def test_key_and_token(self):
+        self.check_refused(*store("key-uri=pkcs11:token=none"), says="not both")
+        self.check_refused(*store("key-type=token"), says="key-type=token does not go with")
+
+    def test_options_without_a_key(self):
+        self.check_refused(*store("key-slot=0", key=""), says="no key is given")
+
+    def test_another_uuid(self):
+        self.check_refused(*store("uuid=00000000-0000-4000-8000-000000000000"),
+                           says="medium holds the store with uuid")
+
+    def test_another_key_commitment(self):
+        self.check_refused(*store(f"key-commitment={'00' * 32}"),
+                           says="has another key commitment")
+        self.check_refused(*store("key-commitment=c0ffee"), says="not 64 hexadecimal digits")
+        commitment = self.info["encryption"]["key-commitment"]
+        machine, _ = self.check_holds(self.expected, *store(f"key-commitment={commitment}"))
+        machine.quit()
+
+    def test_sequence_that_makes_no_sense(self):
+        for text in "1", "1:", ":00", f"x:{'00' * 16}", f"1:{'00' * 15}", f"1:{'0g' * 16}":
+            self.check_refused(*store(f"min-sequence={text}"), says="is not a number, a colon")
+
+
+class OtherMediumTest(EncryptionTest):
+    def test_key_for_a_plain_store(self):
+        machine, _, expected = self.make(*PLAIN)
+        machine.quit()
+        self.check_refused(*ENCRYPTED, says="not encrypted, but a key was given")
+        self.check_holds(expected, *PLAIN)
+
+    def test_key_of_another_store(self):
+        machine, _, _ = self.make(*ENCRYPTED)
+        machine.quit()
+        first = self.content()
+        os.unlink(self.path(self.image_name))
+        self.image()
+        machine, _, expected = self.make(*ENCRYPTED)
+        machine.quit()
+        second = bytearray(self.content())
+        for copy in 0, 16384:
+            at = copy + 1280 + 512
+            second[at:at + 1024] = first[at:at + 1024]
+        Path(self.path(self.image_name)).write_bytes(second)
+        self.check_refused(*ENCRYPTED, says="no key slot|damaged")
+
+    def test_blank_medium_that_must_not_be_formatted(self):
+        self.check_refused(*store("format=never"), says="must not be formatted")
+        self.check_refused(*store(f"key-commitment={'00' * 32}"), says="medium is blank")
+        self.check_refused(*store(f"min-sequence=1:{'00' * 16}"), says="medium is blank")
+
+    def test_bad_key_for_a_blank_medium(self):
+        self.check_refused(*store("key-type=raw"), says="a raw secret has 32 bytes, not 6")
+        self.check_refused(*secret("empty", ""), *store(key="key-secret=empty"),
+                           says="a passphrase has 1 to 4096 bytes, not 0")
+        self.check_refused(*store(key="key-secret=other"), says="No secret with id 'other'")
+
+
+class RollbackTest(EncryptionTest):
+    def seen(self, machine):
+        info = machine.store()
+        return f"min-sequence={info['sequence']}:{info['epoch-id']}"
+
+    def check_rollback(self, store_args):
+        machine, tpm, _ = self.make(*store_args())
+        before = self.content()
+        state.change_permanent(tpm, 1)
+        expected = state.permanent(tpm)
+        seen = self.seen(machine)
+        machine.kill()
+        after = self.content()
+        for _ in range(3):
+            machine, _ = self.check_holds(expected, *store_args(seen))
+            machine.quit()
+        Path(self.path(self.image_name)).write_bytes(before)
+        self.check_refused(*store_args(seen), says=r"sequence \d+:[0-9a-f]{32} is older than "
+                           r"the one that was asked for, \d+:[0-9a-f]{32}")
+        for _ in range(2):
+            machine, tpm = self.start(*store_args())
+            for number in range(3):
+                state.change_permanent(tpm, number)
+            machine.quit()
+        self.check_refused(*store_args(seen), says="has not come from")
+        Path(self.path(self.image_name)).write_bytes(after)
+        self.check_holds(expected, *store_args(seen))
+
+    def test_older_image_and_a_branch_are_refused(self):
+        self.check_rollback(lambda *options: store(*options))
+
+    def test_the_same_of_a_plain_store(self):
+        self.check_rollback(lambda *options: store(*options, key=""))
+
+
+class KeyTest(EncryptionTest):
+    """Keys change while the TPM is in use."""
+
+    def setUp(self):
+        super().setUp()
+        self.vm, self.tpm, _ = self.make(*ENCRYPTED)
+
+    def add(self, key, **arguments):
+        return self.vm.qmp("blobstore-key-add", id="bs", key_secret=key, key_iter_time=1,
+                           **arguments)["slot"]
+
+    def remove(self, slot):
+        self.vm.qmp("blobstore-key-remove", id="bs", slot=slot)
+
+    def slots(self):
+        slots = {slot["slot"]: slot["key-type"]
+                 for slot in self.vm.qmp("blobstore-key-list", id="bs")}
+        self.assertEqual(len(slots), self.vm.store()["encryption"]["key-slots"])
+        return slots
+
+    def check_after_restart(self, opens, refused):
+        state.change_permanent(self.tpm, 1)
+        expected = state.permanent(self.tpm)
+        self.vm.quit()
+        for key in refused:
+            self.check_refused(*store(key=f"key-secret={key}"), says="no key slot")
+        for key in opens:
+            self.vm, self.tpm = self.check_holds(expected, *store(key=f"key-secret={key}"))
+            self.vm.quit()
+
+    def test_keys_are_added_and_removed_while_it_is_used(self):
+        blobs = self.vm.store()["blobs"]
+        self.assertEqual(self.add("sec1"), 1)
+        self.assertEqual(self.add("raw", key_type="raw", slot=5), 5)
+        self.assertEqual(self.slots(), {0: "passphrase", 1: "passphrase", 5: "raw"})
+        self.remove(0)
+        self.assertEqual(self.slots(), {1: "passphrase", 5: "raw"})
+        self.assertEqual(self.vm.store()["blobs"], blobs)
+        self.check_after_restart(opens=("sec1", "raw"), refused=("sec0",))
+
+    def test_passphrase_is_changed_at_once(self):
+        self.assertEqual(self.add("sec1", slot=0, replace=True), 0)
+        self.assertEqual(self.slots(), {0: "passphrase"})
+        self.check_after_restart(opens=("sec1",), refused=("sec0", "raw"))
+
+    def test_last_key_slot_is_not_removed(self):
+        self.check_fails(self.vm, "blobstore-key-remove", "the last one in use", id="bs", slot=0)
+        self.check_fails(self.vm, "blobstore-key-remove", "7 is not in use", id="bs", slot=7)
+        self.check_fails(self.vm, "blobstore-key-remove", "200 is not in use", id="bs", slot=200)
+        self.check_after_restart(opens=("sec0",), refused=())
+
+    def test_bad_requests_change_nothing(self):
+        for says, arguments in (
+                ("key slot 0 is in use", {"slot": 0}),
+                ("'replace' needs 'slot'", {"replace": True}),
+                ("slots 0 to 7", {"slot": 8}),
+                ("No secret with id 'none'", {"key_secret": "none"}),
+                ("a raw secret has 32 bytes", {"key_type": "raw"}),
+                ("does not go with", {"key_type": "token"}),
+                ("not both", {"key_uri": "pkcs11:token=x"}),
+                ("no device uses", {"id": "other"})):
+            self.check_fails(self.vm, "blobstore-key-add", says,
+                             **{"id": "bs", "key_secret": "sec1", **arguments})
+        self.check_fails(self.vm, "blobstore-key-add", "no key is given", id="bs")
+        self.assertEqual(self.slots(), {0: "passphrase"})
+
+    def test_all_key_slots_can_be_used_and_no_more(self):
+        for number in range(1, 8):
+            self.assertEqual(self.add("sec1"), number)
+        self.check_fails(self.vm, "blobstore-key-add", "all 8 key slots are in use", id="bs",
+                         key_secret="sec1")
+        self.check_after_restart(opens=("sec1", "sec0"), refused=("raw",))
+
+    def test_named_key_slot_is_the_only_one_tried(self):
+        self.add("sec1")
+        self.vm.quit()
+        self.check_refused(*store("key-slot=0", key="key-secret=sec1"), says="tried: 0;")
+        self.start(*store("key-slot=1", key="key-secret=sec1"))
+
+    def test_keys_do_not_change_while_the_vm_moves(self):
+        self.vm.qmp("migrate-set-capabilities", capabilities=[
+            {"capability": "pause-before-switchover", "state": True}])
+        self.vm.qmp("migrate", uri=f"file:{self.path('stream')}")
+        while self.vm.qmp("query-migrate")["status"] != "pre-switchover":
+            time.sleep(0.01)
+        self.check_fails(self.vm, "blobstore-key-remove", "keys of blobstore 'bs' are being",
+                         id="bs", slot=0)
+        self.vm.qmp("migrate_cancel")
+
+    def test_no_secret_is_shown(self):
+        said = str([self.vm.qmp("blobstore-info"), self.vm.qmp("blobstore-key-list", id="bs"),
+                    self.vm.hmp("info blobstore")])
+        self.assertNotIn("sesame", said)
+        self.assertIn("aes-256-gcm-siv", said)
+
+
+class ConversionTest(EncryptionTest):
+    """A store becomes encrypted, gets another key, becomes plain, while the TPM is in use."""
+
+    def encrypt(self, machine, key="sec0"):
+        machine.qmp("blobstore-encrypt", id="bs", key_secret=key, key_iter_time=1)
+
+    def rekey(self, machine, key="sec1"):
+        machine.qmp("blobstore-rekey", id="bs", key_secret=key, key_iter_time=1)
+
+    def test_plain_store_becomes_encrypted_and_plain_again(self):
+        machine, tpm = self.start(*PLAIN)
+        state.make_permanent(tpm)
+        session = state.make_volatile(tpm)
+        expected = state.all(tpm, session)
+        uuid = machine.store()["uuid"]
+        self.assertTrue(self.readable())
+        self.encrypt(machine)
+        self.assertFalse(self.readable())
+        self.assertEqual(state.all(tpm, session), expected)
+        state.change_permanent(tpm, 1)
+        permanent = state.permanent(tpm)
+        self.assertFalse(self.readable())
+        self.assertEqual(machine.store()["uuid"], uuid)
+        machine.quit()
+        self.check_refused(*PLAIN, says="no key was given")
+        machine, tpm = self.check_holds(permanent, *ENCRYPTED)
+        machine.qmp("blobstore-decrypt", id="bs")
+        self.assertNotIn("encryption", machine.store())
+        self.assertEqual(state.permanent(tpm), permanent)
+        # It goes on with the object that named a key.
+        for command in "stop", "cont", "system_reset":
+            machine.qmp(command)
+        machine.quit()
+        self.assertTrue(self.readable())
+        self.check_refused(*ENCRYPTED, says="not encrypted, but a key was given")
+        self.check_holds(permanent, *PLAIN)
+
+    def test_rekeyed_store_opens_with_the_new_key_only(self):
+        machine, tpm, expected = self.make(*ENCRYPTED)
+        machine.qmp("blobstore-key-add", id="bs", key_secret="raw", key_type="raw")
+        before = machine.store()["encryption"]
+        self.rekey(machine)
+        after = machine.store()["encryption"]
+        self.assertNotEqual(after["key-commitment"], before["key-commitment"])
+        self.assertEqual(after["key-slots"], 1)
+        self.assertEqual(state.permanent(tpm), expected)
+        machine.qmp("stop")
+        machine.qmp("cont")
+        state.change_permanent(tpm, 1)
+        expected = state.permanent(tpm)
+        machine.quit()
+        self.check_refused(*ENCRYPTED, says="the key is wrong")
+        self.check_refused(*store(key="key-secret=raw"), says="the key is wrong")
+        self.check_holds(expected, *store(key="key-secret=sec1"))
+
+    def test_what_is_done_already_is_refused(self):
+        machine, _, _ = self.make(*PLAIN)
+        for command in "blobstore-rekey", "blobstore-decrypt", "blobstore-key-list":
+            arguments = {"key_secret": "sec0"} if command == "blobstore-rekey" else {}
+            self.check_fails(machine, command, "is not encrypted", id="bs", **arguments)
+        self.encrypt(machine)
+        self.check_fails(machine, "blobstore-encrypt", "is already encrypted", id="bs",
+                         key_secret="sec0")
+
+    def test_implicit_store_can_be_encrypted(self):
+        machine, _, expected = self.make(*SECRETS, "-device", "tpm-tis,blobstore=nvram")
+        machine.qmp("blobstore-encrypt", id="nvram", key_secret="sec0", key_iter_time=1)
+        machine.qmp("stop")
+        machine.qmp("cont")
+        machine.quit()
+        self.assertFalse(self.readable())
+        self.check_holds(expected, *ENCRYPTED)
+
+
+class QcowConversionTest(ConversionTest):
+    image_format = "qcow2"
+
+
+class Killer(threading.Thread):
+    """Kills a machine a moment after it has begun to write to an image."""
+
+    def __init__(self, machine, image, seconds):
+        super().__init__()
+        self._pid = machine.pid
+        self._image = image
+        self._before = os.stat(image).st_mtime_ns
+        self._seconds = seconds
+        self.too_late = threading.Event()
+
+    def run(self):
+        while os.stat(self._image).st_mtime_ns == self._before and not self.too_late.is_set():
+            pass
+        self.too_late.wait(self._seconds)
+        os.kill(self._pid, signal.SIGKILL)
+
+
+class CutConversionTest(EncryptionTest):
+    """QEMU is killed at a random moment of a conversion: the next start ends it."""
+
+    rounds = 6
+    longest_seconds = 0.02
+
+    def kill_during(self, machine, command, **arguments):
+        """Returns whether it had ended before."""
+        killer = Killer(machine, self.path(self.image_name),
+                        self.random.uniform(0, self.longest_seconds))
+        killer.start()
+        try:
+            machine.qmp(command, id="bs", **arguments)
+            ended = True
+        except (VMError, OSError, EOFError):
+            ended = False
+        killer.too_late.set()
+        killer.join()
+        machine.stop()
+        return ended
+
+    def start_with_either(self, *choice):
+        """Which of the arguments it starts with; the last ones, if with several."""
+        found = None
+        for args in choice:
+            machine = self.machine(*self.drive, *args)
+            try:
+                machine.start()
+            except VMError:
+                self.assertRegex(machine.qemu_log.read_text(),
+                                 "the key is wrong|no key was given|not encrypted")
+                continue
+            self.assertFalse(machine.store().get("encryption", {}).get("converting"))
+            machine.quit()
+            found = args
+        return found
+
+    def open_with_either(self, expected, former, new, must_be_new):
+        """The first start ends what was begun; then one of them holds what it should."""
+        choice = (new,) if must_be_new else (new, former)
+        self.assertIsNotNone(self.start_with_either(*choice))
+        args = self.start_with_either(*choice)
+        machine, _ = self.check_holds(expected, *args)
+        machine.quit()
+        return args
+
+    def check_cuts(self, former, new, command, **arguments):
+        halfway = 0
+        for _ in range(self.rounds * EFFORT):
+            os.unlink(self.path(self.image_name))
+            self.image()
+            machine, _, expected = self.make(*former)
+            ended = self.kill_during(machine, command, **arguments)
+            halfway += self.content()[1280 + 4] in (3, 4)
+            if self.open_with_either(expected, former, new, ended) is new:
+                self.assertEqual(self.readable(), new is PLAIN)
+        print(f"# {halfway} of {self.rounds * EFFORT} cuts were half way")
+
+    def test_encrypting(self):
+        self.check_cuts(PLAIN, ENCRYPTED, "blobstore-encrypt", key_secret="sec0",
+                        key_iter_time=1)
+
+    def test_rekeying(self):
+        self.check_cuts(ENCRYPTED, store(key="key-secret=sec1"), "blobstore-rekey",
+                        key_secret="sec1", key_iter_time=1)
+
+    def test_decrypting(self):
+        self.check_cuts(ENCRYPTED, PLAIN, "blobstore-decrypt")
+
+
+class FailingMediumTest(EncryptionTest):
+    """A change of keys that cannot be written is an error, and can be repeated."""
+
+    def setUp(self):
+        super().setUp()
+        self.drive = faulty_drive(self.image_name)
+
+    def fail_and_repeat(self, machine, access, command, **arguments):
+        faults = Faults(machine)
+        faults.begin(access, once=access == "flush")
+        self.check_fails(machine, command, "Input/output error", id="bs", **arguments)
+        faults.end()
+        machine.qmp(command, id="bs", **arguments)
+
+    def check_repeated(self, former, new, command, *more, **arguments):
+        for access in "write", *more:
+            os.unlink(self.path(self.image_name))
+            self.image()
+            machine, tpm, expected = self.make(*former)
+            self.fail_and_repeat(machine, access, command, **arguments)
+            self.assertEqual(machine.store()["state"], "active")
+            self.assertEqual(state.permanent(tpm), expected)
+            machine.quit()
+            machine, _ = self.check_holds(expected, *new)
+            machine.quit()
+
+    def test_key_is_added_again(self):
+        self.check_repeated(ENCRYPTED, store(key="key-secret=sec1"), "blobstore-key-add",
+                            key_secret="sec1", key_iter_time=1)
+
+    def test_store_is_encrypted_again(self):
+        self.check_repeated(PLAIN, ENCRYPTED, "blobstore-encrypt", "flush", key_secret="sec0",
+                            key_iter_time=1)
+
+    def test_store_is_rekeyed_again(self):
+        self.check_repeated(ENCRYPTED, store(key="key-secret=sec1"), "blobstore-rekey", "flush",
+                            key_secret="sec1", key_iter_time=1)
+
+    def test_store_is_decrypted_again(self):
+        self.check_repeated(ENCRYPTED, PLAIN, "blobstore-decrypt", "flush")
+
+
+class KeyringTest(EncryptionTest):
+    """A secret that the kernel keeps, not a file"""
+
+    def test_secret_in_a_keyring_opens_it(self):
+        serial = keyring.add("blobstore-test", b"sesame")
+        if serial is None:
+            self.skipTest("this kernel keeps no keys")
+        self.addCleanup(keyring.revoke, serial)
+        machine, _, expected = self.make(*ENCRYPTED)
+        machine.quit()
+        self.check_holds(expected, "-object", f"secret_keyring,id=kernel,serial={serial}",
+                         *store(key="key-secret=kernel"))
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A TPM in an encrypted store moves with its VM, and goes back with it to a snapshot."""
+
+import shutil
+import unittest
+from pathlib import Path
+
+import state
+import tpm2
+from case import drive
+from encryption import PLAIN, EncryptedMigrationTest, store
+
+ENCRYPTED = store()
+OTHER_KEY = store(key="key-secret=sec1")
+IN_STREAM = state.digest(0)[:tpm2.NV_BYTES]
+
+
+class EncryptedMoveTest(EncryptedMigrationTest):
+    def setUp(self):
+        super().setUp()
+        self.source, self.tpm = self.start(*ENCRYPTED)
+        state.make_permanent(self.tpm)
+        self.session = state.make_volatile(self.tpm)
+        self.expected = state.all(self.tpm, self.session)
+        self.other_drive = drive("other.raw")
+
+    def blank_other(self):
+        Path(self.path("other.raw")).write_bytes(bytes(4 << 20))
+
+    def copy_to_other(self):
+        shutil.copy(self.path(self.image_name), self.path("other.raw"))
+
+    def move(self, *args):
+        destination, moved = self.incoming(*args)
+        self.migrate(self.source, destination)
+        self.assertEqual(state.all(moved, self.session), self.expected)
+        return destination, moved
+
+    def check_move_refused(self, *args, says):
+        """While the source runs, and goes on to."""
+        before = self.content("other.raw")
+        destination, _ = self.incoming(*self.other_drive, *args)
+        self.slow_down(self.source)
+        self.start_migration(self.source, destination)
+        self.assertEqual(self.wait_migration(self.source), "failed")
+        self.speed_up(self.source)
+        self.wait_status(self.source, "running")
+        self.assertRegex(destination.qemu_log.read_text(), says)
+        destination.kill()
+        self.assertEqual(self.content("other.raw"), before)
+        self.assertEqual(state.all(self.tpm, self.session), self.expected)
+
+    def test_it_moves_on_shared_storage(self):
+        destination, moved = self.move(*self.drive, *ENCRYPTED)
+        state.change_permanent(moved, 1)
+        expected = state.permanent(moved)
+        destination.quit()
+        self.source.kill()
+        self.check_holds(expected, *ENCRYPTED)
+
+    def test_postcopy_and_a_pause(self):
+        destination, moved = self.incoming(*self.drive, *ENCRYPTED, postcopy_ram=True)
+        self.migrate(self.source, destination, postcopy_ram=True, pause_before_switchover=True)
+        self.assertEqual(state.all(moved, self.session), self.expected)
+
+    def test_blank_image_becomes_the_same_encrypted_store(self):
+        self.source.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=1)
+        before = self.source.store()
+        self.blank_other()
+        destination, moved = self.move(*self.other_drive, *ENCRYPTED)
+        after = destination.store()
+        self.assertEqual(after["uuid"], before["uuid"])
+        for name in "key-commitment", "key-slots":
+            self.assertEqual(after["encryption"][name], before["encryption"][name])
+        permanent = state.permanent(moved)
+        destination.quit()
+        self.assertFalse(self.readable("other.raw"))
+        self.drive = self.other_drive
+        for args in ENCRYPTED, OTHER_KEY:
+            machine, _ = self.check_holds(permanent, *args)
+            machine.quit()
+
+    def test_older_copy_is_brought_up_to_date(self):
+        self.copy_to_other()
+        state.change_permanent(self.tpm, 1)
+        self.expected = state.all(self.tpm, self.session)
+        destination, _ = self.move(*self.other_drive, *ENCRYPTED)
+        self.assertEqual(destination.wait_event("BLOBSTORE_STALE")["found"], "older")
+        self.assertFalse(self.readable("other.raw"))
+
+    def test_older_copy_gets_the_keys_of_today(self):
+        self.copy_to_other()
+        self.source.qmp("blobstore-key-add", id="bs", key_secret="sec1", slot=0, replace=True,
+                        key_iter_time=1)
+        destination, moved = self.move(*self.other_drive, *OTHER_KEY)
+        permanent = state.permanent(moved)
+        destination.quit()
+        self.drive = self.other_drive
+        self.check_refused(*ENCRYPTED, says="the key is wrong")
+        self.check_holds(permanent, *OTHER_KEY)
+
+    def test_destination_without_the_key_is_refused_in_time(self):
+        self.blank_other()
+        self.check_move_refused(*PLAIN, says="encrypted at the source, and no key was given")
+        self.check_move_refused(*OTHER_KEY, says="the key is wrong")
+        self.check_move_refused(*store(key="key-secret=none"), says="No secret with id 'none'")
+        self.check_move_refused(*store(f"key-commitment={'00' * 32}"),
+                                says="another key commitment")
+
+    def test_plain_copy_of_the_same_store_is_refused_in_time(self):
+        """And one that is not encrypted does not take what is."""
+        self.source.qmp("blobstore-decrypt", id="bs")
+        self.copy_to_other()
+        self.source.qmp("blobstore-encrypt", id="bs", key_secret="sec0", key_iter_time=1)
+        self.check_move_refused(*ENCRYPTED, says="not encrypted, but at the source it is")
+        self.check_move_refused(*PLAIN, says="no key was given here")
+
+    def test_plain_source_does_not_fit_a_key(self):
+        self.source.qmp("blobstore-decrypt", id="bs")
+        self.blank_other()
+        self.check_move_refused(*ENCRYPTED, says="not encrypted at the source, and a key was")
+
+    def test_copy_from_before_a_rekey_is_refused_in_time(self):
+        self.copy_to_other()
+        self.source.qmp("blobstore-rekey", id="bs", key_secret="sec0", key_iter_time=1)
+        self.check_move_refused(*ENCRYPTED, says="another data key than at the source")
+
+    def test_image_that_is_too_old_for_min_sequence_is_refused(self):
+        info = self.source.store()
+        self.blank_other()
+        seen = f"min-sequence={info['sequence'] + (1 << 32)}:{info['epoch-id']}"
+        self.check_move_refused(*store(seen), says="does not follow min-sequence")
+        seen = f"min-sequence={info['sequence']}:{info['epoch-id']}"
+        destination, _ = self.move(*self.other_drive, *store(seen))
+        destination.quit()
+        self.drive = self.other_drive
+        self.start(*store(seen))
+
+    def test_stream_tells_nothing(self):
+        self.assertNotIn(IN_STREAM, self.save_stream())
+
+    def test_stream_of_a_plain_store_tells_it(self):
+        """So the other test would find it."""
+        self.source.qmp("blobstore-decrypt", id="bs")
+        self.assertIn(IN_STREAM, self.save_stream())
+
+    def save_stream(self):
+        self.source.qmp("migrate", uri=f"file:{self.path('stream')}")
+        self.assertEqual(self.wait_migration(self.source), "completed")
+        return Path(self.path("stream")).read_bytes()
+
+    def test_stream_that_was_changed_is_refused(self):
+        """Any bit of what a blob is, without the key"""
+        stream = bytearray(self.save_stream())
+        at = stream.rindex(b"permanent\0") + 64 + 1 + 12 + 7
+        stream[at] ^= 1
+        Path(self.path("stream")).write_bytes(stream)
+        before = self.content()
+        machine, _ = self.power_on(*self.drive, *ENCRYPTED, "-incoming", "defer")
+        machine.qmp("migrate-incoming", uri=f"file:{self.path('stream')}", exit_on_error=False)
+        self.assertEqual(self.wait_migration(machine), "failed")
+        self.assertIn("was not written with the key of the store", machine.qemu_log.read_text())
+        self.assertEqual(self.content(), before)
+
+
+class EncryptedSnapshotTest(EncryptedMigrationTest):
+    image_format = "qcow2"
+
+    def setUp(self):
+        super().setUp()
+        self.vm, self.tpm = self.start(*ENCRYPTED)
+        state.make_permanent(self.tpm)
+        self.session = state.make_volatile(self.tpm)
+        self.saved = state.all(self.tpm, self.session)
+        self.assertEqual(self.vm.hmp("savevm first"), "")
+        state.change_permanent(self.tpm, 1)
+
+    def check_back(self):
+        self.assertEqual(self.vm.hmp("loadvm first"), "")
+        self.assertEqual(state.all(self.tpm, self.session), self.saved)
+
+    def test_state_goes_back_to_a_snapshot(self):
+        for number in range(3):
+            self.check_back()
+            state.change_permanent(self.tpm, number)
+        self.vm.quit()
+        machine, tpm = self.power_on(*self.drive, *ENCRYPTED, "-loadvm", "first")
+        self.assertEqual(state.all(tpm, self.session), self.saved)
+        machine.quit()
+        self.assertFalse(self.readable())
+
+    def test_key_that_was_changed_since_stays_changed(self):
+        """Whoever goes back to a snapshot wants to open it afterwards."""
+        self.vm.qmp("blobstore-key-add", id="bs", key_secret="sec1", slot=0, replace=True,
+                    key_iter_time=1)
+        self.check_back()
+        permanent = self.saved["permanent"]
+        self.vm.quit()
+        self.check_refused(*ENCRYPTED, says="the key is wrong")
+        self.check_holds(permanent, *OTHER_KEY)
+
+    def check_not_loaded(self, name, says):
+        """Until a reset the VM is neither what it was nor what was saved."""
+        self.assertRegex(self.vm.hmp(f"loadvm {name}"), says)
+        self.assertEqual(self.vm.store()["state"], "failed")
+        self.vm.qmp("system_reset")
+
+    def test_snapshot_from_before_a_rekey_is_refused(self):
+        self.vm.qmp("blobstore-rekey", id="bs", key_secret="sec0", key_iter_time=1)
+        self.check_not_loaded("first", "rekeyed after that state was saved")
+
+    def test_snapshot_from_before_it_was_encrypted_is_refused(self):
+        self.vm.qmp("blobstore-decrypt", id="bs")
+        self.assertEqual(self.vm.hmp("savevm plain"), "")
+        self.vm.qmp("blobstore-encrypt", id="bs", key_secret="sec0", key_iter_time=1)
+        self.check_not_loaded("plain", "state was saved when the store was not encrypted")
+
+
+if __name__ == "__main__":
+    unittest.main()

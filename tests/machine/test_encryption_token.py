@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A TPM in a store whose key is in a PKCS#11 token."""
+
+import os
+import shutil
+import subprocess
+import unittest
+from pathlib import Path
+
+from encryption import EncryptionTest, secret, store
+from softhsm import PIN, SoftHSM
+from vm import program
+
+PINS = secret("pin0", PIN) + secret("wrong", "4321-resu")
+
+
+def with_token(uri=None, pin="pin0", *options):
+    """An object "bs" whose key is in a token, and a TPM that uses it."""
+    key = [f"key-uri={uri}"] if uri else []
+    key += [f"pin-secret={pin}"] if pin else []
+    return [*PINS, *store(*options, key=",".join(key))]
+
+
+class TokenTest(EncryptionTest):
+    def setUp(self):
+        super().setUp()
+        self.hsm = SoftHSM(self.directory)
+        self.addCleanup(self.hsm.close)
+        self.hsm.add_token("vms")
+        self.uri = self.hsm.add_rsa_key("vms", "vm1")
+
+    def make_and_quit(self, *args):
+        machine, _, expected = self.make(*args)
+        machine.quit()
+        return expected
+
+    def check_then_quit(self, expected, *args):
+        machine, _ = self.check_holds(expected, *args)
+        machine.quit()
+
+    def without_token(self):
+        shutil.rmtree(self.path("tokens"))
+        os.mkdir(self.path("tokens"))
+
+    def check_persistence(self, uri):
+        machine, _, expected = self.make(*with_token(uri))
+        slot, = machine.qmp("blobstore-key-list", id="bs")
+        self.assertEqual(slot, {"slot": 0, "damaged": False, "key-type": "token", "key-uri": uri})
+        machine.quit()
+        self.assertFalse(self.readable())
+        # The key slot says which key; the user may, too.
+        self.check_then_quit(expected, *with_token())
+        self.check_then_quit(expected, *with_token(uri))
+
+    def test_rsa_key_opens_it(self):
+        self.check_persistence(self.uri)
+
+    def test_aes_key_opens_it(self):
+        self.check_persistence(self.hsm.add_aes_key("vms", "vm2"))
+
+    def test_bad_input_is_refused(self):
+        expected = self.make_and_quit(*with_token(self.uri))
+        other = self.hsm.add_rsa_key("vms", "other")
+        self.check_refused(*with_token(pin="wrong"), says="the PIN is wrong; it was tried once")
+        self.check_refused(*with_token(self.uri, pin=None), says="it wants a PIN, and none was given")
+        self.check_refused(*with_token(other), says="no key slot can be tried")
+        self.check_refused(*store(), says="no key slot can be tried.*want a token: 0")
+        self.check_refused(*store(key=""), says="no key was given")
+        self.check_then_quit(expected, *with_token())
+
+    def test_token_that_is_not_there_is_named(self):
+        self.make_and_quit(*with_token(self.uri))
+        self.without_token()
+        self.check_refused(*with_token(), says="none of the . tokens .* is the one")
+
+    def test_key_that_is_not_there_makes_no_store(self):
+        self.check_refused(*with_token("pkcs11:token=vms;object=vm9"),
+                           says="no private or secret key that the URI names")
+        self.check_refused(*with_token("pkcs11:token=none;object=vm1"), says="none of the . tokens .* is the one")
+        self.check_refused(*with_token(f"{self.uri}?module-path=/tmp/evil.so"),
+                           says="has 'module-path'")
+
+    def test_passphrase_and_token_open_the_same_store(self):
+        machine, _, expected = self.make(*PINS, *store())
+        machine.qmp("blobstore-key-add", id="bs", key_uri=self.uri, pin_secret="pin0")
+        with_both = machine.store()["encryption"]["key-slots"]
+        self.assertEqual(with_both, 2)
+        machine.quit()
+        self.check_then_quit(expected, *with_token())
+        self.without_token()
+        self.check_then_quit(expected, *store())
+
+    def test_store_of_somebody_who_has_the_public_key_is_refused_by_its_pin(self):
+        machine, _, expected = self.make(*with_token(self.uri))
+        commitment = machine.store()["encryption"]["key-commitment"]
+        pinned = with_token(None, "pin0", f"key-commitment={commitment}")
+        machine.quit()
+        self.check_then_quit(expected, *pinned)
+        os.unlink(self.path(self.image_name))
+        self.image()
+        self.make_and_quit(*with_token(self.uri))
+        self.check_refused(*pinned, says="another key commitment")
+
+    def test_store_moves_from_a_passphrase_to_a_token_offline(self):
+        expected = self.make_and_quit(*store())
+        subprocess.run([program("QEMU_BLOBSTORE"), "rekey", "-f", "raw",
+                        "--object=secret,id=sec0,data=sesame", "--key-secret=sec0",
+                        f"--object=secret,id=pin0,data={PIN}", f"--new-key-uri={self.uri}",
+                        "--new-pin-secret=pin0", self.image_name],
+                       cwd=self.directory, check=True)
+        self.check_refused(*store(), says="want a token: 0")
+        self.check_then_quit(expected, *with_token())
+
+    def test_pin_is_not_shown(self):
+        machine, _, _ = self.make(*with_token(self.uri))
+        said = str([machine.qmp("blobstore-info"), machine.qmp("blobstore-key-list", id="bs")])
+        self.assertNotIn(PIN, said)
+        self.assertNotIn(PIN.encode(), Path(self.path(self.image_name)).read_bytes())
+
+
+if __name__ == "__main__":
+    unittest.main()

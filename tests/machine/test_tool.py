@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""qemu-blobstore looks at a store that no VM uses, and changes its keys."""
+
+import subprocess
+import unittest
+from pathlib import Path
+
+from encryption import PLAIN, EncryptionTest, store
+from vm import program
+
+ENCRYPTED = store()
+OTHER_KEY = store(key="key-secret=sec1")
+OK, ERROR, USAGE, DAMAGED, HEALS = range(5)
+QUICK = "--new-key-iter-time=1"
+
+
+class ToolTest(EncryptionTest):
+    def run_tool(self, command, *options, image=None):
+        secrets = [f"--object=secret,id={name},data={text}"
+                   for name, text in (("sec0", "sesame"), ("sec1", "simsim"))]
+        return subprocess.run(
+            [program("QEMU_BLOBSTORE"), command, *secrets, "-f", self.image_format, *options,
+             image or self.image_name], cwd=self.directory, stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, timeout=60)
+
+    def tool(self, command, *options):
+        done = self.run_tool(command, *options)
+        self.assertEqual((done.returncode, done.stderr), (OK, ""))
+        return done.stdout
+
+    def tool_fails(self, command, *options, says, status=ERROR):
+        """And writes nothing."""
+        before = self.content()
+        done = self.run_tool(command, *options)
+        self.assertEqual(done.returncode, status, done.stderr)
+        self.assertRegex(done.stderr, says)
+        self.assertEqual(self.content(), before)
+
+    def make_and_quit(self, *args):
+        machine, _, expected = self.make(*args)
+        info = machine.store()
+        machine.quit()
+        return expected, info
+
+
+class KeysTest(ToolTest):
+    def test_keys_are_changed_offline(self):
+        expected, info = self.make_and_quit(*ENCRYPTED)
+        self.assertEqual(self.tool("key-add", "--key-secret=sec0", "--new-key-secret=sec1", QUICK),
+                         "key slot 1\n")
+        self.assertRegex(self.tool("key-list"), r"0: passphrase, .*\n1: passphrase, ")
+        self.tool("key-remove", "--key-secret=sec1", "--slot=0")
+        self.check_refused(*ENCRYPTED, says="the key is wrong")
+        seen = f"min-sequence={info['sequence']}:{info['epoch-id']}"
+        machine, _ = self.check_holds(expected, *store(seen, key="key-secret=sec1"))
+        machine.quit()
+        self.tool("key-add", "--key-secret=sec1", "--key-slot=1", "--new-key-secret=sec0", QUICK,
+                  "--slot=1", "--replace")
+        self.check_refused(*OTHER_KEY, says="the key is wrong")
+        self.check_holds(expected, *ENCRYPTED)
+
+    def test_store_is_encrypted_rekeyed_and_decrypted_offline(self):
+        expected, _ = self.make_and_quit(*PLAIN)
+        self.assertTrue(self.readable())
+        self.tool("encrypt", "--new-key-secret=sec0", QUICK)
+        self.assertFalse(self.readable())
+        machine, _ = self.check_holds(expected, *ENCRYPTED)
+        machine.quit()
+        self.tool("rekey", "--key-secret=sec0", "--new-key-secret=sec1", QUICK)
+        self.assertFalse(self.readable())
+        machine, _ = self.check_holds(expected, *OTHER_KEY)
+        machine.quit()
+        self.tool("decrypt", "--key-secret=sec1")
+        self.assertTrue(self.readable())
+        self.check_holds(expected, *PLAIN)
+
+    def test_bad_requests_change_nothing(self):
+        expected, _ = self.make_and_quit(*ENCRYPTED)
+        opened = "--key-secret=sec0"
+        new = "--new-key-secret=sec1"
+        self.tool_fails("key-add", new, says="no key was given")
+        self.tool_fails("key-add", "--key-secret=sec1", new, says="the key is wrong")
+        self.tool_fails("key-add", "--key-secret=none", new, says="No secret with id 'none'")
+        self.tool_fails("key-remove", opened, says="which key slot")
+        for command, options, says, status in (
+                ("key-add", [], "no new key is given", ERROR),
+                ("key-add", [new, "--slot=0"], "is in use", ERROR),
+                ("key-add", [new, "--slot=8"], "makes no sense", USAGE),
+                ("key-add", [new, "--new-key-type=magic"], "makes no sense", USAGE),
+                ("key-add", [new, "--new-key-type=token"], "does not go with", USAGE),
+                ("key-add", [new, "--force-share"], "only read", USAGE),
+                ("key-remove", ["--slot=0"], "last one in use", ERROR),
+                ("encrypt", [new], "already encrypted", ERROR),
+                ("magic", [], "no command 'magic'", USAGE)):
+            self.tool_fails(command, opened, *options, says=says, status=status)
+        self.check_holds(expected, *ENCRYPTED)
+
+    def test_plain_store_has_no_keys(self):
+        self.make_and_quit(*PLAIN)
+        self.assertEqual(self.tool("key-list"), "The store is not encrypted.\n")
+        self.tool_fails("decrypt", says="not encrypted")
+        self.tool_fails("rekey", "--new-key-secret=sec0", says="not encrypted")
+
+
+class QcowKeysTest(KeysTest):
+    image_format = "qcow2"
+
+
+class LookTest(ToolTest):
+    def test_info_tells_what_qmp_tells(self):
+        _, info = self.make_and_quit(*ENCRYPTED)
+        text = self.tool("info", "--key-secret=sec0")
+        self.assertIn(info["uuid"], text)
+        self.assertIn(info["encryption"]["key-commitment"], text)
+        self.assertRegex(text, r"tpm/permanent: permanent, \d+ of 524288 bytes")
+        self.tool_fails("info", says="no key was given")
+
+    def test_blank_image_stays_blank(self):
+        self.assertIn("blank", self.tool("info"))
+        self.tool_fails("encrypt", "--new-key-secret=sec0", says="is blank")
+
+    def test_other_image_is_refused(self):
+        Path(self.path(self.image_name)).write_bytes(b"something else" * 10000)
+        self.tool_fails("info", says="not a blobstore and not blank")
+        self.tool_fails("encrypt", "--new-key-secret=sec0", says="not a blobstore and not blank")
+        self.tool_fails("check", "--image-opts", says="exclude each other", status=USAGE)
+
+    def test_image_in_use_is_refused_unless_it_is_shared(self):
+        self.make(*ENCRYPTED)
+        before = self.content()
+        for command in "info", "key-remove":
+            done = self.run_tool(command, "--key-secret=sec0", "--slot=0")
+            self.assertEqual(done.returncode, ERROR)
+            self.assertIn("lock", done.stderr)
+        self.assertIn("uuid", self.tool("info", "-U", "--key-secret=sec0"))
+        self.assertEqual(self.content(), before)
+
+    def test_check_says_what_is_wrong_by_its_status(self):
+        _, info = self.make_and_quit(*ENCRYPTED)
+        check = "check", "--key-secret=sec0"
+        self.assertIn("No errors", self.tool(*check))
+        image = bytearray(self.content())
+        image[16384 + 1280] ^= 1
+        Path(self.path(self.image_name)).write_bytes(image)
+        done = self.run_tool(*check)
+        self.assertEqual(done.returncode, HEALS)
+        self.assertIn("offset 16384", done.stdout)
+        blob, = [blob for blob in info["blobs"] if blob["name"] == "permanent"]
+        slot, = [slot for slot in blob["slots"] if slot["current"]]
+        image[slot["offset"] + 1280 + 7] ^= 1
+        Path(self.path(self.image_name)).write_bytes(image)
+        done = self.run_tool(*check)
+        self.assertEqual(done.returncode, DAMAGED)
+        self.assertIn("blob 'tpm/permanent'", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
