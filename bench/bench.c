@@ -24,6 +24,7 @@ static void run(BenchResults *results)
     bench_commits(&results->options, results->commit);
     results->points = bench_scale(&results->options, results->scale);
     bench_cpu(&results->cpu);
+    bench_keys(&results->keys);
     after = bench_cpu_use();
     results->others_percent = 100 * (after.others - before.others) /
                               (after.total - before.total);

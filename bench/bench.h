@@ -10,9 +10,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "store.h"
 
 enum {
-    CONTENDERS = 6,
+    CONTENDERS = 7,
     COMMIT_SIZES = 5,
     SCALE_POINTS = 5,
     SCALE_CONTENT_BYTES = 8192,
@@ -39,7 +40,7 @@ typedef struct Contender {
     void (*close)(void *self);
 } Contender;
 
-/* "ours" first, the limit second */
+/* "ours" first */
 extern const Contender contenders[CONTENDERS];
 
 typedef struct CommitCost {
@@ -78,6 +79,7 @@ void bench_open_store(const char *path);
 /* Processor time of a commit of SCALE_CONTENT_BYTES, and of its parts */
 typedef struct CpuCost {
     double commit_us;       /* on a medium in memory */
+    double sealed_us;       /* the same, encrypted */
     double digest_us;       /* SHA-256 of the content */
     double check_us;        /* HMAC of the header */
 } CpuCost;
@@ -85,12 +87,24 @@ typedef struct CpuCost {
 /* cpu.c */
 void bench_cpu(CpuCost *cost);
 
+/* How long a key slot takes to open */
+typedef struct KeyCost {
+    double raw_ms;
+    double passphrase_ms;   /* as QEMU makes it by default */
+} KeyCost;
+
+/* keys.c */
+void bench_keys(KeyCost *cost);
+/* A store on blank @storage, encrypted or not */
+BlobStore *bench_open(BlobStorage *storage, bool sealed, GError **error);
+
 typedef struct BenchResults {
     BenchOptions options;
     CommitResult commit[COMMIT_SIZES];
     ScaleResult scale[SCALE_POINTS];
     unsigned points;        /* of @scale that were measured */
     CpuCost cpu;
+    KeyCost keys;
     double others_percent;  /* of the processors, meanwhile */
 } BenchResults;
 

@@ -57,17 +57,18 @@ typedef struct Ours {
     Blob *blob;
 } Ours;
 
-static void *ours_open(const char *dir, size_t max_bytes)
+static Ours *open_store(const char *dir, size_t max_bytes, bool sealed)
 {
     Ours *ours = g_new0(Ours, 1);
-    g_autofree char *path = g_build_filename(dir, "store", NULL);
+    g_autofree char *path = g_build_filename(dir, sealed ? "sealed" : "store",
+                                             NULL);
     g_autoptr(GError) error = NULL;
     int fd = open_or_die(path, O_RDWR | O_CREAT);
 
     check(ftruncate(fd, (1 << 20) + 4 * max_bytes) == 0, "ftruncate");
     close(fd);
     ours->storage = blob_storage_new_file(path, true, &error);
-    ours->store = ours->storage ? blob_store_open(ours->storage, NULL, &error)
+    ours->store = ours->storage ? bench_open(ours->storage, sealed, &error)
                                 : NULL;
     ours->blob = ours->store
                  ? blob_store_register(ours->store, "bench", "blob",
@@ -77,6 +78,16 @@ static void *ours_open(const char *dir, size_t max_bytes)
         bench_die("ours: %s", error->message);
     }
     return ours;
+}
+
+static void *ours_open(const char *dir, size_t max_bytes)
+{
+    return open_store(dir, max_bytes, false);
+}
+
+static void *sealed_open(const char *dir, size_t max_bytes)
+{
+    return open_store(dir, max_bytes, true);
 }
 
 static void ours_commit(void *self, const void *content, size_t bytes)
@@ -377,6 +388,8 @@ static void lmdb_close(void *data)
 const Contender contenders[CONTENDERS] = {
     { "ours", "blobstore",
       ours_open, ours_commit, NULL, ours_read, ours_close },
+    { "sealed", "blobstore, encrypted",
+      sealed_open, ours_commit, NULL, ours_read, ours_close },
     { "limit", "pwrite + fdatasync",
       limit_open, limit_commit, NULL, limit_read, limit_close },
     { "rename", "fsync + rename",

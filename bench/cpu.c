@@ -8,7 +8,6 @@
 #include <time.h>
 #include "digest.h"
 #include "layout.h"
-#include "store.h"
 
 enum { ROUNDS = 2000, SAMPLES = 5, MEDIUM_BYTES = 1 << 20 };
 
@@ -70,20 +69,13 @@ static void check_header(void *opaque)
                       check);
 }
 
-void bench_cpu(CpuCost *cost)
+static double cost_of_commit(GBytes *content, bool sealed)
 {
     g_autoptr(BlobStorage) medium = blob_storage_new_memory(MEDIUM_BYTES);
-    g_autoptr(BlobDigest) digest = blob_digest_new(NULL);
-    g_autofree uint8_t *content = g_malloc(SCALE_CONTENT_BYTES);
-    g_autoptr(GBytes) bytes = NULL;
     g_autoptr(GError) error = NULL;
-    BlobStoreOptions options = { 0 };
-    g_autoptr(BlobStore) store = blob_store_open(medium, &options, &error);
-    Commit work = { store };
+    g_autoptr(BlobStore) store = bench_open(medium, sealed, &error);
+    Commit work = { store, { .content = content } };
 
-    bench_fill_random(content, SCALE_CONTENT_BYTES);
-    bytes = g_bytes_new_static(content, SCALE_CONTENT_BYTES);
-    work.change.content = bytes;
     if (store) {
         work.change.blob = blob_store_register(store, "bench", "cpu",
                                                BLOB_KIND_PERMANENT,
@@ -92,7 +84,19 @@ void bench_cpu(CpuCost *cost)
     if (!work.change.blob || !blob_store_start(store, &error)) {
         bench_die("%s", error->message);
     }
-    cost->commit_us = cost_of(commit, &work);
+    return cost_of(commit, &work);
+}
+
+void bench_cpu(CpuCost *cost)
+{
+    g_autoptr(BlobDigest) digest = blob_digest_new(NULL);
+    g_autofree uint8_t *content = g_malloc(SCALE_CONTENT_BYTES);
+    g_autoptr(GBytes) bytes = NULL;
+
+    bench_fill_random(content, SCALE_CONTENT_BYTES);
+    bytes = g_bytes_new_static(content, SCALE_CONTENT_BYTES);
+    cost->commit_us = cost_of_commit(bytes, false);
+    cost->sealed_us = cost_of_commit(bytes, true);
     cost->digest_us = cost_of(hash_content, content);
     cost->check_us = cost_of(check_header, digest);
 }

@@ -16,6 +16,7 @@ PANEL = {'top': 56, 'bottom': 380}
 COMMITS = (('rename', 'fsync + rename', '#888888'), ('sqlite', 'SQLite, log growing', '#d08020'),
            ('sqlite_reused', 'SQLite, log reused', '#a0a030'),
            ('lmdb', 'LMDB', '#3070c0'), ('ours', 'blobstore', '#c02030'),
+           ('sealed', 'blobstore, encrypted', '#802080'),
            ('limit', 'pwrite + fdatasync', '#202020'))
 SCALE = (('open_crashed_ms', 'open after a crash', '#888888'),
          ('open_ms', 'open after a clean close', '#3070c0'),

@@ -104,7 +104,7 @@ static void print_target(const char *what, double value, double target,
            value, at_most ? "at most" : "at least", target);
 }
 
-static void print_targets(const CommitResult *commits,
+static void print_targets(const CommitResult *commits, const CpuCost *cpu,
                           const ScaleResult *scale, unsigned points)
 {
     const ScaleResult *last = &scale[points - 1];
@@ -119,6 +119,8 @@ static void print_targets(const CommitResult *commits,
         if (at->bytes == TARGET_BYTES) {
             print_target("8 KiB commit, times the limit",
                          ours / cost_of(at, "limit"), 1.15, true);
+            print_target("8 KiB commit, encrypted, times one that is not",
+                         cost_of(at, "sealed") / ours, 1.10, true);
             print_target("8 KiB commit, times faster than LMDB",
                          cost_of(at, "lmdb") / ours, 2.0, false);
             print_target("8 KiB commit, times faster than SQLite, log growing",
@@ -129,6 +131,10 @@ static void print_targets(const CommitResult *commits,
                          cost_of(at, "rename") / ours, 3.5, false);
         }
     }
+    /* A plain commit without its SHA-256 */
+    print_target("8 KiB, us that sealing takes above no digest at all",
+                 cpu->sealed_us - (cpu->commit_us - cpu->digest_us), 10,
+                 true);
     for (unsigned n = 0; n < points; n++) {
         lowest = MIN(lowest, scale[n].commit_us);
         highest = MAX(highest, scale[n].commit_us);
@@ -151,8 +157,15 @@ static void print_cpu(const CpuCost *cpu)
 {
     printf("\nProcessor time of a commit of %d bytes to a medium in memory: "
            "%.1f us,\nof which SHA-256 of the content %.1f us and the check "
-           "value of the header %.1f us\n", SCALE_CONTENT_BYTES,
-           cpu->commit_us, cpu->digest_us, cpu->check_us);
+           "value of the header %.1f us.\nEncrypted %.1f us.\n",
+           SCALE_CONTENT_BYTES, cpu->commit_us, cpu->digest_us,
+           cpu->check_us, cpu->sealed_us);
+}
+
+static void print_keys(const KeyCost *keys)
+{
+    printf("\nOpening a key slot: raw secret %.2f ms, passphrase %.0f ms\n",
+           keys->raw_ms, keys->passphrase_ms);
 }
 
 void report_print(const BenchResults *results)
@@ -160,8 +173,10 @@ void report_print(const BenchResults *results)
     print_commits(results->commit);
     print_bytes(results->commit);
     print_cpu(&results->cpu);
+    print_keys(&results->keys);
     print_scale(results->scale, results->points);
-    print_targets(results->commit, results->scale, results->points);
+    print_targets(results->commit, &results->cpu, results->scale,
+                  results->points);
     printf("\nMeanwhile others used %.0f %% of the processors.%s\n",
            results->others_percent,
            results->others_percent > QUIET_PERCENT
@@ -211,11 +226,16 @@ bool report_write_json(const char *path, const BenchResults *results,
                            "  \"others_cpu_percent\": %.1f,\n"
                            "  \"cpu_commit_us\": %.2f, "
                            "\"cpu_digest_us\": %.2f, "
-                           "\"cpu_check_us\": %.2f,\n"
+                           "\"cpu_check_us\": %.2f, "
+                           "\"cpu_sealed_us\": %.2f,\n"
+                           "  \"unlock_raw_ms\": %.3f, "
+                           "\"unlock_passphrase_ms\": %.0f,\n"
                            "  \"commit\": [\n", results->options.runs,
                            results->options.commits, results->others_percent,
                            results->cpu.commit_us, results->cpu.digest_us,
-                           results->cpu.check_us);
+                           results->cpu.check_us, results->cpu.sealed_us,
+                           results->keys.raw_ms,
+                           results->keys.passphrase_ms);
     for (unsigned s = 0; s < COMMIT_SIZES; s++) {
         append_commit(json, &results->commit[s]);
         g_string_append(json, s + 1 < COMMIT_SIZES ? ",\n" : "\n");

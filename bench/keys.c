@@ -1,0 +1,75 @@
+/*
+ * Blobstore benchmark: what encryption costs before the first commit
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "bench.h"
+
+#include <string.h>
+#include "store.h"
+
+enum { UNLOCKS = 5 };
+
+static const uint8_t uuid[BLOB_UUID_BYTES] = { 0xbe, 0x4c };
+
+static double unlock_ms(BlobKeySlotType type, const char *text,
+                        unsigned milliseconds)
+{
+    g_autoptr(BlobSecret) secret = blob_secret_new(text, strlen(text), NULL);
+    g_autoptr(BlobKey) key = blob_key_new(NULL);
+    BlobCredential credential = {
+        .secret = secret,
+        .slot = BLOB_KEY_SLOT_ANY,
+    };
+    g_autofree BlobKeySlots *slots = g_new0(BlobKeySlots, 1);
+    double samples[UNLOCKS];
+    g_autoptr(GError) error = NULL;
+
+    if (!blob_key_slots_put(slots, 0, key, uuid, type, &credential,
+                            milliseconds, &error)) {
+        bench_die("%s", error->message);
+    }
+    for (unsigned i = 0; i < UNLOCKS; i++) {
+        double start = bench_now_us();
+        g_autoptr(BlobKey) found = blob_key_slots_unlock(slots, uuid,
+                                                         &credential, &error);
+
+        if (!found) {
+            bench_die("%s", error->message);
+        }
+        samples[i] = (bench_now_us() - start) / 1e3;
+    }
+    return bench_quantile(samples, UNLOCKS, 0.5);
+}
+
+void bench_keys(KeyCost *cost)
+{
+    cost->raw_ms = unlock_ms(BLOB_KEY_SLOT_RAW,
+                             "exactly 32 bytes of a raw secret", 0);
+    cost->passphrase_ms = unlock_ms(BLOB_KEY_SLOT_PASSPHRASE, "passphrase",
+                                    BLOB_KEY_KDF_MILLISECONDS);
+}
+
+BlobStore *bench_open(BlobStorage *storage, bool sealed, GError **error)
+{
+    g_autoptr(BlobKey) key = NULL;
+    g_autofree BlobKeySlots *slots = g_new0(BlobKeySlots, 1);
+    g_autoptr(BlobSecret) secret = NULL;
+    BlobCredential credential = { 0 };
+    BlobStoreOptions options = { 0 };
+
+    if (!sealed) {
+        return blob_store_open(storage, NULL, error);
+    }
+    key = blob_key_new(error);
+    secret = blob_secret_new(NULL, BLOB_KEY_RAW_BYTES, error);
+    credential.secret = secret;
+    if (!key || !secret ||
+        !blob_key_slots_put(slots, 0, key, uuid, BLOB_KEY_SLOT_RAW,
+                            &credential, 0, error)) {
+        return NULL;
+    }
+    options.key = key;
+    options.key_slots = slots;
+    return blob_store_open(storage, &options, error);
+}
