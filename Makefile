@@ -19,11 +19,12 @@ export QEMU_SRC
 
 # What tests and the demo run.
 programs := QEMU=$(qemu)/qemu-system-x86_64 QEMU_IMG=$(qemu)/qemu-img \
-	QEMU_IO=$(qemu)/qemu-io
+	QEMU_IO=$(qemu)/qemu-io QEMU_BLOBSTORE=$(qemu)/tools/blobstore/qemu-blobstore
 
 .PHONY: help
 help:
 	@echo 'make demo      boot a Linux guest whose TPM lives on a block device, twice, and compare'
+	@echo 'make demo-encryption  what an encrypted image gives away, and how its keys change'
 	@echo 'make run       an interactive guest with such a TPM'
 	@echo 'make check     every test; SUITES="core device" runs some, EFFORT= and SEED= reach them,'
 	@echo '               JOBS= run at a time'
@@ -57,6 +58,10 @@ guest: packages
 .PHONY: demo
 demo: qemu guest
 	@$(programs) python3 scripts/demo.py
+
+.PHONY: demo-encryption
+demo-encryption: qemu guest
+	@$(programs) python3 scripts/encryption.py
 
 .PHONY: run
 run: qemu guest

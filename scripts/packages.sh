@@ -12,12 +12,17 @@ packages=(
     # building: the core, QEMU and its tools
     build-essential ninja-build pkg-config ccache python3 python3-venv
     libglib2.0-dev libgcrypt20-dev zlib1g-dev libtpms-dev liburing-dev libaio-dev
+    libp11-kit-dev
+    # tokens for testing: modules of PKCS#11
+    softhsm2 libnss3
     # fetching QEMU's source
     dpkg-dev debian-archive-keyring ca-certificates
     # the test guest
     cpio busybox-static tpm2-tools
     # checking the model
     spin
+    # the second reader of the format
+    python3-cryptography python3-argon2
     # coverage
     gcovr
 )
