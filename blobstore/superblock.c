@@ -180,11 +180,21 @@ bool blob_superblock_heal(BlobStore *store, GError **error)
         return blob_superblock_change(store, &store->super, store->key,
                                       error);
     }
-    if (blob_pair_is_whole(&store->super_pair)) {
+    /*
+     * A change that another process failed to write may have landed since the
+     * medium was read, at the latest with the flush that a start begins with.
+     */
+    if (store->started && blob_pair_is_whole(&store->super_pair)) {
         return true;
     }
     if (!blob_superblock_read(&store->medium, store->zero_guard,
                               &store->super_pair, &header, &payload, error)) {
+        return false;
+    }
+    if (payload && header.sequence > store->super.generation) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
+                    "superblock has changed since the store was opened: "
+                    "unless it is in use elsewhere, open it again");
         return false;
     }
     if (!payload || header.sequence != store->super.generation) {

@@ -320,6 +320,37 @@ static void test_superblock_replaced_between_open_and_start_is_an_error(void)
     g_assert_cmpuint(disk->writes, ==, 0);
 }
 
+static void make_newer(BlobSuperblock *super, BlobHeader *header)
+{
+    super->generation = ++header->sequence;
+}
+
+/* As a change that has failed in another process may land */
+static void test_superblock_that_landed_since_opening_is_an_error(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStore) store = test_store(disk, NULL, 1);
+    uint8_t *copy = test_disk_bytes(disk) + BLOB_SUPERBLOCK_SLOT_BYTES;
+    g_autofree uint8_t *before = g_memdup2(copy, BLOB_SUPERBLOCK_SLOT_BYTES);
+
+    g_clear_pointer(&store, blob_store_free);
+    store = test_open(disk);
+    test_edit_superblock(disk, make_newer);
+    memcpy(copy, before, BLOB_SUPERBLOCK_SLOT_BYTES);
+    test_start_fails(store, BLOBSTORE_ERROR_STALE,
+                     "superblock has changed since*open it again");
+    g_clear_pointer(&store, blob_store_free);
+    store = test_open(disk);
+    test_register(store, "a", 1000);
+    test_start(store);
+    g_assert_cmpuint(store->super.generation, ==, 3);
+    g_assert_true(blob_pair_is_whole(&store->super_pair));
+    /* A running store has nothing to look for. */
+    test_disk_reset_counts(disk);
+    test_start(store);
+    g_assert_cmpuint(disk->reads, ==, 0);
+}
+
 static void test_older_superblock_copy_is_healed(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -409,6 +440,7 @@ int main(int argc, char **argv)
     ADD(damaged_superblock_copy_is_healed);
     ADD(superblock_lost_between_open_and_start_is_an_error);
     ADD(superblock_replaced_between_open_and_start_is_an_error);
+    ADD(superblock_that_landed_since_opening_is_an_error);
     ADD(older_superblock_copy_is_healed);
     ADD(blank_medium_becomes_the_store_of_a_uuid);
     ADD(new_epoch_is_above_a_minimum);
