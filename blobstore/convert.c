@@ -243,7 +243,8 @@ static bool wipe_former(BlobStore *store, GError **error)
     BlobSuperblock super = store->super;
 
     super.state = BLOB_STATE_READY;
-    return blob_wipe_all(store, error) &&
+    return blob_epoch_record_all(store, error) &&
+           blob_wipe_all(store, error) &&
            blob_superblock_change(store, &super, store->key, error) &&
            blob_epoch_record(store, false, error);
 }

@@ -185,3 +185,11 @@ bool blob_epoch_record(BlobStore *store, bool clean, GError **error)
     blob_commit_end(store);
     return ok;
 }
+
+bool blob_epoch_record_all(BlobStore *store, GError **error)
+{
+    if (store->clean || (store->epoch_open && !store->counter)) {
+        return true;
+    }
+    return blob_epoch_record(store, false, error);
+}

@@ -92,6 +92,9 @@ void blob_commit_end(BlobStore *store);
  */
 bool blob_epoch_record(BlobStore *store, bool clean, GError **error);
 
+/* epoch.c: the same, unless every current version is on record already. */
+bool blob_epoch_record_all(BlobStore *store, GError **error);
+
 /* format.c: R13.  Makes an empty store on a blank medium. */
 bool blob_format(BlobStore *store, GError **error);
 

@@ -97,7 +97,9 @@ bool blob_wipe_pending(BlobStore *store, GError **error)
     if (!store->unwiped) {
         return true;
     }
-    if (!blob_commit_begin(store, error)) {
+    /* What is zeroed may be evidence for what is current, of any blob. */
+    if (!blob_epoch_record_all(store, error) ||
+        !blob_commit_begin(store, error)) {
         return false;
     }
     ok = wipe_pending(store, error);
@@ -107,7 +109,12 @@ bool blob_wipe_pending(BlobStore *store, GError **error)
         return false;
     }
     for (guint i = 0; i < store->blobs->len; i++) {
-        ((Blob *)g_ptr_array_index(store->blobs, i))->unwiped = false;
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        if (blob->unwiped && !blob->registered) {
+            store->epoch_open = false;  /* The next record releases it. */
+        }
+        blob->unwiped = false;
     }
     store->unwiped = false;
     return true;

@@ -322,6 +322,46 @@ static void test_damaged_blob_keeps_a_store_from_being_converted(void)
                     DISK_BYTES);
 }
 
+/*
+ * The store has gone on when zeroing failed.  What is zeroed by the next start
+ * may be evidence of that.
+ */
+static void test_zeroing_waits_for_a_record_of_what_came_since(
+    gconstpointer opaque)
+{
+    const Way *way = opaque;
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = make_store(disk, way);
+    const TestEvent *event;
+    uint64_t at = 0;
+
+    for (int after = 0; store->super.state != BLOB_STATE_WIPING; after++) {
+        disk->fail_write = after;
+        g_assert_false(convert(store, way, NULL));
+        disk->fail_write = TEST_NEVER;
+        if (store->super.state != BLOB_STATE_WIPING) {
+            g_clear_pointer(&store, blob_store_free);
+            g_clear_pointer(&disk, test_disk_free);
+            disk = test_disk_new(DISK_BYTES);
+            store = make_store(disk, way);
+        }
+    }
+    test_write(store, blob_store_find(store, "t", "b"), "in between");
+    g_clear_pointer(&store, blob_store_free);
+    store = keys_open(disk, way->to);
+    register_all(store);
+    test_disk_record(disk);
+    test_start(store);
+    for (guint i = 0; !at; i++) {
+        event = &g_array_index(disk->events, TestEvent, i);
+        at = event->data ? event->offset : 0;
+    }
+    g_assert_true(at == store->directory_pair.offset ||
+                  at == store->directory_pair.offset +
+                        store->directory_pair.slot_bytes);
+    test_expect(store, blob_store_find(store, "t", "b"), "in between");
+}
+
 /* What is sealed is copied, and a superblock of the time before is refused. */
 static void test_superblock_of_before_is_refused(gconstpointer opaque)
 {
@@ -353,6 +393,7 @@ int main(int argc, char **argv)
         ADD_WAY(conversion_keeps_the_content);
         ADD_WAY(conversion_survives_power_loss_everywhere);
         ADD_WAY(conversion_survives_every_failing_call);
+        ADD_WAY(zeroing_waits_for_a_record_of_what_came_since);
         ADD_WAY(superblock_of_before_is_refused);
     }
 #define ADD(name) g_test_add_func("/convert/" #name, test_##name)

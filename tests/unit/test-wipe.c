@@ -108,6 +108,81 @@ static void test_deleting_survives_power_loss_everywhere(void)
     test_disk_each_crash(disk, check_crash, NULL);
 }
 
+/* Whether the first thing written since recording began is a directory. */
+static bool begins_with_a_record(const TestDisk *disk)
+{
+    for (guint i = 0; i < disk->events->len; i++) {
+        const TestEvent *event = &g_array_index(disk->events, TestEvent, i);
+
+        if (event->data) {
+            return event->offset < BLOB_DIRECTORY_OFFSET +
+                   2 * blob_layout_directory_slot_bytes(128);
+        }
+    }
+    return false;
+}
+
+/*
+ * The slot that is zeroed was of a write of several blobs, and what else is
+ * left of that counts only as long as somebody can tell that it was complete.
+ */
+static void test_zeroing_costs_no_other_blob_if_the_tombstone_is_lost(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    Blob *blobs[2];
+    g_autoptr(BlobStore) store = make_store(disk, blobs);
+    Blob *b;
+
+    test_write2(store, blobs[0], "written", blobs[1], "together");
+    test_write(store, blobs[1], NULL);
+    memset(test_slot(disk, blobs[1], blobs[1]->entry.slot), 0,
+           blobs[1]->entry.slot_bytes);
+    g_clear_pointer(&store, blob_store_free);
+    store = keys_open(disk, 1);
+    test_expect(store, blob_store_find(store, "t", "a"), "written");
+    b = blob_store_find(store, "t", "b");
+    test_expect_damaged(store, b);
+}
+
+/* The same where the power failed right after the tombstone was written */
+static void test_start_zeroes_after_it_has_recorded(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    Blob *blobs[2];
+    g_autoptr(BlobStore) store = make_store(disk, blobs);
+
+    disk->fail_write = 1;
+    test_write(store, blobs[0], NULL);
+    disk->fail_write = TEST_NEVER;
+    g_assert_false(is_wiped(disk, blobs[0]));
+    g_clear_pointer(&store, blob_store_free);
+    store = keys_open(disk, 1);
+    blobs[0] = test_register(store, "a", 9000);
+    test_register(store, "b", 1000);
+    test_disk_record(disk);
+    test_start(store);
+    g_assert_true(begins_with_a_record(disk));
+    g_assert_true(is_wiped(disk, blobs[0]));
+}
+
+/* What was only waiting to be wiped takes no space any more. */
+static void test_start_releases_what_it_has_zeroed(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    Blob *blobs[2];
+    g_autoptr(BlobStore) store = make_store(disk, blobs);
+
+    test_write(store, blobs[0], NULL);
+    g_clear_pointer(&store, blob_store_free);
+    store = keys_open(disk, 1);
+    test_register(store, "b", 1000);
+    test_start(store);
+    g_assert_null(blob_store_find(store, "t", "a"));
+    g_clear_pointer(&store, blob_store_free);
+    store = keys_open(disk, 1);
+    g_assert_null(blob_store_find(store, "t", "a"));
+}
+
 /* Zeros that failed to be written must not land on what comes after. */
 static void fail_to_wipe(bool flush, int after, unsigned how)
 {
@@ -139,7 +214,7 @@ static void test_wiping_that_fails_is_done_later(void)
 {
     for (unsigned how = 0; how < 8; how++) {
         fail_to_wipe(true, 0, how);
-        for (int after = 1; after < 3; after++) {
+        for (int after = 1; after < 5; after++) {
             fail_to_wipe(false, after, how);
         }
     }
@@ -192,6 +267,9 @@ int main(int argc, char **argv)
     ADD(deleted_content_is_zeroed);
     ADD(plain_store_keeps_the_superseded_slot);
     ADD(deleting_survives_power_loss_everywhere);
+    ADD(zeroing_costs_no_other_blob_if_the_tombstone_is_lost);
+    ADD(start_zeroes_after_it_has_recorded);
+    ADD(start_releases_what_it_has_zeroed);
     ADD(wiping_that_fails_is_done_later);
     ADD(clean_close_waits_for_what_is_to_be_wiped);
     ADD(unregistered_blob_stays_until_it_is_wiped);
