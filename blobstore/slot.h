@@ -104,7 +104,8 @@ BlobSlot blob_pair_slot(const BlobPair *pair, unsigned n);
  * storage fails.
  */
 bool blob_pair_read(BlobMedium *medium, const BlobGuard *guard,
-                    BlobPair *pair, BlobHeader *header, GBytes **payload, GError **error);
+                    BlobPair *pair, BlobHeader *header, GBytes **payload,
+                    GError **error);
 
 /*
  * Writes both slots.  On failure a version that was intact before, or the
