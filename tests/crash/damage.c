@@ -1,7 +1,7 @@
 /*
  * Damage: every sector and every slot of a populated store, one at a time
  *
- *   damage [--swaps=N] [--seed=N]
+ *   damage [--swaps=N] [--every=N] [--seed=N]
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,6 +17,15 @@ static const char *const histories[] = {
     "w", "wv", "vw", "wvm", "mwv", "wvd", "dwv", "wve", "ew", "nwvm", "wvn",
     "wvc", "wvmc", "wdc", "gwv", "wvg", "mmmw", "uwv", "fwvw", "wFwv",
     "wv.", "wvmn.", "wvd.", "wvg.",
+};
+
+/* The same, sealed, and those whose keys have changed */
+static const char *const sealed_histories[] = {
+    "Sw", "Swv", "Svw", "Swvm", "Smwv", "Swvd", "Sdwv", "Swve", "Sew",
+    "Snwvm", "Swvn", "Swvc", "Swvmc", "Swdc", "Sgwv", "Swvg", "Smmmw", "Suwv",
+    "Sfwvw", "SwFwv", "Swv.", "Swvmn.", "Swvd.", "Swvg.",
+    "Skwv", "Skkm", "Swk", "Skd", "Skmd", "Smde.", "xw", "xwv", "dx", "x.",
+    "Sxk", "Sxkm", "Sdxw", "Sx.", "Sywv", "Sy.",
 };
 
 /* @bytes at @at and at @other are not as they were; makes them so again. */
@@ -48,7 +57,8 @@ static void check(Damage *damage, const char *kind, uint64_t at,
     damage->harmless += !any;
     damage_check_image(damage);
     if (repair && !damage_is_lost(damage, PLACE_SUPERBLOCK) &&
-        !damage_is_lost(damage, PLACE_DIRECTORY)) {
+        !damage_is_lost(damage, PLACE_DIRECTORY) &&
+        (!damage->sealed || damage_secrets(damage))) {
         damage_check_repair(damage);
         memcpy(damage->disk->data, intact, HISTORY_DISK_BYTES);
     }
@@ -167,6 +177,38 @@ static void damage_slots(Damage *damage)
     }
 }
 
+static void garble(Damage *damage, uint64_t at, GRand *random)
+{
+    for (size_t i = 0; i < SIM_SECTOR_BYTES; i++) {
+        piece(damage, at)[i] = g_rand_int(random);
+    }
+}
+
+/*
+ * Both copies of the superblock are damaged: the same sector of them, or some
+ * other one
+ */
+static void damage_superblocks(Damage *damage, GRand *random)
+{
+    uint64_t bytes = blob_layout_image_bytes(BLOB_SUPERBLOCK_BYTES);
+
+    for (uint64_t at = 0; at < bytes; at += SIM_SECTOR_BYTES) {
+        uint64_t same = BLOB_SUPERBLOCK_SLOT_BYTES + at;
+        uint64_t other = BLOB_SUPERBLOCK_SLOT_BYTES +
+                         g_rand_int_range(random, 0, bytes / 512) * 512;
+
+        memset(piece(damage, at), 0, SIM_SECTOR_BYTES);
+        memset(piece(damage, same), 0, SIM_SECTOR_BYTES);
+        check(damage, "zeroed", at, same, SIM_SECTOR_BYTES, false);
+        garble(damage, at, random);
+        garble(damage, same, random);
+        check(damage, "random", at, same, SIM_SECTOR_BYTES, true);
+        garble(damage, at, random);
+        garble(damage, other, random);
+        check(damage, "random", at, other, SIM_SECTOR_BYTES, true);
+    }
+}
+
 /* The images that the disk held after each flush before the last */
 static GPtrArray *older_images(const SimDisk *disk)
 {
@@ -186,13 +228,17 @@ static GPtrArray *older_images(const SimDisk *disk)
     return images;
 }
 
-/* What the last operation replaced, if nothing came after it */
+/*
+ * What the last operation replaced, if nothing came after it; an epoch record
+ * comes after deleting from a sealed store.
+ */
 static World world_before_last(const History *history, const char *ops)
 {
+    bool sealed = history->keys.data_key;
     char last = ops[strlen(ops) - 1];
     const Promise *promise;
 
-    if (!strchr("wvmde", last) || history->cuts->len < 2) {
+    if (!strchr(sealed ? "wvm" : "wvmde", last) || history->cuts->len < 2) {
         return history->acknowledged;
     }
     promise = &g_array_index(history->promises, Promise,
@@ -208,6 +254,7 @@ static void damage_history(Damage *damage, const char *ops, GRand *random,
     damage->ops = ops;
     damage->clean = parts[1];
     damage->history = history_run(parts[0]);
+    damage->sealed = damage->history->keys.data_key;
     if (damage->clean &&
         !blob_store_close_clean(damage->history->store, NULL)) {
         g_error("%s: cannot be closed", ops);
@@ -228,6 +275,7 @@ static void damage_history(Damage *damage, const char *ops, GRand *random,
         damage_piece(damage, at, 4096, random, swaps);
     }
     damage_slots(damage);
+    damage_superblocks(damage, random);
     sim_disk_free(damage->disk);
     g_array_unref(damage->places);
     g_ptr_array_unref(damage->older);
@@ -237,10 +285,14 @@ static void damage_history(Damage *damage, const char *ops, GRand *random,
 int main(int argc, char **argv)
 {
     gint swaps = 64;
+    gint every = 1;
     gint seed = 1;
+    guint stores = 0;
     const GOptionEntry entries[] = {
         { "swaps", 0, 0, G_OPTION_ARG_INT, &swaps,
           "other sectors that each is swapped with", "N" },
+        { "every", 0, 0, G_OPTION_ARG_INT, &every,
+          "of so many stores one is taken", "N" },
         { "seed", 0, 0, G_OPTION_ARG_INT, &seed, "of the damage", "N" },
         { NULL }
     };
@@ -255,16 +307,21 @@ int main(int argc, char **argv)
         return 2;
     }
     random = g_rand_new_with_seed(seed);
-    for (size_t i = 0; i < G_N_ELEMENTS(histories); i++) {
+    every = MAX(1, every);
+    for (size_t i = 0; i < G_N_ELEMENTS(histories); i += every) {
         damage_history(&damage, histories[i], random, swaps);
+        stores++;
     }
-    printf("%" PRIu64 " damaged images of %zu stores (seed %d): %" PRIu64
-           " blobs and %" PRIu64 " copies found damaged, %" PRIu64
-           " with the last commit undone, %" PRIu64 " refused, %" PRIu64
-           " harmless; %" PRIu64 " repaired\n", damage.images,
-           G_N_ELEMENTS(histories), seed, damage.found, damage.copies,
-           damage.unconfirmed, damage.refused, damage.harmless,
-           damage.repaired);
+    for (size_t i = 0; i < G_N_ELEMENTS(sealed_histories); i += every) {
+        damage_history(&damage, sealed_histories[i], random, swaps);
+        stores++;
+    }
+    printf("%" PRIu64 " damaged images of %u stores (seed %d): %" PRIu64
+           " blobs, %" PRIu64 " copies and %" PRIu64 " with key slots found "
+           "damaged, %" PRIu64 " with the last commit undone, %" PRIu64
+           " refused, %" PRIu64 " harmless; %" PRIu64 " repaired\n",
+           damage.images, stores, seed, damage.found, damage.copies, damage.key_slots, damage.unconfirmed,
+           damage.refused, damage.harmless, damage.repaired);
     printf("%s: %" PRIu64 " broken promises\n",
            damage.failures ? "FAILED" : "passed", damage.failures);
     return damage.failures ? 1 : 0;

@@ -32,6 +32,7 @@ typedef struct Damage {
     GPtrArray *older;           /* images, oldest first */
     World before_last;          /* what the last commit replaced */
     bool clean;
+    bool sealed;
     GArray *places;             /* of Place */
     SimDisk *disk;
     const char *kind;
@@ -39,10 +40,12 @@ typedef struct Damage {
     uint64_t other;             /* what it was swapped with */
     size_t bytes;
     World expected;
+    unsigned lost_key_slots;    /* a bit for each that is hit in both copies */
     uint64_t images;
     uint64_t harmless;          /* nothing that matters has changed */
     uint64_t found;             /* images with a blob said to be damaged */
     uint64_t copies;            /* ... with a copy */
+    uint64_t key_slots;         /* ... with a key slot */
     uint64_t unconfirmed;       /* the documented exception */
     uint64_t refused;           /* both copies of a pair were hit */
     uint64_t repaired;
@@ -65,8 +68,13 @@ bool damage_differs(const Damage *damage, uint64_t from, uint64_t to);
 void damage_find_hits(Damage *damage);
 /* Whether the last commit, which nothing confirms, is hit and so undone */
 bool damage_is_undone(const Damage *damage);
-/* Whether both slots of @owner are hit */
+/*
+ * Whether nothing of @owner will do: both copies are hit, of the superblock
+ * elsewhere than in their key slots
+ */
 bool damage_is_lost(const Damage *damage, int owner);
+/* The secrets that still open the store */
+unsigned damage_secrets(const Damage *damage);
 /* Where the damage of blob @n is to be named, if it is to be */
 const Place *damage_expected(const Damage *damage, int n, bool undone);
 /* What the blobs must be read as */

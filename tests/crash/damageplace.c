@@ -165,6 +165,66 @@ bool damage_is_undone(const Damage *damage)
     return false;
 }
 
+/* What a superblock is of use for even if its key slots are damaged */
+static bool has_head(const Damage *damage, const Place *place)
+{
+    uint64_t end = place->offset + place->image;
+
+    return !damage_differs(damage, place->offset,
+                           place->offset + BLOB_HEADER_BYTES +
+                           BLOB_SUPERBLOCK_HEAD_BYTES) &&
+           !damage_differs(damage, end - BLOB_HEADER_BYTES, end);
+}
+
+bool damage_is_lost(const Damage *damage, int owner)
+{
+    unsigned hits = 0;
+
+    for (guint i = 0; i < damage->places->len; i++) {
+        const Place *place = damage_place(damage, i);
+
+        hits += place->owner == owner && place->hit &&
+                !(owner == PLACE_SUPERBLOCK && has_head(damage, place));
+    }
+    return hits == 2;
+}
+
+static bool key_slot_is_hit(const Damage *damage, unsigned copy, unsigned n)
+{
+    uint64_t at = copy * BLOB_SUPERBLOCK_SLOT_BYTES + BLOB_HEADER_BYTES +
+                  BLOB_SUPERBLOCK_HEAD_BYTES + n * BLOB_KEY_SLOT_BYTES;
+
+    return damage_differs(damage, at, at + BLOB_KEY_SLOT_BYTES);
+}
+
+/* Where one copy is intact, nothing is lost; a plain store has no key slots. */
+static unsigned find_lost_key_slots(const Damage *damage)
+{
+    unsigned lost = 0;
+
+    if (!damage->sealed || !damage_place(damage, 0)->hit ||
+        !damage_place(damage, 1)->hit) {
+        return 0;
+    }
+    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+        if (key_slot_is_hit(damage, 0, n) && key_slot_is_hit(damage, 1, n)) {
+            lost |= 1u << n;
+        }
+    }
+    return lost;
+}
+
+unsigned damage_secrets(const Damage *damage)
+{
+    const BlobSuperblock *super = &damage->history->store->super;
+    BlobKeySlots slots = super->key_slots;
+
+    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+        slots.damaged[n] = damage->lost_key_slots & 1u << n;
+    }
+    return keyring_secrets(&slots, super->uuid);
+}
+
 void damage_find_expected(Damage *damage)
 {
     bool undone = damage_is_undone(damage);
@@ -177,16 +237,6 @@ void damage_find_expected(Damage *damage)
             damage->expected.version[n] = LOST;
         }
     }
-}
-
-bool damage_is_lost(const Damage *damage, int owner)
-{
-    unsigned hits = 0;
-
-    for (guint i = 0; i < damage->places->len; i++) {
-        const Place *place = damage_place(damage, i);
-
-        hits += place->owner == owner && place->hit;
-    }
-    return hits == 2;
+    damage->lost_key_slots = find_lost_key_slots(damage);
+    damage->key_slots += damage->lost_key_slots != 0;
 }

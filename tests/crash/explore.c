@@ -27,10 +27,13 @@ static const char *const known[] = {
     "md1Gnwn",  /* a failed write landed on a later one */
     "3Gncmcr",  /* the same with a copy of the directory */
     "4Fji",     /* a failed copy landed on that of another blob */
+    "4Fxr",     /* a failed superblock landed when it had been read */
+    "S4Fkr",
 };
 
 static gint max_length = 3;
 static gint random_histories = 100;
+static gint key_histories = G_MAXINT;
 static gint walks = 2;
 static gint rounds = 2000;
 static gint seed = 1;
@@ -79,6 +82,20 @@ static void explore_history(Explorer *explorer, const char *ops,
     explorer->origin = NULL;
 }
 
+/* All letters that make an operation fail get a @landing in front. */
+static char *with_landing(const char *ops, unsigned landing)
+{
+    GString *whole = g_string_new(NULL);
+
+    for (const char *op = ops; *op; op++) {
+        if (strchr(history_fail_letters, *op)) {
+            g_string_append_c(whole, '0' + landing);
+        }
+        g_string_append_c(whole, *op);
+    }
+    return g_string_free(whole, FALSE);
+}
+
 /* Where operations fail, what the failed writes leave matters too. */
 static void explore_landings(Explorer *explorer, const char *ops)
 {
@@ -87,15 +104,9 @@ static void explore_landings(Explorer *explorer, const char *ops)
         return;
     }
     for (unsigned landing = 0; landing < SIM_LANDING_COUNT; landing++) {
-        g_autoptr(GString) whole = g_string_new(NULL);
+        g_autofree char *whole = with_landing(ops, landing);
 
-        for (const char *op = ops; *op; op++) {
-            if (strchr(history_fail_letters, *op)) {
-                g_string_append_c(whole, '0' + landing);
-            }
-            g_string_append_c(whole, *op);
-        }
-        explore_history(explorer, whole->str, true, false);
+        explore_history(explorer, whole, true, false);
     }
 }
 
@@ -114,10 +125,12 @@ static bool is_sensible(const char *ops)
     return true;
 }
 
+/* All of so many letters behind @begin; of keys, too, if it is sealed */
 static void explore_length(Explorer *explorer, const char *begin,
                            unsigned length)
 {
-    g_autofree char *letters = g_strconcat(history_ops, "FGH", NULL);
+    g_autofree char *letters = g_strconcat(
+        history_ops, *begin == 'S' ? history_key_ops : "", "FGH", NULL);
     size_t kinds = strlen(letters);
     size_t total = 1;
 
@@ -140,34 +153,110 @@ static void explore_length(Explorer *explorer, const char *begin,
     }
 }
 
-/* Formats, failing anywhere */
-static void explore_formats(Explorer *explorer)
+/* Formats, failing anywhere, and so many letters behind them */
+static void explore_formats(Explorer *explorer, const char *begin,
+                            gint length)
 {
-    explore_history(explorer, "f", false, false);
+    g_autofree char *format = g_strconcat(begin, "f", NULL);
+
+    explore_history(explorer, format, false, false);
     for (const char *letter = history_fail_letters; *letter; letter++) {
-        char ops[] = { *letter, 'f', '\0' };
+        g_autofree char *ops = g_strdup_printf("%s%cf", begin, *letter);
 
         explore_landings(explorer, ops);
     }
-    for (gint n = 1; n < max_length; n++) {
-        explore_length(explorer, "f", n);
+    for (gint n = 1; n <= length; n++) {
+        explore_length(explorer, format, n);
     }
 }
 
+/* How many writes and flushes the last operation of @ops has */
+static unsigned count_calls(Explorer *explorer, const char *ops)
+{
+    History *history = run_history(explorer, ops);
+    unsigned count = 0;
+
+    if (history) {
+        const GArray *events = history->disk->events;
+        unsigned first = g_array_index(history->cuts, Cut,
+                                       history->last_op_cut).events - 1;
+
+        for (guint i = first; i < events->len; i++) {
+            count += g_array_index(events, SimEvent, i).kind != SIM_DURABLE;
+        }
+        history_free(history);
+    }
+    explorer->origin = NULL;
+    return count;
+}
+
+/*
+ * The last operation of @ops fails at each of its calls, and in each way.
+ * Then the store is opened again; or it is used as it is, which how the write
+ * has failed matters less for.
+ */
+static void explore_failing(Explorer *explorer, const char *ops)
+{
+    static const char *const ends[] = { "w", "wr", "i" };
+    unsigned calls = count_calls(explorer, ops);
+    size_t length = strlen(ops) - 1;
+
+    for (unsigned n = 0; n < calls; n++) {
+        g_autofree char *later = g_strnfill(n / 8, 'N');
+        g_autofree char *failing = g_strdup_printf(
+            "%.*s%s%c%c", (int)length, ops, later,
+            history_fail_letters[n % 8], ops[length]);
+        g_autofree char *restarted = g_strconcat(failing, "r", NULL);
+
+        explore_landings(explorer, failing);
+        explore_landings(explorer, restarted);
+        for (size_t i = 0; i < G_N_ELEMENTS(ends); i++) {
+            g_autofree char *used = g_strconcat(failing, ends[i], NULL);
+            g_autofree char *whole =
+                with_landing(used, (n + i) % SIM_LANDING_COUNT);
+
+            explore_history(explorer, whole, true, false);
+        }
+    }
+}
+
+/* Key slots are changed; the store is sealed, rekeyed, made plain. */
+static void explore_conversions(Explorer *explorer)
+{
+    static const char *const histories[] = {
+        "Sk", "Skk", "x", "Sx", "Sy", "nx", "dx", "Sdy", "SFvx", "xx", "Sgky",
+    };
+    unsigned deep_every = explorer->deep_every;
+
+    explorer->deep_every *= 2;  /* each of them ends a conversion */
+    for (gint i = 0; i < MIN(key_histories, G_N_ELEMENTS(histories)); i++) {
+        explore_landings(explorer, histories[i]);
+        explore_failing(explorer, histories[i]);
+    }
+    explorer->deep_every = deep_every;
+}
+
+/* In every second history the store is sealed, and its keys change. */
 static void explore_drawn(Explorer *explorer, GRand *random)
 {
+    g_autofree char *all = g_strconcat(history_ops, history_key_ops, NULL);
+
     for (gint n = 0; n < random_histories; n++) {
         char ops[HISTORY_MAX_OPS + 1] = { 0 };
+        const char *letters = n % 2 ? all : history_ops;
         unsigned length = g_rand_int_range(random, 4, 9);
         unsigned at = 0;
 
+        if (n % 2) {
+            ops[at++] = 'S';
+        }
         ops[at++] = '0' + g_rand_int_range(random, 0, SIM_LANDING_COUNT);
         while (at < length) {
             if (!g_rand_int_range(random, 0, 5)) {
                 ops[at++] = 'F' + g_rand_int_range(random, 0, 4);
             }
-            ops[at++] = history_ops[g_rand_int_range(random, 0,
-                                                     strlen(history_ops))];
+            ops[at++] = letters[g_rand_int_range(random, 0,
+                                                 strlen(letters))];
         }
         explore_history(explorer, ops, false, true);
     }
@@ -180,7 +269,12 @@ static void explore_everything(Explorer *explorer)
     for (gint n = 1; n <= max_length; n++) {
         explore_length(explorer, "", n);
     }
-    explore_formats(explorer);
+    explore_formats(explorer, "", max_length - 1);
+    for (gint n = 1; n < max_length; n++) {
+        explore_length(explorer, "S", n);
+    }
+    explore_formats(explorer, "S", max_length - 2);
+    explore_conversions(explorer);
     for (size_t i = 0; i < G_N_ELEMENTS(known); i++) {
         explore_history(explorer, known[i], false, false);
     }
@@ -288,6 +382,8 @@ int main(int argc, char **argv)
           "length of the histories that are all explored, up to 4", "N" },
         { "random", 0, 0, G_OPTION_ARG_INT, &random_histories,
           "longer histories, drawn by chance", "N" },
+        { "keys", 0, 0, G_OPTION_ARG_INT, &key_histories,
+          "histories in which every call of a change of keys fails", "N" },
         { "walks", 0, 0, G_OPTION_ARG_INT, &walks, "long histories", "N" },
         { "rounds", 0, 0, G_OPTION_ARG_INT, &rounds, "crashes in each",
           "N" },

@@ -108,28 +108,54 @@ static bool may_be_refused(const Explorer *explorer, const Outage *outage,
            (last->kind == 'g' && garbled_before);
 }
 
-bool explorer_check_read(Explorer *explorer, const Outage *outage,
-                         const Promise *promise, World *world)
+static void fail_world(Explorer *explorer, const char *why,
+                       const World *world, const KeyState *keys)
+{
+    g_autofree char *text = g_strdup_printf(
+        "%s (versions %u %u %u, data key %u, secrets %x, target %u)", why,
+        world->version[0], world->version[1], world->version[2],
+        keys->data_key, keys->secrets, keys->target);
+
+    explorer_fail(explorer, text);
+}
+
+/* Where there never was a key, none is looked for. */
+static BlobStore *open_read_only(Explorer *explorer, const Promise *promise,
+                                 GError **error)
 {
     BlobStoreOptions options = { .read_only = true, .directory_blobs = 4 };
+    BlobStorage *storage = sim_disk_storage(explorer->disk);
+
+    if (promise->key_count == 1 && !promise->keys[0].data_key) {
+        return blob_store_open(storage, &options, error);
+    }
+    return keyring_open(storage, &options, 0, error);
+}
+
+bool explorer_check_read(Explorer *explorer, const Outage *outage,
+                         const Promise *promise, World *world,
+                         KeyState *keys)
+{
     g_autoptr(GError) error = NULL;
-    g_autoptr(BlobStore) store =
-        blob_store_open(sim_disk_storage(explorer->disk), &options, &error);
+    g_autoptr(BlobStore) store = open_read_only(explorer, promise, &error);
+    const char *why;
 
     if (!store && may_be_refused(explorer, outage, promise, error)) {
         explorer->refused++;
         return false;
     }
-    if (!store || !history_read_world(store, world, &error)) {
+    if (!store || !history_read_world(store, world, &error) ||
+        !keyring_state(store, keys, &error)) {
         explorer_fail(explorer, error->message);
         return false;
     }
     if (!history_keeps_promise(promise, world)) {
-        g_autofree char *why = g_strdup_printf(
-            "holds versions %u %u %u", world->version[0], world->version[1],
-            world->version[2]);
-
-        explorer_fail(explorer, why);
+        fail_world(explorer, "holds what it should not", world, keys);
+        return false;
+    }
+    why = history_breaks_promise_of_keys(promise, keys, explorer->disk);
+    if (why) {
+        fail_world(explorer, why, world, keys);
         return false;
     }
     return true;
@@ -196,15 +222,16 @@ static void crash_again(Explorer *explorer, const History *history,
     explorer->tally = tally;
 }
 
-static void go_deep(Explorer *explorer, const World *world,
-                    const uint64_t *max_size, unsigned last_version)
+static void go_deep(Explorer *explorer, const Remains *remains)
 {
     unsigned mark = sim_disk_mark(explorer->disk);
     g_autoptr(GError) error = NULL;
     GArray *events = sim_disk_take_events(explorer->disk);
-    History *history = history_resume(explorer->disk, world, max_size,
-                                      last_version + DEEP_VERSIONS);
-    unsigned recovery_cuts = use_again(history, &error);
+    History *history = history_resume(explorer->disk, remains);
+    unsigned recovery_cuts;
+
+    history->last_version += DEEP_VERSIONS;
+    recovery_cuts = use_again(history, &error);
 
     explorer->deep++;
     sim_disk_undo(explorer->disk, mark);
@@ -230,7 +257,13 @@ static uint64_t mix_promise(uint64_t hash, const Promise *promise)
             hash = mix(hash, promise->worlds[i].version[n]);
         }
     }
-    return hash;
+    for (unsigned i = 0; i < promise->key_count; i++) {
+        const KeyState *keys = &promise->keys[i];
+
+        hash = mix(hash, keys->data_key << 16 | keys->secrets << 8 |
+                         keys->target);
+    }
+    return mix(hash, promise->gone != NULL);
 }
 
 static void check_state(Explorer *explorer, const History *history,
@@ -239,15 +272,17 @@ static void check_state(Explorer *explorer, const History *history,
 {
     uint64_t hash = explorer->disk->hash;
     World world;
+    KeyState keys;
 
     if (!add(explorer->checked, mix_promise(hash, promise))) {
         return;
     }
     explorer->states[explorer->tally] += add(explorer->opened, hash);
-    if (explorer_check_read(explorer, outage, promise, &world) && deep &&
-        mix(hash, explorer->seed) % explorer->deep_every == 0) {
-        go_deep(explorer, &world, history->max_size,
-                history->last_version);
+    if (explorer_check_read(explorer, outage, promise, &world, &keys) &&
+        deep && mix(hash, explorer->seed) % explorer->deep_every == 0) {
+        Remains remains = history_remains(history, promise, &world, &keys);
+
+        go_deep(explorer, &remains);
     }
 }
 

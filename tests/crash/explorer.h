@@ -63,7 +63,8 @@ void explorer_fail(Explorer *explorer, const char *why);
  * false, having counted a failure, if it is not what @promise allows.
  */
 bool explorer_check_read(Explorer *explorer, const Outage *outage,
-                         const Promise *promise, World *world);
+                         const Promise *promise, World *world,
+                         KeyState *keys);
 
 /*
  * The rest is about a @history whose events begin with what the disk holds.

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "layout.h"
+#include "wiped.h"
 
 void fault_fail(Faults *faults, const char *format, ...)
 {
@@ -23,10 +23,10 @@ void fault_fail(Faults *faults, const char *format, ...)
 }
 
 /*
- * What the store says of itself.  Where things are, @exact, must not change
- * when a call fails; it may be elsewhere when the retry has succeeded.
+ * What the store says of itself.  Where things are must not change when a
+ * call fails; they may be elsewhere when the retry has succeeded.
  */
-static char *describe(BlobStore *store, bool exact)
+static char *describe(BlobStore *store, Detail detail)
 {
     GString *text = g_string_new(NULL);
     BlobStoreInfo info;
@@ -39,9 +39,12 @@ static char *describe(BlobStore *store, bool exact)
         text, "%s%s%s commits %" PRIu64, info.blank ? "blank " : "",
         info.started ? "started" : "open",
         info.read_only ? " read-only" : "", info.commits);
-    if (!exact) {
-        g_string_append_printf(text, " capacity %" PRIu64 " free %" PRIu64,
-                               info.capacity, info.free);
+    if (detail == DETAIL_OUTCOME) {
+        g_string_append_printf(text, " capacity %" PRIu64 " free %" PRIu64
+                               "%s%s key slots %u", info.capacity, info.free,
+                               info.sealed ? " sealed" : "",
+                               info.converting ? " converting" : "",
+                               info.key_slots);
     }
     for (size_t i = 0; i < blob_store_count(store); i++) {
         BlobInfo blob;
@@ -58,11 +61,12 @@ static char *describe(BlobStore *store, bool exact)
             blob.registered ? " registered" : "",
             blob.present ? " present" : "", blob.packed ? " packed" : "",
             blob.damage ? " damaged" : "");
-        if (exact) {
+        if (detail != DETAIL_OUTCOME) {
             g_string_append_printf(text, " sequence %" PRIx64,
                                    blob.sequence);
         }
-        for (unsigned n = 0; exact && n < blob.slots; n++) {
+        for (unsigned n = 0; detail == DETAIL_PLACES && n < blob.slots;
+             n++) {
             g_string_append_printf(text, " %" PRIu64 "+%" PRIu64 "%s",
                                    blob.slot[n].offset, blob.slot[n].length,
                                    blob.slot[n].current ? "*" : "");
@@ -71,10 +75,15 @@ static char *describe(BlobStore *store, bool exact)
     return g_string_free(text, FALSE);
 }
 
-void fault_remember(const Run *run, Before *before)
+void fault_remember(const Faults *faults, Before *before)
 {
+    const Run *run = faults->run;
+    /* A conversion that fails half way leaves copies as current. */
+    Detail detail = faults->converts ? DETAIL_SEQUENCES : DETAIL_PLACES;
+
     *before = (Before) {
-        .text = describe(run->store, true),
+        .detail = detail,
+        .text = describe(run->store, detail),
         .world = run->world,
         .write_errors = run->disk->write_errors,
     };
@@ -119,7 +128,7 @@ void fault_expect_world(Faults *faults, BlobStore *store, const char *where,
 void fault_expect_unchanged(Faults *faults, const Before *before)
 {
     const Run *run = faults->run;
-    g_autofree char *text = describe(run->store, true);
+    g_autofree char *text = describe(run->store, before->detail);
     unsigned errors = run->disk->write_errors - before->write_errors;
     BlobStoreInfo info;
 
@@ -168,8 +177,47 @@ static bool register_all(Run *run, GError **error)
     return true;
 }
 
+static void fail_keys(Faults *faults, const char *where,
+                      const KeyState *keys)
+{
+    fault_fail(faults, "%s: data key %u, secrets %x, target %u", where,
+               keys->data_key, keys->secrets, keys->target);
+}
+
+/* What opens @store are the keys of before, or those that are to. */
+static void expect_keys(Faults *faults, BlobStore *store, KeyState *keys)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!keyring_state(store, keys, &error)) {
+        fault_fail(faults, "the image: %s", error->message);
+        return;
+    }
+    *keys = key_state_completed(keys);
+    if (!key_state_equal(keys, &faults->before_keys) &&
+        !key_state_equal(keys, &faults->after_keys)) {
+        fail_keys(faults, "the image", keys);
+    }
+}
+
+/* A start has ended what had begun, and zeroed what had to go. */
+static void expect_settled(Faults *faults, Run *run, const KeyState *wanted)
+{
+    const KeyState new = { run->blank_key, run->blank_key ? 1 : 0 };
+    bool was_blank = faults->blank && !wanted->data_key;
+    KeyState keys;
+
+    if (!keyring_state(run->store, &keys, NULL) ||
+        !key_state_equal(&keys, was_blank ? &new : wanted)) {
+        fail_keys(faults, "the image started", &keys);
+    }
+    if (!wiped_deleted(test_disk_bytes(run->disk->disk), run->store)) {
+        fault_fail(faults, "what was deleted is not zeroed");
+    }
+}
+
 /* Starts the store in @run, writes to it and opens it once more. */
-static void expect_usable(Faults *faults, Run *run)
+static void expect_usable(Faults *faults, Run *run, const KeyState *keys)
 {
     g_autoptr(GError) error = NULL;
 
@@ -180,6 +228,7 @@ static void expect_usable(Faults *faults, Run *run)
     }
     fault_expect_world(faults, run->store, "the image started", &run->world,
                        &run->world);
+    expect_settled(faults, run, keys);
     run->last_version += 1000;
     if (blob_store_find(run->store, "dev", "a") &&
         run->world.version[0] != SCRIPT_DAMAGED &&
@@ -198,6 +247,7 @@ void fault_expect_image(Faults *faults, const World *wanted,
 {
     Run *copy = faults->copy;
     g_autoptr(GError) error = NULL;
+    KeyState keys;
 
     run_restart(copy, faults->run);
     copy->options.read_only = !use;
@@ -206,17 +256,30 @@ void fault_expect_image(Faults *faults, const World *wanted,
         return;
     }
     fault_expect_world(faults, copy->store, "the image", wanted, or_wanted);
+    expect_keys(faults, copy->store, &keys);
     if (use) {
-        expect_usable(faults, copy);
+        expect_usable(faults, copy, &keys);
     }
 }
 
 void fault_expect_done(Faults *faults)
 {
     Run *run = faults->run;
-    g_autofree char *text = describe(run->store, false);
+    g_autofree char *text = NULL;
     g_autoptr(GError) error = NULL;
 
+    /* S8: what has been put off is done by a start. */
+    if (run->store && run->store->unwiped &&
+        (!run_step(run, "start", &error) ||
+         !wiped_deleted(test_disk_bytes(run->disk->disk), run->store))) {
+        fault_fail(faults, "what was deleted is not zeroed: %s",
+                   error ? error->message : "but there is no error");
+    }
+    text = describe(run->store, DETAIL_OUTCOME);
+    if (faults->converts &&
+        !wiped_store(test_disk_bytes(run->disk->disk), run->store)) {
+        fault_fail(faults, "a conversion has left something");
+    }
     if (strcmp(text, faults->outcome)) {
         fault_fail(faults, "the outcome is\n  %s\nnot\n  %s", text,
                    faults->outcome);
@@ -322,7 +385,7 @@ void fault_note_outcome(Faults *faults)
     g_autoptr(GError) error = NULL;
 
     faults->after = run->world;
-    faults->outcome = describe(run->store, false);
+    faults->outcome = describe(run->store, DETAIL_OUTCOME);
     faults->needed = needed_bytes(run->store);
     if (!run_step(run, "check", &error)) {
         g_error("%s: %s", faults->name, error->message);

@@ -16,6 +16,10 @@ typedef struct Faults {
     Run *copy;                  /* looks at what a failure left */
     const char *script;         /* of the process */
     char *step;                 /* the last one */
+    bool blank;                 /* the medium was, when the process began */
+    bool converts;              /* it changes how the store is guarded */
+    KeyState before_keys;       /* what opens the store */
+    KeyState after_keys;
     World after;                /* when it has succeeded */
     char *outcome;              /* how the store is described then */
     char *findings;             /* what check says then */
@@ -28,8 +32,16 @@ typedef struct Faults {
     uint64_t failures;
 } Faults;
 
+/* What of a store is described */
+typedef enum Detail {
+    DETAIL_OUTCOME,             /* what does not depend on how it came to be */
+    DETAIL_SEQUENCES,
+    DETAIL_PLACES,              /* and what holds the current versions */
+} Detail;
+
 /* The store and what its own figures were before a call failed */
 typedef struct Before {
+    Detail detail;
     char *text;
     World world;
     BlobStoreInfo info;
@@ -40,7 +52,7 @@ typedef struct Before {
 void fault_fail(Faults *faults, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
 /* Fills @before, whose text is to be freed. */
-void fault_remember(const Run *run, Before *before);
+void fault_remember(const Faults *faults, Before *before);
 
 /* Fills in what the last step has come to. */
 void fault_note_outcome(Faults *faults);
@@ -53,8 +65,8 @@ void fault_expect_world(Faults *faults, BlobStore *store, const char *where,
 void fault_expect_unchanged(Faults *faults, const Before *before);
 
 /*
- * So it is for another process that opens the medium.  With @use it also
- * starts and writes.
+ * So it is for another process that opens the medium, as with what opened it
+ * before or is to.  With @use it also starts and writes.
  */
 void fault_expect_image(Faults *faults, const World *wanted,
                         const World *or_wanted, bool use);

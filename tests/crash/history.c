@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "history.h"
+#include "history-private.h"
 
 #include <string.h>
 
@@ -20,114 +20,34 @@
  * u     the same, first without and then with blob 1
  * i, j  blob 0, or 1, is registered larger in the running store; if that
  *       fails, as it was
+ * k     another secret opens the store; or of two that do one no more
+ * x     the store is sealed, or if it is so under another key
+ * y     it becomes plain
  */
 const char history_ops[] = "wvnmadercgsuij";
+const char history_key_ops[] = "kxy";
 
 const char history_fail_letters[] = "FGHIJKLM";
 static const char landing_digits[SIM_LANDING_COUNT + 1] = "01234";
 
-enum {
-    SMALLEST_MAX_SIZE = 500,    /* of blobs 0 and 1 */
-    LARGER_MAX_SIZE = 8692,     /* which takes a larger slot */
-    CONTENT_MAX_BYTES = 3500,   /* of blob 2 */
-};
-
-static const char *const blob_names[HISTORY_BLOBS] = { "a", "b", "c" };
-
-/* Less than a sector, but for some versions of blob 2 */
-static size_t make_content(unsigned n, unsigned version,
-                           uint8_t data[CONTENT_MAX_BYTES])
-{
-    size_t bytes = 8 + (n * 131 + version * 67) % 400;
-
-    if (n == 2 && version % 3 == 2) {
-        bytes += 3000;
-    }
-
-    for (size_t i = 0; i < bytes; i++) {
-        data[i] = n * 71 + version * 13 + i * (version | 1);
-    }
-    data[0] = version;
-    data[1] = version >> 8;
-    data[2] = n;
-    data[3] = version >> 16;
-    return bytes;
-}
-
-GBytes *history_content(unsigned n, unsigned version)
-{
-    uint8_t data[CONTENT_MAX_BYTES];
-
-    return g_bytes_new(data, make_content(n, version, data));
-}
-
-static bool read_version(GBytes *content, unsigned n, unsigned *version)
-{
-    uint8_t expected[CONTENT_MAX_BYTES];
-    gsize bytes;
-    const uint8_t *data = g_bytes_get_data(content, &bytes);
-
-    if (bytes < 8) {
-        return false;
-    }
-    *version = data[0] | data[1] << 8 | data[3] << 16;
-    return bytes == make_content(n, *version, expected) &&
-           !memcmp(data, expected, bytes);
-}
-
-bool history_read_world(BlobStore *store, World *world, GError **error)
-{
-    memset(world, 0, sizeof(*world));
-    for (unsigned n = 0; n < HISTORY_BLOBS; n++) {
-        Blob *blob = blob_store_find(store, "dev", blob_names[n]);
-        g_autoptr(GBytes) content = NULL;
-
-        if (blob && !blob_store_read(store, blob, &content, NULL, error)) {
-            return false;
-        }
-        if (content && !read_version(content, n, &world->version[n])) {
-            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
-                        "blob %u holds what was never written", n);
-            return false;
-        }
-    }
-    return true;
-}
-
-bool history_keeps_promise(const Promise *promise, const World *world)
-{
-    for (unsigned i = 0; i < promise->count; i++) {
-        if (!memcmp(&promise->worlds[i], world, sizeof(*world))) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static bool register_blob(History *history, unsigned n, GError **error)
-{
-    history->blobs[n] =
-        blob_store_register(history->store, "dev", blob_names[n],
-                            n ? BLOB_KIND_SAVESTATE : BLOB_KIND_PERMANENT,
-                            history->max_size[n], error);
-    return history->blobs[n];
-}
-
-/* Registers all blobs but @skip and starts the store. */
-static bool start(History *history, unsigned skip, GError **error)
-{
-    for (unsigned n = 0; n < HISTORY_BLOBS; n++) {
-        if (n != skip && !register_blob(history, n, error)) {
-            return false;
-        }
-    }
-    return blob_store_start(history->store, error);
-}
+enum { FAIL_LATER = 8 };        /* what an 'N' adds */
 
 static unsigned add_promise(History *history, const Promise *promise)
 {
     g_array_append_val(history->promises, *promise);
     return history->promises->len - 1;
+}
+
+/* What is promised of keys: as it was, as it may be, and @wanted (or NULL) */
+static void add_keys(const History *history, Promise *promise,
+                     const Promise *wanted)
+{
+    promise_add_key(promise, &history->keys);
+    for (unsigned i = 0; wanted && i < wanted->key_count; i++) {
+        promise_add_key(promise, &wanted->keys[i]);
+    }
+    promise->gone = history->gone;
+    promise->former = history->former;
 }
 
 static void add_cut(History *history, unsigned events, unsigned promise)
@@ -137,14 +57,19 @@ static void add_cut(History *history, unsigned events, unsigned promise)
     g_array_append_val(history->cuts, cut);
 }
 
-/* The operation may leave the world as it was, or as it would be. */
-static unsigned begin(History *history, const World *after)
+/*
+ * The operation may leave the world, or what opens the store, as it was, or as
+ * it would be: @after, and any of @wanted, if that is not NULL.
+ */
+unsigned history_begin(History *history, const World *after,
+                       const Promise *wanted)
 {
     Promise promise = history->failed;
 
     promise.worlds[promise.count++] = history->acknowledged;
     promise.worlds[promise.count++] = *after;
     g_assert(promise.count <= HISTORY_MAX_WORLDS);
+    add_keys(history, &promise, wanted);
     history->disk->fail_after = history->fail_next;
     history->disk->landing = history->landing;
     history->landing = (history->landing + 1) % SIM_LANDS_LATE;
@@ -152,8 +77,8 @@ static unsigned begin(History *history, const World *after)
     return add_promise(history, &promise);
 }
 
-static void end(History *history, const World *after, unsigned promise,
-                unsigned first_event, bool done)
+void history_end(History *history, const World *after, unsigned promise,
+                 unsigned first_event, bool done)
 {
     unsigned events = history->disk->events->len;
     Promise rest = { 0 };
@@ -170,10 +95,11 @@ static void end(History *history, const World *after, unsigned promise,
     }
     rest = history->failed;
     rest.worlds[rest.count++] = history->acknowledged;
+    add_keys(history, &rest, NULL);
     add_cut(history, events, add_promise(history, &rest));
 }
 
-static bool check_world(History *history, GError **error)
+bool history_check_world(History *history, GError **error)
 {
     World world;
 
@@ -196,12 +122,16 @@ static bool write_blobs(History *history, unsigned mask, unsigned deleted,
     BlobChange changes[HISTORY_BLOBS] = { 0 };
     size_t count = 0;
     unsigned first = history->disk->events->len;
+    unsigned deletes = mask & deleted;
     bool may_fail = history->fail_next >= 0;
     unsigned promise;
     g_autoptr(GError) local = NULL;
     bool done;
 
     for (unsigned n = 0; n < HISTORY_BLOBS; n++) {
+        if (!after.version[n]) {
+            deletes &= ~(1u << n);  /* It is absent already. */
+        }
         if (mask & 1 << n) {
             after.version[n] =
                 deleted & 1 << n ? 0 : ++history->last_version;
@@ -212,9 +142,9 @@ static bool write_blobs(History *history, unsigned mask, unsigned deleted,
             };
         }
     }
-    promise = begin(history, &after);
+    promise = history_begin(history, &after, NULL);
     done = blob_store_write(history->store, changes, count, &local);
-    end(history, &after, promise, first, done);
+    history_end(history, &after, promise, first, done);
     for (size_t i = 0; i < count; i++) {
         g_clear_pointer(&changes[i].content, g_bytes_unref);
     }
@@ -224,112 +154,8 @@ static bool write_blobs(History *history, unsigned mask, unsigned deleted,
                                    "store is not writable: ");
         return false;
     }
-    return check_world(history, error);
-}
-
-bool history_is_nothing(const World *world)
-{
-    static const World nothing;
-
-    return !memcmp(world, &nothing, sizeof(nothing));
-}
-
-/* Whether a failing disk explains @error; nothing else may fail. */
-static bool is_as_told(const History *history, const GError *error)
-{
-    /* STALE: a failed write of a format has landed since it was read. */
-    return g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO) ||
-           (g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE) &&
-            history_is_nothing(&history->acknowledged));
-}
-
-/* Opens and starts; if the disk is to fail, more than once. */
-static bool reopen(History *history, unsigned skip, GError **error)
-{
-    BlobStoreOptions options = { .directory_blobs = 4 };
-    unsigned attempts = history->disk->fail_after >= 0 ? 3 : 1;
-
-    while (true) {
-        g_autoptr(GError) local = NULL;
-
-        g_clear_pointer(&history->store, blob_store_free);
-        history->store = blob_store_open(sim_disk_storage(history->disk),
-                                         &options, &local);
-        if (history->store && start(history, skip, &local)) {
-            return true;
-        }
-        if (!--attempts || !is_as_told(history, local)) {
-            g_propagate_prefixed_error(error, g_steal_pointer(&local),
-                                       "restart: ");
-            return false;
-        }
-    }
-}
-
-/* A restart changes nothing, also if it fails half way and is repeated. */
-static bool restart(History *history, bool clean, unsigned skip,
-                    GError **error)
-{
-    unsigned first = history->disk->events->len;
-    unsigned promise = begin(history, &history->acknowledged);
-    World world;
-
-    if (clean && history->store) {
-        blob_store_close_clean(history->store, NULL);
-    }
-    if (!reopen(history, skip, error) ||
-        !history_read_world(history->store, &world, error)) {
-        return false;
-    }
-    /* An operation that had failed may have come to life. */
-    if (!history_keeps_promise(&g_array_index(history->promises, Promise,
-                                              promise), &world)) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
-                    "restart: holds versions %u %u %u", world.version[0],
-                    world.version[1], world.version[2]);
-        return false;
-    }
-    history->acknowledged = world;
-    end(history, &world, promise, first, true);
-    return true;
-}
-
-static bool restart_without_first(History *history, GError **error)
-{
-    unsigned first_cut = history->cuts->len;
-    bool done = restart(history, false, 1, error) &&
-                restart(history, false, HISTORY_BLOBS, error);
-
-    history->last_op_cut = first_cut;
-    return done;
-}
-
-static bool grow(History *history, unsigned n, GError **error)
-{
-    uint64_t before = history->max_size[n];
-    unsigned first = history->disk->events->len;
-    unsigned promise = begin(history, &history->acknowledged);
-    bool may_fail = history->disk->fail_after >= 0;
-    g_autoptr(GError) local = NULL;
-    bool done;
-
-    history->max_size[n] = MAX(before, LARGER_MAX_SIZE);
-    blob_store_unregister(history->store, history->blobs[n]);
-    done = register_blob(history, n, &local) &&
-           blob_store_start(history->store, &local);
-    end(history, &history->acknowledged, promise, first, done);
-    if (!done) {
-        history->max_size[n] = before;
-        blob_store_unregister(history->store, history->blobs[n]);
-        if (!may_fail || !g_error_matches(local, BLOBSTORE_ERROR,
-                                          BLOBSTORE_ERROR_IO) ||
-            !register_blob(history, n, NULL)) {
-            g_propagate_prefixed_error(error, g_steal_pointer(&local),
-                                       "growth: ");
-            return false;
-        }
-    }
-    return check_world(history, error);
+    return (!done || history_check_deleted(history, deletes, error)) &&
+           history_check_world(history, error);
 }
 
 bool history_do(History *history, char op, GError **error)
@@ -337,7 +163,13 @@ bool history_do(History *history, char op, GError **error)
     const char *letter = strchr(history_fail_letters, op);
 
     if (letter) {
-        history->fail_next = letter - history_fail_letters;
+        history->fail_next = history->fail_later +
+                             (letter - history_fail_letters);
+        history->fail_later = 0;
+        return true;
+    }
+    if (op == 'N') {
+        history->fail_later += FAIL_LATER;
         return true;
     }
     if (strchr(landing_digits, op)) {
@@ -362,21 +194,26 @@ bool history_do(History *history, char op, GError **error)
         return write_blobs(history, 3, 2, error);
     case 'f':
     case 'r':
-        return restart(history, false, HISTORY_BLOBS, error);
+        return history_restart(history, false, HISTORY_BLOBS, error);
     case 'c':
-        return restart(history, true, HISTORY_BLOBS, error);
+        return history_restart(history, true, HISTORY_BLOBS, error);
     case 'g':
         history->max_size[1] += 4096;
-        return restart(history, false, HISTORY_BLOBS, error);
+        return history_restart(history, false, HISTORY_BLOBS, error);
     case 's':
-        history->max_size[1] = SMALLEST_MAX_SIZE;
-        return restart(history, false, HISTORY_BLOBS, error);
+        history->max_size[1] = HISTORY_SMALLEST_MAX_SIZE;
+        return history_restart(history, false, HISTORY_BLOBS, error);
     case 'u':
-        return restart_without_first(history, error);
+        return history_restart_without_first(history, error);
     case 'i':
-        return grow(history, 0, error);
+        return history_grow(history, 0, error);
     case 'j':
-        return grow(history, 1, error);
+        return history_grow(history, 1, error);
+    case 'k':
+        return history_change_key_slots(history, error);
+    case 'x':
+    case 'y':
+        return history_convert(history, op == 'y', error);
     default:
         g_assert_not_reached();
     }
@@ -384,13 +221,16 @@ bool history_do(History *history, char op, GError **error)
 
 bool history_is_valid(const char *ops)
 {
-    size_t first = strspn(ops, "FGHIJKLM01234");
+    size_t first;
 
+    ops += *ops == 'S';
+    first = strspn(ops, "FGHIJKLMN01234");
     if (ops[first] == 'f') {
         ops += first + 1;
     }
     for (size_t i = 0; ops[i]; i++) {
-        if (!strchr(history_ops, ops[i]) &&
+        if (ops[i] != 'N' && !strchr(history_ops, ops[i]) &&
+            !strchr(history_key_ops, ops[i]) &&
             !strchr(history_fail_letters, ops[i]) &&
             !strchr(landing_digits, ops[i])) {
             return false;
@@ -406,10 +246,11 @@ static History *new_history(SimDisk *disk)
     history->disk = disk;
     history->promises = g_array_new(FALSE, FALSE, sizeof(Promise));
     history->cuts = g_array_new(FALSE, FALSE, sizeof(Cut));
+    history->sets = g_ptr_array_new_with_free_func(sectors_unref);
     history->fail_next = -1;
-    history->max_size[0] = SMALLEST_MAX_SIZE;
-    history->max_size[1] = SMALLEST_MAX_SIZE;
-    history->max_size[2] = CONTENT_MAX_BYTES;
+    history->max_size[0] = HISTORY_SMALLEST_MAX_SIZE;
+    history->max_size[1] = HISTORY_SMALLEST_MAX_SIZE;
+    history->max_size[2] = HISTORY_CONTENT_MAX_BYTES;
     return history;
 }
 
@@ -419,6 +260,10 @@ History *history_try(const char *ops, GError **error)
     bool done = true;
 
     history->owns_disk = true;
+    if (*ops == 'S') {
+        history->blank_key = 1;
+        ops++;
+    }
     if (!strchr(ops, 'f')) {
         done = history_do(history, 'f', error) &&
                history_do(history, 'm', error) &&
@@ -447,14 +292,35 @@ History *history_run(const char *ops)
     return history;
 }
 
-History *history_resume(SimDisk *disk, const World *world,
-                        const uint64_t *max_size, unsigned last_version)
+Remains history_remains(const History *history, const Promise *promise,
+                        const World *world, const KeyState *keys)
+{
+    Remains remains = {
+        .world = *world,
+        .keys = *keys,
+        .blank_key = history->blank_key,
+        .last_secret = history->last_secret,
+        .last_version = history->last_version,
+        .gone = promise->gone,
+        .former = promise->former,
+    };
+
+    memcpy(remains.max_size, history->max_size, sizeof(remains.max_size));
+    return remains;
+}
+
+History *history_resume(SimDisk *disk, const Remains *remains)
 {
     History *history = new_history(disk);
 
-    history->acknowledged = *world;
-    memcpy(history->max_size, max_size, sizeof(history->max_size));
-    history->last_version = last_version;
+    history->acknowledged = remains->world;
+    history->keys = remains->keys;
+    history->blank_key = remains->blank_key;
+    history->last_secret = remains->last_secret;
+    memcpy(history->max_size, remains->max_size, sizeof(history->max_size));
+    history->last_version = remains->last_version;
+    history->gone = remains->gone;
+    history->former = remains->former;
     return history;
 }
 
@@ -467,5 +333,6 @@ void history_free(History *history)
     }
     g_array_unref(history->promises);
     g_array_unref(history->cuts);
+    g_ptr_array_unref(history->sets);
     g_free(history);
 }

@@ -6,14 +6,16 @@
 #ifndef TESTS_CRASH_HISTORY_H
 #define TESTS_CRASH_HISTORY_H
 
-#include "simdisk.h"
-#include "store.h"
+#include "keyring.h"
+#include "sectors.h"
+#include "store-private.h"
 
 enum {
     HISTORY_BLOBS = 3,
     HISTORY_DISK_BYTES = 48 * 4096,
-    HISTORY_MAX_OPS = 12,
+    HISTORY_MAX_OPS = 16,
     HISTORY_MAX_WORLDS = 12,
+    HISTORY_MAX_KEYS = 24,
 };
 
 /* Which version of each blob there is; 0: absent */
@@ -21,10 +23,17 @@ typedef struct World {
     unsigned version[HISTORY_BLOBS];
 } World;
 
-/* What a crash may leave: any one of these, and nothing else */
+/*
+ * What a crash may leave: any one of these worlds, opened by any one of these
+ * keys, and nothing else
+ */
 typedef struct Promise {
     unsigned count;
     World worlds[HISTORY_MAX_WORLDS];
+    unsigned key_count;
+    KeyState keys[HISTORY_MAX_KEYS];
+    const Sectors *gone;        /* nothing of this is on the medium; or NULL */
+    const Sectors *former;      /* nor of this after a conversion; or NULL */
 } Promise;
 
 /* One place where the power can fail: after @events events. */
@@ -40,9 +49,16 @@ typedef struct History {
     Blob *blobs[HISTORY_BLOBS];
     uint64_t max_size[HISTORY_BLOBS];
     World acknowledged;
-    Promise failed;             /* since the last durable commit */
+    Promise failed;             /* since the last durable commit, or start */
     unsigned last_version;
+    KeyState keys;              /* what opens the store */
+    unsigned blank_key;         /* data key of a new store; 0: it is plain */
+    unsigned last_secret;       /* that was put into a key slot */
+    GPtrArray *sets;            /* of Sectors, for the promises */
+    const Sectors *gone;
+    const Sectors *former;
     int fail_next;              /* of the next operation, or -1 */
+    int fail_later;
     unsigned landing;
     GArray *promises;           /* of Promise */
     GArray *cuts;               /* of Cut, ascending */
@@ -52,9 +68,11 @@ typedef struct History {
 /*
  * The operations; a history is a string of these letters.  Besides, the
  * letters from 'F' on make the next operation fail at its first, second, ...
- * write or flush, and the digits from '0' on choose a SimLanding.
+ * write or flush ('N': eight later), and the digits from '0' on choose a
+ * SimLanding.  An 'S' in front: the store is sealed from the beginning.
  */
 extern const char history_ops[];
+extern const char history_key_ops[];
 extern const char history_fail_letters[];
 
 /* Whether @ops is a history that can be run */
@@ -70,13 +88,27 @@ History *history_try(const char *ops, GError **error);
 /* The same; aborts the program then. */
 History *history_run(const char *ops);
 
+/* What one history leaves to the next */
+typedef struct Remains {
+    World world;
+    KeyState keys;
+    unsigned blank_key;
+    unsigned last_secret;
+    uint64_t max_size[HISTORY_BLOBS];
+    unsigned last_version;
+    const Sectors *gone;        /* borrowed */
+    const Sectors *former;
+} Remains;
+
+/* What is left when @history, having promised that, crashes. */
+Remains history_remains(const History *history, const Promise *promise,
+                        const World *world, const KeyState *keys);
+
 /*
- * The store on @disk, which is borrowed, as a crash left it: holding @world.
- * Blobs will be registered with @max_size and versions above @last_version
- * written, all by history_do(); its first operation must be a restart.
+ * The store on @disk, which is borrowed, as a crash left it.  The first
+ * operation, by history_do(), must be a restart.
  */
-History *history_resume(SimDisk *disk, const World *world,
-                        const uint64_t *max_size, unsigned last_version);
+History *history_resume(SimDisk *disk, const Remains *remains);
 bool history_do(History *history, char op, GError **error);
 void history_free(History *history);
 
@@ -93,5 +125,13 @@ bool history_read_world(BlobStore *store, World *world, GError **error);
 bool history_is_nothing(const World *world);
 
 bool history_keeps_promise(const Promise *promise, const World *world);
+
+/*
+ * The same of the keys that have opened the store on @disk, and of what had to
+ * go from there.  Returns what is wrong, or NULL.
+ */
+const char *history_breaks_promise_of_keys(const Promise *promise,
+                                           const KeyState *keys,
+                                           const SimDisk *disk);
 
 #endif /* TESTS_CRASH_HISTORY_H */

@@ -12,14 +12,15 @@ enum {
     MEMOS = 8192,
     MEMO_MAX_BYTES = 16384,
     CENSUS_MEMOS = 4096,
-    SEEDS = 8,
+    POOLED = 20,                /* secure memory is small */
+    KEY_BYTES = BLOB_SEED_BYTES,
     RECENT = 4,
     LARGE_BYTES = 4096,
 };
 
-/* blob_digest_check() under a seed, or blob_digest_sha256() if it is NULL */
+/* blob_digest_check() by a pooled digest, or blob_digest_sha256(): 0 */
 typedef struct Memo {
-    BlobDigest *digest;
+    uint64_t serial;
     size_t bytes;
     size_t room;
     uint8_t *data;
@@ -27,73 +28,167 @@ typedef struct Memo {
 } Memo;
 
 typedef struct CensusMemo {
-    BlobDigest *digest;
+    uint64_t serial;
     uint64_t id;
     uint64_t sequence;
     uint8_t census[BLOB_CENSUS_BYTES];
 } CensusMemo;
 
-/* A digest keeps no state between calls: one for each seed is enough. */
+/*
+ * Neither a digest nor a seal keeps state between calls: one for each key is
+ * enough.  Which it is, memos know by a number that is never used again.
+ */
 typedef struct Pooled {
-    uint8_t seed[BLOB_SEED_BYTES];
-    BlobDigest *digest;
+    uint8_t key[KEY_BYTES];
+    void *object;
+    unsigned users;
+    uint64_t serial;
 } Pooled;
+
+G_STATIC_ASSERT((int)KEY_BYTES == BLOB_SEAL_KEY_BYTES);
 
 static Memo memos[MEMOS];
 static Memo *recent[RECENT];
 static CensusMemo census_memos[CENSUS_MEMOS];
-static Pooled pool[SEEDS];
+static Pooled digests[POOLED];
+static Pooled seals[POOLED];
 static uint64_t random_state;
+
+static Pooled *find_pooled(Pooled *pool, const void *object)
+{
+    for (unsigned i = 0; i < POOLED; i++) {
+        if (pool[i].object == object) {
+            return &pool[i];
+        }
+    }
+    return NULL;
+}
+
+static void *find_key(Pooled *pool, const uint8_t *key)
+{
+    for (unsigned i = 0; i < POOLED; i++) {
+        if (pool[i].object && !memcmp(pool[i].key, key, KEY_BYTES)) {
+            pool[i].users++;
+            return pool[i].object;
+        }
+    }
+    return NULL;
+}
+
+/* A place for another one; what nobody uses makes room, to be released. */
+static Pooled *make_room(Pooled *pool)
+{
+    static unsigned next;
+
+    for (unsigned i = 0; i < POOLED; i++) {
+        if (!pool[i].object) {
+            return &pool[i];
+        }
+    }
+    for (unsigned i = 0; i < POOLED; i++) {
+        Pooled *pooled = &pool[next++ % POOLED];
+
+        if (!pooled->users) {
+            return pooled;
+        }
+    }
+    g_error("too many digests or seals are in use at a time");
+}
+
+static void *add_pooled(Pooled *pooled, const uint8_t *key, void *object)
+{
+    static uint64_t serials;
+
+    memcpy(pooled->key, key, KEY_BYTES);
+    pooled->object = object;
+    pooled->users = 1;
+    pooled->serial = ++serials;
+    return object;
+}
+
+static BlobDigest *new_digest(const uint8_t *key, bool secret, GError **error)
+{
+    BlobDigest *digest = find_key(digests, key);
+    Pooled *pooled;
+
+    if (digest) {
+        return digest;
+    }
+    digest = secret ? __real_blob_digest_new_secret(key, error)
+                    : __real_blob_digest_new(key);
+    if (!digest) {
+        return NULL;
+    }
+    pooled = make_room(digests);
+    if (pooled->object) {
+        __real_blob_digest_free(pooled->object);
+    }
+    return add_pooled(pooled, key, digest);
+}
 
 BlobDigest *__wrap_blob_digest_new(const uint8_t *seed)
 {
     static const uint8_t zero[BLOB_SEED_BYTES];
-    const uint8_t *wanted = seed ? seed : zero;
 
-    for (unsigned i = 0; i < SEEDS; i++) {
-        if (!pool[i].digest) {
-            memcpy(pool[i].seed, wanted, BLOB_SEED_BYTES);
-            pool[i].digest = __real_blob_digest_new(seed);
-        }
-        if (!memcmp(pool[i].seed, wanted, BLOB_SEED_BYTES)) {
-            return pool[i].digest;
-        }
-    }
-    return __real_blob_digest_new(seed);
+    return new_digest(seed ? seed : zero, false, NULL);
+}
+
+BlobDigest *__wrap_blob_digest_new_secret(const uint8_t *seed,
+                                          GError **error)
+{
+    return new_digest(seed, true, error);
 }
 
 void __wrap_blob_digest_free(BlobDigest *digest)
 {
-    for (unsigned i = 0; i < SEEDS; i++) {
-        if (pool[i].digest == digest) {
-            return;
-        }
+    if (digest) {
+        find_pooled(digests, digest)->users--;
     }
-    __real_blob_digest_free(digest);
 }
 
-static bool is_pooled(const BlobDigest *digest)
+BlobSeal *__wrap_blob_seal_new(const uint8_t *key, GError **error)
 {
-    for (unsigned i = 0; i < SEEDS; i++) {
-        if (pool[i].digest == digest) {
-            return true;
-        }
+    BlobSeal *seal = find_key(seals, key);
+    Pooled *pooled;
+
+    if (seal) {
+        return seal;
     }
-    return false;
+    seal = __real_blob_seal_new(key, error);
+    if (!seal) {
+        return NULL;
+    }
+    pooled = make_room(seals);
+    if (pooled->object) {
+        __real_blob_seal_free(pooled->object);
+    }
+    return add_pooled(pooled, key, seal);
 }
 
-static bool is_of(const Memo *memo, BlobDigest *digest, const void *data,
+void __wrap_blob_seal_free(BlobSeal *seal)
+{
+    if (seal) {
+        find_pooled(seals, seal)->users--;
+    }
+}
+
+static uint64_t serial_of(const BlobDigest *digest)
+{
+    return find_pooled(digests, digest)->serial;
+}
+
+static bool is_of(const Memo *memo, uint64_t serial, const void *data,
                   size_t bytes)
 {
-    return memo->room && memo->digest == digest && memo->bytes == bytes &&
+    return memo->room && memo->serial == serial && memo->bytes == bytes &&
            !memcmp(memo->data, data, bytes);
 }
 
 /* The superblock, large and always the same, is found without a hash. */
-static Memo *find_recent(BlobDigest *digest, const void *data, size_t bytes)
+static Memo *find_recent(uint64_t serial, const void *data, size_t bytes)
 {
     for (unsigned i = 0; i < RECENT && bytes >= LARGE_BYTES; i++) {
-        if (recent[i] && is_of(recent[i], digest, data, bytes)) {
+        if (recent[i] && is_of(recent[i], serial, data, bytes)) {
             return recent[i];
         }
     }
@@ -101,24 +196,24 @@ static Memo *find_recent(BlobDigest *digest, const void *data, size_t bytes)
 }
 
 /* *@memo is of these bytes, or is to become so: then it returns false. */
-static bool find(BlobDigest *digest, const void *data, size_t bytes,
+static bool find(uint64_t serial, const void *data, size_t bytes,
                  Memo **memo)
 {
     static unsigned next;
 
-    *memo = find_recent(digest, data, bytes);
+    *memo = find_recent(serial, data, bytes);
     if (*memo) {
         return true;
     }
-    *memo = &memos[mix_bytes((uintptr_t)digest + bytes, data,
+    *memo = &memos[mix_bytes(serial + bytes, data,
                              bytes / 8 * 8) % MEMOS];
     if (bytes >= LARGE_BYTES) {
         recent[next++ % RECENT] = *memo;
     }
-    if (is_of(*memo, digest, data, bytes)) {
+    if (is_of(*memo, serial, data, bytes)) {
         return true;
     }
-    (*memo)->digest = digest;
+    (*memo)->serial = serial;
     (*memo)->bytes = bytes;
     if ((*memo)->room < MAX(bytes, 1)) {
         (*memo)->room = MAX(bytes, 1);
@@ -134,11 +229,11 @@ void __wrap_blob_digest_check(BlobDigest *digest, const void *data,
 {
     Memo *memo;
 
-    if (bytes > MEMO_MAX_BYTES || !is_pooled(digest)) {
+    if (bytes > MEMO_MAX_BYTES) {
         __real_blob_digest_check(digest, data, bytes, out);
         return;
     }
-    if (!find(digest, data, bytes, &memo)) {
+    if (!find(serial_of(digest), data, bytes, &memo)) {
         __real_blob_digest_check(digest, data, bytes, memo->out);
     }
     memcpy(out, memo->out, BLOB_DIGEST_BYTES);
@@ -153,7 +248,7 @@ void __wrap_blob_digest_sha256(const void *data, size_t bytes,
         __real_blob_digest_sha256(data, bytes, out);
         return;
     }
-    if (!find(NULL, data, bytes, &memo)) {
+    if (!find(0, data, bytes, &memo)) {
         __real_blob_digest_sha256(data, bytes, memo->out);
     }
     memcpy(out, memo->out, BLOB_DIGEST_BYTES);
@@ -163,17 +258,13 @@ void __wrap_blob_digest_census(BlobDigest *digest, uint64_t id,
                                uint64_t sequence,
                                uint8_t census[BLOB_CENSUS_BYTES])
 {
-    CensusMemo *memo =
-        &census_memos[mix(mix(id, sequence), (uintptr_t)digest) %
-                      CENSUS_MEMOS];
+    uint64_t serial = serial_of(digest);
+    CensusMemo *memo = &census_memos[mix(mix(id, sequence), serial) %
+                                     CENSUS_MEMOS];
 
-    if (!is_pooled(digest)) {
-        __real_blob_digest_census(digest, id, sequence, census);
-        return;
-    }
-    if (memo->digest != digest || memo->id != id ||
+    if (memo->serial != serial || memo->id != id ||
         memo->sequence != sequence) {
-        *memo = (CensusMemo) { digest, id, sequence, { 0 } };
+        *memo = (CensusMemo) { serial, id, sequence, { 0 } };
         __real_blob_digest_census(digest, id, sequence, memo->census);
     }
     for (unsigned i = 0; i < BLOB_CENSUS_BYTES; i++) {

@@ -254,7 +254,8 @@ static void garble(const Outage *outage, const StateName *name)
     size_t bytes = kind == GARBLE_BLOCK ? BLOCK_BYTES : SIM_SECTOR_BYTES;
     uint64_t offset = loose->offset / bytes * bytes;
     uint64_t words[BLOCK_BYTES / sizeof(uint64_t)];
-    uint64_t state = mix(name->number + 1, offset);
+    /* Nowhere else, and at no other time, the same */
+    uint64_t state = mix(mix(name->number + 1, offset), outage->disk->hash);
 
     if (kind == GARBLE_HALF) {
         memcpy(words, outage->disk->data + offset, bytes);

@@ -127,8 +127,10 @@ bool script_read_world(BlobStore *store, World *world, GError **error)
 static bool step_open(Run *run, const char *arg, GError **error)
 {
     g_clear_pointer(&run->store, blob_store_free);
+    run->slots_pending = false;
     run->options.directory_blobs = SCRIPT_DIRECTORY_BLOBS;
-    run->store = blob_store_open(&run->disk->parent, &run->options, error);
+    run->store = keyring_open(&run->disk->parent, &run->options,
+                              run->blank_key, error);
     return run->store != NULL;
 }
 
@@ -147,6 +149,55 @@ static bool step_readonly(Run *run, const char *arg, GError **error)
 static bool step_pack(Run *run, const char *arg, GError **error)
 {
     run->options.pack = true;
+    return true;
+}
+
+static bool step_sealed(Run *run, const char *arg, GError **error)
+{
+    run->blank_key = 1;
+    return true;
+}
+
+static bool step_slots(Run *run, const char *arg, GError **error)
+{
+    KeyState keys;
+
+    if (!keyring_state(run->store, &keys, error)) {
+        return false;
+    }
+    if (!run->slots_pending) {
+        blob_store_get_key_slots(run->store, &run->slots);
+        keyring_change(&run->slots, run->store->super.uuid, &keys,
+                       &run->last_secret);
+    }
+    run->slots_pending = !blob_store_set_key_slots(run->store, &run->slots,
+                                                   error);
+    return !run->slots_pending;
+}
+
+/* What has begun is gone on with; what is done may lack its record only. */
+static bool step_convert(Run *run, const char *arg, GError **error)
+{
+    KeyState keys = { .data_key = g_ascii_strtoull(arg, NULL, 10) };
+    unsigned last = run->last_secret;
+    BlobKeySlots slots = { 0 };
+    BlobStoreInfo info;
+    KeyState now;
+
+    blob_store_get_info(run->store, &info);
+    if (info.converting ||
+        (keyring_state(run->store, &now, NULL) &&
+         now.data_key == keys.data_key)) {
+        return blob_store_start(run->store, error);
+    }
+    if (keys.data_key) {
+        keyring_change(&slots, info.uuid, &keys, &last);
+    }
+    if (!blob_store_convert(run->store, keyring_key(keys.data_key), &slots,
+                            error)) {
+        return false;
+    }
+    run->last_secret = last;
     return true;
 }
 
@@ -359,6 +410,9 @@ static const struct {
     { "crash", step_crash },
     { "readonly", step_readonly },
     { "pack", step_pack },
+    { "sealed", step_sealed },
+    { "slots", step_slots },
+    { "convert", step_convert },
     { "register", step_register },
     { "larger", step_larger },
     { "roomier", step_roomier },
@@ -376,8 +430,8 @@ static const struct {
     { "damage", step_damage },
 };
 
-/* The verb in @step fails; what it writes then lands by half. */
-static bool run_broken(Run *run, const char *step)
+/* A write of the verb in @step fails and lands by half; so does the verb. */
+static bool run_broken(Run *run, const char *step, bool done)
 {
     char *rest;
     Fault fault = { g_ascii_strtoull(step, &rest, 10), 1 };
@@ -387,7 +441,7 @@ static bool run_broken(Run *run, const char *step)
     fault_disk_plan(run->disk, &fault, 1);
     run->disk->armed = true;
     run->disk->only_writes = true;
-    if (run_step(run, rest + 1, &error) || !run->disk->fired) {
+    if (run_step(run, rest + 1, &error) != done || !run->disk->fired) {
         g_error("%s: does not fail as told", step);
     }
     run->disk->armed = false;
@@ -400,8 +454,8 @@ bool run_step(Run *run, const char *step, GError **error)
     size_t length = strcspn(step, ":");
     const char *arg = step + length + (step[length] == ':');
 
-    if (!strncmp(step, "broken:", 7)) {
-        return run_broken(run, arg);
+    if (!strncmp(step, "broken:", 7) || !strncmp(step, "shaky:", 6)) {
+        return run_broken(run, arg, *step == 's');
     }
     for (size_t i = 0; i < G_N_ELEMENTS(steps); i++) {
         if (strlen(steps[i].verb) == length &&
@@ -464,6 +518,9 @@ void run_restart(Run *run, const Run *start)
     run->world = start->world;
     run->previous = start->previous;
     run->last_version = start->last_version;
+    run->blank_key = start->blank_key;
+    run->last_secret = start->last_secret;
+    run->slots_pending = false;
     g_string_truncate(run->findings, 0);
     g_string_truncate(run->wrong, 0);
 }

@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "faultdisk.h"
+#include "keyring.h"
 
 enum {
     SCRIPT_BLOBS = 5,
@@ -28,6 +29,10 @@ typedef struct Run {
     World world;                /* what is acknowledged */
     World previous;             /* what the slots hold besides */
     int last_version;
+    unsigned blank_key;         /* of a new store; 0: it is plain */
+    unsigned last_secret;
+    bool slots_pending;         /* a change of key slots has failed */
+    BlobKeySlots slots;         /* to which it is repeated */
     GString *findings;          /* of the last check */
     GString *wrong;             /* what a step noticed */
 } Run;
@@ -44,6 +49,9 @@ void run_restart(Run *run, const Run *start);
  *
  *   open, crash            the process begins, or ends with nothing written
  *   readonly, pack         options of the next open
+ *   sealed                 a blank medium becomes a sealed store
+ *   slots                  one more secret opens it, or of two one no more
+ *   convert:2, convert:0   seals or rekeys it with that key, or unseals it
  *   register:abc           also again and larger; see below
  *   larger:b, roomier:a    registers for more than the slots hold, or not
  *   unregister:c
@@ -55,6 +63,7 @@ void run_restart(Run *run, const Run *start);
  *   damage:a               flips a bit in the current version
  *   damage:4096            flips a bit at that offset
  *   broken:2,verb:args     the verb fails, at the write with this number
+ *   shaky:2,verb:args      that write fails, and the verb does not
  *
  * Returns what the core's call returned.
  */

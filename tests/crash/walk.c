@@ -16,15 +16,15 @@ enum {
     SHORT_ROUND = 6,
     GROWTH_BYTES = 3 * 4096,
     MANY_FAILED = HISTORY_MAX_WORLDS - 3,
+    MANY_KEYS_FAILED = HISTORY_MAX_KEYS - 8,
+    KEY_OP_EVERY = 12,
 };
 
 typedef struct Walk {
     Explorer *explorer;
     uint32_t seed;
     unsigned round;
-    World world;
-    uint64_t max_size[HISTORY_BLOBS];
-    unsigned last_version;
+    Remains remains;            /* of the rounds before */
     History *history;           /* of this round */
 } Walk;
 
@@ -36,7 +36,9 @@ static GRand *new_random(const Walk *walk, unsigned purpose)
 
 static char draw_op(const History *history, GRand *random)
 {
-    char op = history_ops[g_rand_int_range(random, 0, strlen(history_ops))];
+    bool of_keys = !g_rand_int_range(random, 0, KEY_OP_EVERY);
+    const char *ops = of_keys ? history_key_ops : history_ops;
+    char op = ops[g_rand_int_range(random, 0, strlen(ops))];
 
     return op == 'g' && history->max_size[1] > GROWTH_BYTES ? 's' : op;
 }
@@ -44,13 +46,18 @@ static char draw_op(const History *history, GRand *random)
 static bool maybe_fail(History *history, GRand *random, GError **error)
 {
     if (g_rand_int_range(random, 0, 5) ||
-        history->failed.count >= MANY_FAILED) {
+        history->failed.count >= MANY_FAILED ||
+        history->failed.key_count >= MANY_KEYS_FAILED) {
         return true;
+    }
+    /* A conversion has more than a few events. */
+    while (!g_rand_int_range(random, 0, 4)) {
+        history_do(history, 'N', NULL);
     }
     return history_do(history, '0' + g_rand_int_range(random, 0,
                                                       SIM_LANDING_COUNT),
                       error) &&
-           history_do(history, 'F' + g_rand_int_range(random, 0, 5), error);
+           history_do(history, 'F' + g_rand_int_range(random, 0, 8), error);
 }
 
 /* Recovers and uses the store. */
@@ -106,6 +113,29 @@ static void look(Walk *walk)
     }
 }
 
+static void set_sectors(const Sectors **at, const Sectors *sectors)
+{
+    if (sectors) {
+        sectors_ref(sectors);
+    }
+    if (*at) {
+        sectors_unref((Sectors *)*at);
+    }
+    *at = sectors;
+}
+
+/* The sets of sectors outlive the history that they come from. */
+static void take_over(Walk *walk, const Promise *promise, const World *world,
+                      const KeyState *keys)
+{
+    const Sectors *gone = walk->remains.gone;
+    const Sectors *former = walk->remains.former;
+
+    set_sectors(&gone, promise->gone);
+    set_sectors(&former, promise->former);
+    walk->remains = history_remains(walk->history, promise, world, keys);
+}
+
 /* The power fails for good; the walk goes on with what it leaves. */
 static bool crash(Walk *walk)
 {
@@ -117,12 +147,17 @@ static bool crash(Walk *walk)
     const Cut *where = &g_array_index(walk->history->cuts, Cut, cut);
     const Promise *promise = &g_array_index(walk->history->promises, Promise,
                                             where->promise);
+    KeyState keys;
+    World world;
     bool kept;
 
     outage_apply(&outage, &state);
     explorer->crashes[explorer->crash_count++] = (Crash) { cut, state };
-    kept = explorer_check_read(explorer, &outage, promise, &walk->world);
+    kept = explorer_check_read(explorer, &outage, promise, &world, &keys);
     explorer->crash_count--;
+    if (kept) {
+        take_over(walk, promise, &world, &keys);
+    }
     explorer->garbled |= state.kind == 'g';
     sim_disk_settle(explorer->disk);
     return kept;
@@ -138,14 +173,10 @@ static bool run_round(Walk *walk, bool with_look, const Crash *only)
 
     explorer->origin = origin;
     g_array_set_size(explorer->disk->events, 0);
-    walk->history = history_resume(explorer->disk, &walk->world,
-                                   walk->max_size, walk->last_version);
+    walk->history = history_resume(explorer->disk, &walk->remains);
     if (!use(walk, &error)) {
         explorer_fail(explorer, error->message);
     } else {
-        walk->last_version = walk->history->last_version;
-        memcpy(walk->max_size, walk->history->max_size,
-               sizeof(walk->max_size));
         sim_disk_undo(explorer->disk, 0);
         if (with_look) {
             look(walk);
@@ -159,13 +190,16 @@ static bool run_round(Walk *walk, bool with_look, const Crash *only)
     return going_on;
 }
 
-/* Begins with a medium that holds nothing. */
+/* Begins with a medium that holds nothing.  Every second store is sealed. */
 static Walk begin_walk(Explorer *explorer, uint32_t seed)
 {
     Walk walk = {
         .explorer = explorer,
         .seed = seed,
-        .max_size = { 500, 500, 3500 },
+        .remains = {
+            .blank_key = seed % 2,
+            .max_size = { 500, 500, 3500 },
+        },
     };
     g_autofree uint8_t *zero = g_malloc0(explorer->disk->bytes);
 
@@ -176,6 +210,12 @@ static Walk begin_walk(Explorer *explorer, uint32_t seed)
     return walk;
 }
 
+static void end_walk(Walk *walk)
+{
+    set_sectors(&walk->remains.gone, NULL);
+    set_sectors(&walk->remains.former, NULL);
+}
+
 void walk_explore(Explorer *explorer, uint32_t seed, unsigned rounds)
 {
     Walk walk = begin_walk(explorer, seed);
@@ -183,17 +223,20 @@ void walk_explore(Explorer *explorer, uint32_t seed, unsigned rounds)
     while (walk.round < rounds && run_round(&walk, true, NULL)) {
         walk.round++;
     }
+    end_walk(&walk);
 }
 
 bool walk_replay(Explorer *explorer, uint32_t seed, unsigned round,
                  const Crash *crash)
 {
     Walk walk = begin_walk(explorer, seed);
+    bool exists = true;
 
-    for (; walk.round < round; walk.round++) {
-        if (!run_round(&walk, false, NULL)) {
-            return false;
-        }
+    while (exists && walk.round < round) {
+        exists = run_round(&walk, false, NULL);
+        walk.round++;
     }
-    return run_round(&walk, false, crash) || explorer->failures;
+    exists = exists && (run_round(&walk, false, crash) || explorer->failures);
+    end_walk(&walk);
+    return exists;
 }

@@ -11,7 +11,7 @@
 /* The key of every store of this program, or NULL if they are plain */
 BlobKey *sealed_key(void);
 
-/* Key slots that hold it, of a store with UUID zero; they are never unlocked. */
+/* Key slots that hold it, of a store with UUID zero, never to be unlocked */
 const BlobKeySlots *sealed_key_slots(void);
 
 #endif /* TESTS_SEALED_SEALED_H */

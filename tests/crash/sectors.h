@@ -1,0 +1,25 @@
+/*
+ * Sets of sectors, by what they hold
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TESTS_CRASH_SECTORS_H
+#define TESTS_CRASH_SECTORS_H
+
+#include "simdisk.h"
+
+typedef struct Sectors Sectors;
+
+/*
+ * All but zeros, or nearly so, of what @disk holds, or may hold after a failed
+ * write
+ */
+Sectors *sectors_of(const SimDisk *disk);
+Sectors *sectors_union(const Sectors *a, const Sectors *b);
+void sectors_unref(gpointer sectors);
+Sectors *sectors_ref(const Sectors *sectors);
+
+/* Whether @disk holds one of them, anywhere: the first place, or -1 */
+int64_t sectors_find(const Sectors *sectors, const SimDisk *disk);
+
+#endif /* TESTS_CRASH_SECTORS_H */
