@@ -12,6 +12,7 @@
 #include "emit.h"
 #include "history.h"
 #include "rich.h"
+#include "sealed.h"
 
 /* The letters are explained in tests/crash/history.c. */
 static const char *const histories[] = {
@@ -66,7 +67,9 @@ static void run_rich(Output *output, bool pack)
 static void run(Output *output)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(histories); i++) {
-        History *history = history_run(histories[i]);
+        g_autofree char *ops = g_strconcat(sealed_key() ? "S" : "",
+                                           histories[i], NULL);
+        History *history = history_run(ops);
 
         emit_all(output, history->disk, histories[i], history->store);
         history_free(history);

@@ -16,7 +16,7 @@ from keyslots import Credential
 FORGERIES = {'plain': 1200, 'sealed': 800}
 
 # tests/sealed/sealed.c
-SEALED = Credential(key=b'seal'.ljust(32, b'\0'))
+SEALED = Credential(key=b'\1' * 32)
 
 crashed = {}                # images of a disk after a power failure or damage, by kind
 

@@ -8,6 +8,8 @@
  */
 #include "sealed.h"
 
+#include <string.h>
+
 BlobStore *__real_blob_store_open(BlobStorage *storage,
                                   const BlobStoreOptions *options,
                                   GError **error);
@@ -17,10 +19,12 @@ BlobStore *__wrap_blob_store_open(BlobStorage *storage,
 
 BlobKey *sealed_key(void)
 {
-    static const uint8_t bytes[BLOB_KEY_BYTES] = { 's', 'e', 'a', 'l' };
     static BlobKey *key;
 
     if (!key) {
+        uint8_t bytes[BLOB_KEY_BYTES];
+
+        memset(bytes, 1, sizeof(bytes));    /* as keyring_key(1) */
         key = blob_key_new_from_bytes(bytes, NULL);
         g_assert_nonnull(key);
     }

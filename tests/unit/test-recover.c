@@ -9,6 +9,7 @@
 #include "trio.h"
 
 #include <string.h>
+#include "sealed.h"
 
 static void test_acknowledged_versions_are_current(Trio *trio,
                                                    gconstpointer unused)
@@ -21,8 +22,13 @@ static void test_acknowledged_versions_are_current(Trio *trio,
     trio_write(trio, 2, NULL);
     trio_crash(trio);
     trio_expect(trio, "a3", "b3", NULL);
-    g_assert_cmpuint(trio->store->acknowledged, ==,
-                     trio->blobs[2]->entry.sequence);
+    if (sealed_key()) {
+        /* An epoch record comes after deleting. */
+        g_assert_cmpuint((uint32_t)trio->store->acknowledged, ==, 0);
+    } else {
+        g_assert_cmpuint(trio->store->acknowledged, ==,
+                         trio->blobs[2]->entry.sequence);
+    }
     g_assert_null(blob_store_warnings(trio->store)[0]);
 }
 
