@@ -23,7 +23,8 @@ static const char *const histories[] = {
 /* Bytes of content of each blob */
 static const int rich_writes[][RICH_BLOBS] = {
     { 16000, 1, 9000, 0 }, { 15999, -1, -1, -1 }, { 7000, -1, -1, 3000 },
-    { -1, 0, -2, -1 }, { 0, 1, 8999, -2 }, { 12000, -1, -2, 1500 },
+    { -1, 0, -2, -1 }, { 0, 1, 8999, -2 }, { -1, -1, -2, 1500 },
+    { 8000, -1, -1, -1 }, { 12000, -1, -1, -1 },
 };
 
 static void open_rich(Rich *rich)
