@@ -36,7 +36,7 @@ help:
 	@echo 'make bench     durable commits, ours and others, then what a migration costs: BENCH_DIR=,'
 	@echo '               BENCH_JSON= and BENCH_SVG= say where; bench-commits and bench-migration are its parts'
 	@echo 'make fuzz      hostile images and random operations, TIME= seconds each (60)'
-	@echo 'make mutants   break the core in one place at a time; a test must notice (ONLY=R4: of one rule)'
+	@echo 'make mutants   break the core in one place at a time; a test must notice (ONLY=R4: of one rule, ONLY=S: of sealing)'
 	@echo 'make clean     remove build/, the fetched sources included'
 	@echo
 	@echo 'demo, run and check install the Debian packages that are missing; that needs root.'

@@ -98,7 +98,8 @@ def try_mutant(file, text, replacement):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="mutants of one rule")
+    parser.add_argument("--only", default="",
+                        help="mutants of one rule, or of all with this letter")
     only = parser.parse_args().only
     print("mutants: building the core and its tests", flush=True)
     prepare()
@@ -109,7 +110,7 @@ def main():
     if broken:
         sys.exit(f"{broken} fails on the unbroken core")
     survivors = 0
-    chosen = [mutant for mutant in MUTANTS if only in ("", mutant[0])]
+    chosen = [mutant for mutant in MUTANTS if only in ("", mutant[0], mutant[0][0])]
     for rule, what, *change in chosen:
         started = time.monotonic()
         caught = try_mutant(*change)

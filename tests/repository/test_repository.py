@@ -81,8 +81,8 @@ class RepositoryTest(unittest.TestCase):
             with self.subTest(mutant=what):
                 self.assertIn(f'- {rule}: {what}', listed)
                 self.assertEqual((REPO / 'blobstore' / file).read_text().count(text), 1)
-        self.assertLessEqual({f'R{n}' for n in range(1, 16)} | {'promise'},
-                             {mutant[0] for mutant in MUTANTS})
+        self.assertLessEqual({f'R{n}' for n in range(1, 16)} | {f'S{n}' for n in range(1, 10)} |
+                             {'promise'}, {mutant[0] for mutant in MUTANTS})
 
     def test_shell_scripts_parse(self):
         for path in files('*.sh'):
