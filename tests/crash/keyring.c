@@ -123,7 +123,10 @@ void keyring_change(BlobKeySlots *slots, const uint8_t *uuid, KeyState *keys,
         remove_secret(slots, uuid, older);
         keys->secrets &= ~(1u << older);
     } else {
-        *last = (*last + 1) % KEYRING_SECRETS;
+        /* The last one may not have come to be, and the next be there. */
+        do {
+            *last = (*last + 1) % KEYRING_SECRETS;
+        } while (keys->secrets & 1u << *last);
         add(slots, uuid, keys->data_key, *last);
         keys->secrets |= 1u << *last;
     }

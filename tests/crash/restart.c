@@ -30,13 +30,17 @@ static bool start(History *history, unsigned skip, GError **error)
 }
 
 /* Whether a failing disk explains @error; nothing else may fail. */
-static bool is_as_told(const History *history, const GError *error)
+static bool is_as_told(const History *history, bool may_convert,
+                       const GError *error)
 {
-    /* STALE: a superblock that had failed has landed since it was read. */
+    /*
+     * STALE: a superblock that had failed has landed since it was read, of a
+     * format, a change of keys, or the end of a conversion.
+     */
     return g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO) ||
            (g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE) &&
             (history_is_nothing(&history->acknowledged) ||
-             history->failed.key_count));
+             history->failed.key_count || may_convert));
 }
 
 /* Where the blobs lie that recovery will have looked at, or 0 */
@@ -63,6 +67,7 @@ static bool reopen(History *history, unsigned skip, KeyState *found,
     unsigned attempts = history->disk->fail_after >= 0 ||
                         history->failed.key_count ? 3 : 1;
     uint64_t offset[HISTORY_BLOBS];
+    bool may_convert = history->keys.target;
 
     while (true) {
         g_autoptr(GError) local = NULL;
@@ -77,7 +82,7 @@ static bool reopen(History *history, unsigned skip, KeyState *found,
             start(history, skip, &local)) {
             break;
         }
-        if (!--attempts || !is_as_told(history, local)) {
+        if (!--attempts || !is_as_told(history, may_convert, local)) {
             g_propagate_prefixed_error(error, g_steal_pointer(&local),
                                        "restart: ");
             return false;
