@@ -129,7 +129,6 @@ static bool adopt_directory(BlobStore *store, const BlobDirectory *directory,
 static bool make_guards(BlobStore *store, GError **error)
 {
     const BlobSuperblock *super = &store->super;
-    g_autoptr(BlobGuard) plain = NULL;
     g_autoptr(BlobGuard) sealed = NULL;
 
     if (!store->key) {

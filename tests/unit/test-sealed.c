@@ -269,6 +269,29 @@ static void test_slot_put_back_under_the_present_generation_is_refused(void)
                     "superblock was not written with the key*");
 }
 
+/* S6: a directory that opens under this key, but says it is for another */
+static void test_directory_of_another_key_is_refused(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = keys_store(disk, NULL, 1);
+    BlobPair *pair = &store->directory_pair;
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+    g_autoptr(GBytes) changed = NULL;
+    uint8_t *bytes;
+    gsize count;
+
+    g_assert_true(blob_pair_read(&store->medium, store->guard, pair, &header,
+                                 &payload, NULL));
+    bytes = g_bytes_unref_to_data(g_steal_pointer(&payload), &count);
+    bytes[56] ^= 1;             /* of the key commitment */
+    changed = g_bytes_new_take(bytes, count);
+    g_assert_true(blob_pair_write(&store->medium, store->guard, pair, &header,
+                                  changed, NULL));
+    keys_open_fails(disk, 1, BLOBSTORE_ERROR_TAMPERED,
+                    "directory was made for another key");
+}
+
 static uint8_t *key_slot_at(TestDisk *disk, unsigned copy, unsigned n)
 {
     return test_disk_bytes(disk) + copy * BLOB_SUPERBLOCK_SLOT_BYTES +
@@ -530,6 +553,7 @@ int main(int argc, char **argv)
     ADD(change_of_slots_that_fails_can_be_repeated);
     ADD(superblock_with_a_removed_slot_is_refused);
     ADD(slot_put_back_under_the_present_generation_is_refused);
+    ADD(directory_of_another_key_is_refused);
     ADD(key_slot_damaged_in_one_copy_is_healed);
     ADD(key_slot_damaged_in_both_copies_costs_no_other);
     ADD(any_changed_bit_of_a_slot_is_found);
