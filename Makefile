@@ -28,7 +28,7 @@ help:
 	@echo 'make run       an interactive guest with such a TPM'
 	@echo 'make check     every test; SUITES="core device" runs some, EFFORT= and SEED= reach them,'
 	@echo '               JOBS= run at a time'
-	@echo 'make core      the core and its tests alone, with sanitizers, in a minute or two'
+	@echo 'make core      the core and its tests alone, with sanitizers, in a few minutes'
 	@echo 'make crash     let the power fail everywhere: SEED=, EFFORT=; ID=... looks again at one that it found'
 	@echo 'make qemu      fetch QEMU 10.0, graft this repository onto it and build it'
 	@echo 'make paths     print where the built programs are, as shell assignments'

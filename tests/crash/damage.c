@@ -320,8 +320,9 @@ int main(int argc, char **argv)
            " blobs, %" PRIu64 " copies and %" PRIu64 " with key slots found "
            "damaged, %" PRIu64 " with the last commit undone, %" PRIu64
            " refused, %" PRIu64 " harmless; %" PRIu64 " repaired\n",
-           damage.images, stores, seed, damage.found, damage.copies, damage.key_slots, damage.unconfirmed,
-           damage.refused, damage.harmless, damage.repaired);
+           damage.images, stores, seed, damage.found, damage.copies,
+           damage.key_slots, damage.unconfirmed, damage.refused,
+           damage.harmless, damage.repaired);
     printf("%s: %" PRIu64 " broken promises\n",
            damage.failures ? "FAILED" : "passed", damage.failures);
     return damage.failures ? 1 : 0;
