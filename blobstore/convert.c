@@ -3,7 +3,7 @@
  *
  * Plain becomes sealed, sealed becomes plain, or sealed under another data
  * key, in place.  Every step is durable before the next, and each opening for
- * writing goes on from the last one that was:
+ * writing goes on from the last one that was (S7):
  *
  * 1. The superblock says what is to come, and holds the key (or, of a rekeyed
  *    store, both keys).

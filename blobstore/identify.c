@@ -126,7 +126,7 @@ static bool check_uuid(const BlobStore *store, GError **error)
     return true;
 }
 
-/* Nothing of a sealed store is believed before its superblock is. */
+/* S2, S6: nothing of a sealed store is believed before its superblock is. */
 static bool check_key(BlobStore *store, GBytes *payload, GError **error)
 {
     g_autoptr(BlobDigest) keyed = NULL;

@@ -116,7 +116,7 @@ void blob_layout_encode_aad(const BlobHeader *header, const BlobGuard *guard,
     DiskHeader disk = to_disk(header);
     DiskAad aad = { .kind = GUINT64_TO_LE(entry ? entry->kind : 0) };
 
-    /* A version is copied as it is to another place. */
+    /* S3: all of it counts, but a version is copied to another place. */
     disk.offset = 0;
     memset(disk.digest, 0, sizeof(disk.digest));
     memcpy(aad.uuid, guard->uuid, sizeof(aad.uuid));

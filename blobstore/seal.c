@@ -43,16 +43,16 @@ void blob_seal_free(BlobSeal *seal)
     }
 }
 
-/*
- * libgcrypt 1.10.1 refuses to encrypt with a handle that was used and not
- * reset, and gcry_cipher_gettag() still hands out the tag from before.
- */
 /* There may be nothing to encrypt, and then no place where it is. */
 static void *place(void *data, size_t bytes, uint8_t *nothing)
 {
     return bytes ? data : nothing;
 }
 
+/*
+ * libgcrypt 1.10.1 refuses to encrypt with a handle that was used and not
+ * reset, and gcry_cipher_gettag() still hands out the tag from before.
+ */
 static gcry_error_t begin(BlobSeal *seal, const void *aad, size_t aad_bytes,
                           const uint8_t nonce[BLOB_NONCE_BYTES])
 {
@@ -75,6 +75,7 @@ bool blob_seal_encrypt(BlobSeal *seal, const void *aad, size_t aad_bytes,
     gcry_error_t err;
     uint8_t nothing;
 
+    /* S9: without a new nonce nothing is sealed. */
     if (!blob_digest_random(nonce, BLOB_NONCE_BYTES, error)) {
         return false;
     }

@@ -82,7 +82,7 @@ static BlobSeal *wrapping_seal(const BlobSecret *secret,
     return key ? blob_seal_new(key->data, error) : NULL;
 }
 
-/* A wrap is bound to the store, the slot's number and all of its parameters. */
+/* S4: a wrap is bound to the store, the slot's number and its parameters. */
 typedef struct WrapAad {
     uint8_t uuid[BLOB_KEY_UUID_BYTES];
     uint64_t number;
