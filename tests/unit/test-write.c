@@ -83,8 +83,10 @@ static void test_headers_say_what_recovery_needs(void)
     test_write(store, blobs[1], "b1");
     first_a = blobs[0]->entry.sequence;
     first_b = blobs[1]->entry.sequence;
-    blob_digest_census(store->guard->digest, blobs[0]->entry.id, first_a, census);
-    blob_digest_census(store->guard->digest, blobs[1]->entry.id, first_b, census);
+    blob_digest_census(store->guard->digest, blobs[0]->entry.id,
+                       first_a, census);
+    blob_digest_census(store->guard->digest, blobs[1]->entry.id,
+                       first_b, census);
 
     test_write(store, blobs[0], "a2");
     a = header_of(store, disk, blobs[0]);
@@ -95,8 +97,10 @@ static void test_headers_say_what_recovery_needs(void)
     g_assert_cmpmem(a.census, 16, census, 16);
     g_assert_cmpmem(a.epoch_id, 16, store->epoch_id, 16);
 
-    blob_digest_census(store->guard->digest, blobs[0]->entry.id, first_a, census);
-    blob_digest_census(store->guard->digest, blobs[0]->entry.id, a.sequence, census);
+    blob_digest_census(store->guard->digest, blobs[0]->entry.id,
+                       first_a, census);
+    blob_digest_census(store->guard->digest, blobs[0]->entry.id,
+                       a.sequence, census);
     test_write2(store, blobs[0], "a3", blobs[1], "b3");
     a = header_of(store, disk, blobs[0]);
     b = header_of(store, disk, blobs[1]);
