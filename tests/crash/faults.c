@@ -273,11 +273,15 @@ static bool inject_two(Faults *faults, const Fault plan[2])
 
 /*
  * Each call alone, in each way in which it can fail.  Then with each call
- * that follows, those of the retry included (of a conversion with a quarter of
- * them); of the ways in which both can fail as many as @effort says.
+ * that follows, those of the retry included (of a sealed store, and in a
+ * conversion, with a quarter of them); of the ways in which both can fail as
+ * many as @effort says.
  */
 static void inject_all(Faults *faults, unsigned effort)
 {
+    bool thinned = effort == 1 &&
+                   (faults->converts || faults->after_keys.data_key);
+
     for (unsigned i = 0; i < faults->step_calls; i++) {
         unsigned ways = 1;
         bool more = true;
@@ -290,7 +294,7 @@ static void inject_all(Faults *faults, unsigned effort)
         for (unsigned j = 0; more; j++) {
             unsigned combinations = 1;
 
-            if (faults->converts && effort == 1 && (i + j) % 4) {
+            if (thinned && (i + j) % 4) {
                 continue;       /* There are many, and much alike. */
             }
             for (unsigned n = 0; n < MIN(effort, combinations); n++) {
