@@ -260,7 +260,9 @@ bool history_convert(History *history, bool unseal, GError **error)
     if (unseal) {
         history->gone = NULL;       /* it may have been plain before */
     }
-    history->former = keep(history, sectors_of(history->disk));
+    /* A superblock that has failed may be the one that counts after all. */
+    history->former = keep(history, sectors_of(
+        history->disk, history->failed.key_count ? BLOB_DIRECTORY_OFFSET : 0));
     promise = history_begin(history, &history->acknowledged, &wanted);
     done = blob_store_convert(store, keyring_key(data_key), &slots, &local);
     if (!conclude(history, &wanted, done, may_fail, local, error) ||

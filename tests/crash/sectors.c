@@ -42,10 +42,11 @@ static gpointer hash_of(const uint8_t *sector)
     return (gpointer)(uintptr_t)mix_bytes(1, sector, SIM_SECTOR_BYTES);
 }
 
-static void add(Sectors *sectors, const uint8_t *data, size_t bytes)
+static void add(Sectors *sectors, uint64_t offset, const uint8_t *data,
+                size_t bytes, uint64_t from)
 {
     for (size_t at = 0; at < bytes; at += SIM_SECTOR_BYTES) {
-        if (!is_zero(data + at) && matters(data + at)) {
+        if (offset + at >= from && !is_zero(data + at) && matters(data + at)) {
             g_hash_table_add(sectors->hashes, hash_of(data + at));
         }
     }
@@ -60,11 +61,11 @@ static Sectors *new_sectors(void)
     return sectors;
 }
 
-Sectors *sectors_of(const SimDisk *disk)
+Sectors *sectors_of(const SimDisk *disk, uint64_t from)
 {
     Sectors *sectors = new_sectors();
 
-    add(sectors, disk->data, disk->bytes);
+    add(sectors, 0, disk->data, disk->bytes, from);
     for (guint i = disk->events->len; i-- > 0; ) {
         const SimEvent *event = &g_array_index(disk->events, SimEvent, i);
 
@@ -72,7 +73,7 @@ Sectors *sectors_of(const SimDisk *disk)
             break;
         }
         if (event->kind == SIM_WRITE) {
-            add(sectors, event->data, event->bytes);
+            add(sectors, event->offset, event->data, event->bytes, from);
         }
     }
     return sectors;

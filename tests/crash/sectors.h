@@ -11,10 +11,10 @@
 typedef struct Sectors Sectors;
 
 /*
- * All but zeros, or nearly so, of what @disk holds, or may hold after a failed
- * write
+ * All but zeros, or nearly so, of what @disk holds from offset @from on, or may
+ * hold after a failed write
  */
-Sectors *sectors_of(const SimDisk *disk);
+Sectors *sectors_of(const SimDisk *disk, uint64_t from);
 Sectors *sectors_union(const Sectors *a, const Sectors *b);
 void sectors_unref(gpointer sectors);
 Sectors *sectors_ref(const Sectors *sectors);

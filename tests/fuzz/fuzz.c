@@ -10,6 +10,8 @@
 #include <string.h>
 
 static uint64_t random_state;
+static uint8_t next_random[16];
+static size_t next_random_bytes;
 static bool heap_is_limited;
 static int64_t heap_room;
 
@@ -86,8 +88,21 @@ void fuzz_begin(const uint8_t *data, size_t bytes)
     memcpy(&random_state, digest, sizeof(random_state));
 }
 
+void fuzz_next_random(const void *data, size_t bytes)
+{
+    FUZZ_CHECK(bytes <= sizeof(next_random));
+    memcpy(next_random, data, bytes);
+    next_random_bytes = bytes;
+}
+
 bool __wrap_blob_digest_random(void *buf, size_t bytes, GError **error)
 {
+    if (next_random_bytes) {
+        FUZZ_CHECK(bytes == next_random_bytes);
+        memcpy(buf, next_random, bytes);
+        next_random_bytes = 0;
+        return true;
+    }
     for (size_t i = 0; i < bytes; i++) {
         ((uint8_t *)buf)[i] = fuzz_random(&random_state);
     }

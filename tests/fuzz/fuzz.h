@@ -44,6 +44,9 @@ void G_NORETURN fuzz_fail(const char *format, ...) G_GNUC_PRINTF(1, 2);
  */
 void fuzz_begin(const uint8_t *data, size_t bytes);
 
+/* The next of them are these. */
+void fuzz_next_random(const void *data, size_t bytes);
+
 /* From here on the heap may grow by @bytes; 0: without limit. */
 void fuzz_limit_heap(int64_t bytes);
 

@@ -6,7 +6,7 @@
 #include "image.h"
 
 #include <string.h>
-#include "seal.h"
+#include "resign.h"
 
 enum {
     PIECE_MAX_BYTES = 4096,
@@ -53,7 +53,7 @@ FuzzDisk *fuzz_image_decode(const uint8_t *data, size_t bytes,
         }
         at += n;
     }
-    fuzz_seal(disk, head);
+    fuzz_resign(disk, head);
     return disk;
 }
 

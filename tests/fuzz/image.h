@@ -30,13 +30,15 @@ enum {
 };
 
 /* How a slot is made to look written */
-typedef enum FuzzSeal {
-    FUZZ_SEAL_NOT,
-    FUZZ_SEAL_WHOLE,            /* the trailer becomes the header */
-    FUZZ_SEAL_APART,            /* header and trailers each for itself */
-    FUZZ_SEAL_COPY,             /* the slot becomes the other of its pair */
-    FUZZ_SEAL_COUNT,
-} FuzzSeal;
+typedef enum FuzzSign {
+    FUZZ_SIGN_NOT,
+    FUZZ_SIGN_WHOLE,            /* the trailer becomes the header */
+    FUZZ_SIGN_APART,            /* header and trailers each for itself */
+    FUZZ_SIGN_COPY,             /* the slot becomes the other of its pair */
+    FUZZ_SIGN_COUNT,
+    /* Besides: under the guard that the store is converted from */
+    FUZZ_SIGN_FORMER = FUZZ_SIGN_COUNT,
+} FuzzSign;
 
 /* Each field is one byte of the input, or an array of them. */
 typedef struct FuzzHead {
@@ -46,8 +48,9 @@ typedef struct FuzzHead {
     uint8_t options;
     uint8_t fail_read;
     uint8_t fail_write;
-    uint8_t reserved[10];
-    uint8_t seal[FUZZ_SLOTS];
+    uint8_t key;                /* that the store is opened with */
+    uint8_t reserved[9];
+    uint8_t sign[FUZZ_SLOTS];
     uint8_t script[16];         /* what is done to the store */
 } FuzzHead;
 
@@ -57,7 +60,7 @@ G_STATIC_ASSERT(sizeof(FuzzHead) == FUZZ_HEAD_BYTES);
 FuzzDisk *fuzz_image_decode(const uint8_t *data, size_t bytes,
                             FuzzHead *head);
 
-/* The input with @head that gives the bytes of @disk, but for the sealing */
+/* The input with @head that gives the bytes of @disk, but for the signing */
 GByteArray *fuzz_image_encode(const FuzzHead *head, const FuzzDisk *disk);
 
 /* The length of the piece whose head is at @data; *@offset is its place. */

@@ -6,6 +6,7 @@
 #include "life.h"
 
 #include <string.h>
+#include "sealed.h"
 #include "view.h"
 
 void life_disarm(Life *life)
@@ -39,6 +40,26 @@ void life_check(Life *life)
     fuzz_check_info(life->store);
 }
 
+BlobStore *life_open_store(Life *life, bool read_only, GError **error)
+{
+    BlobStoreOptions options = life->options;
+    BlobStorage *storage = &life->disk->parent;
+    BlobStoreLabel label;
+
+    if (!blob_store_read_label(storage, &label, error)) {
+        return NULL;
+    }
+    options.read_only = read_only;
+    fuzz_find_key(&label, &options);
+    if (label.blank && life->sealed) {
+        options.key = fuzz_key(1);
+        options.key_slots = &life->key_slots;
+        options.uuid = fuzz_uuid;
+        options.format_as_uuid = true;
+    }
+    return blob_store_open(storage, &options, error);
+}
+
 /* A format cut short twice may look like something else. */
 bool life_open(Life *life)
 {
@@ -51,7 +72,7 @@ bool life_open(Life *life)
         codes |= FUZZ_CODE(FOREIGN) | FUZZ_CODE(CORRUPT);
     }
     life->disk->frozen = true;
-    life->store = blob_store_open(&life->disk->parent, &life->options, &error);
+    life->store = life_open_store(life, false, &error);
     life->disk->frozen = false;
     code = fuzz_outcome(life->store, &error, codes);
     life->over = code == BLOBSTORE_ERROR_FOREIGN ||

@@ -13,6 +13,8 @@ typedef struct Life {
     FuzzDisk *disk;
     BlobStore *store;
     BlobStoreOptions options;
+    bool sealed;                /* from the beginning */
+    BlobKeySlots key_slots;     /* of a store that is sealed from then on */
     Blob *blobs[FUZZ_BLOBS];    /* NULL: not registered */
     bool registered[FUZZ_BLOBS]; /* from the next start on */
     uint64_t max_size[FUZZ_BLOBS];
@@ -25,6 +27,12 @@ typedef struct Life {
 /* The failures that were due have come, or will not. */
 void life_disarm(Life *life);
 bool life_power_is_gone(const Life *life);
+
+/*
+ * Opens the store with the key that it wants, perhaps @read_only; fails as
+ * blob_store_open() does.
+ */
+BlobStore *life_open_store(Life *life, bool read_only, GError **error);
 
 /* Returns false if reading fails as told, or if the life is over. */
 bool life_open(Life *life);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include "check.h"
 #include "image.h"
+#include "sealed.h"
 #include "view.h"
 
 /* FuzzHead.options */
@@ -17,10 +18,20 @@ enum {
     OPTION_READS_ZERO = 1 << 4, /* the medium does not know what is zero */
 };
 
+/* FuzzHead.key: with what a store is opened */
+typedef enum KeyChoice {
+    KEY_THAT_FITS,              /* if it is sealed */
+    KEY_OF_SLOTS,               /* the same; a blank medium is to be sealed */
+    KEY_NONE,
+    KEY_OTHER,
+    KEY_CHOICE_COUNT,
+} KeyChoice;
+
 enum {
     OPEN_CODES = FUZZ_CODE(IO) | FUZZ_CODE(BLANK) | FUZZ_CODE(FOREIGN) |
                  FUZZ_CODE(TOO_SMALL) | FUZZ_CODE(UNSUPPORTED) |
-                 FUZZ_CODE(UUID) | FUZZ_CODE(CORRUPT) | FUZZ_CODE(STALE),
+                 FUZZ_CODE(UUID) | FUZZ_CODE(CORRUPT) | FUZZ_CODE(STALE) |
+                 FUZZ_CODE(KEY) | FUZZ_CODE(TAMPERED),
     START_CODES = FUZZ_CODE(IO) | FUZZ_CODE(TOO_SMALL) | FUZZ_CODE(DAMAGED) |
                   FUZZ_CODE(FULL) | FUZZ_CODE(EXHAUSTED) |
                   FUZZ_CODE(READ_ONLY) | FUZZ_CODE(FOREIGN) |
@@ -42,14 +53,46 @@ typedef struct Session {
     bool in_doubt;              /* a failed write may come to life */
 } Session;
 
+/* What is to be released, if there is anything, becomes *@unlocked. */
+static bool choose_key(const Session *session, BlobStoreOptions *options,
+                       BlobKeySlots *slots, BlobKey **unlocked,
+                       GError **error)
+{
+    KeyChoice choice = session->head.key % KEY_CHOICE_COUNT;
+    BlobStoreLabel label;
+
+    if (!blob_store_read_label(&session->disk->parent, &label, error)) {
+        return false;
+    }
+    if (choice == KEY_OTHER) {
+        options->key = fuzz_key(2);
+    } else if (choice == KEY_THAT_FITS) {
+        fuzz_find_key(&label, options);
+    } else if (choice == KEY_OF_SLOTS && label.blank && !options->uuid) {
+        fuzz_key_slots(slots, 1);
+        options->key = fuzz_key(1);
+        options->key_slots = slots;
+        options->format_as_uuid = true;
+        options->uuid = fuzz_uuid;
+    } else if (choice == KEY_OF_SLOTS && label.sealed) {
+        *unlocked = fuzz_unlock(&label.key_slots, label.uuid);
+        options->key = *unlocked;
+    }
+    return true;
+}
+
 static BlobStore *open_store(Session *session, bool read_only, int *code)
 {
     BlobStoreOptions options = session->options;
+    g_autoptr(BlobKey) unlocked = NULL;
+    BlobKeySlots slots;
     g_autoptr(GError) error = NULL;
-    BlobStore *store;
+    BlobStore *store = NULL;
 
     options.read_only |= read_only;
-    store = blob_store_open(&session->disk->parent, &options, &error);
+    if (choose_key(session, &options, &slots, &unlocked, &error)) {
+        store = blob_store_open(&session->disk->parent, &options, &error);
+    }
     *code = fuzz_outcome(store, &error, OPEN_CODES);
     FUZZ_CHECK(*code != BLOBSTORE_ERROR_IO || session->disk->failed);
     if (store) {
@@ -227,6 +270,9 @@ static bool write_some(Session *session, BlobStore *store,
     bool ok = blob_store_write(store, changes, count, &error);
     int code = fuzz_outcome(ok, &error, WRITE_CODES);
 
+    if (ok && store->unwiped) {
+        session->disk->failed = false;  /* S8: to be zeroed later */
+    }
     FUZZ_CHECK((code == BLOBSTORE_ERROR_IO) == session->disk->failed);
     if (code == BLOBSTORE_ERROR_IO) {
         expect(session, store);

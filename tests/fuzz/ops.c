@@ -8,9 +8,19 @@
  */
 #include <string.h>
 #include "check.h"
+#include "convert.h"
 #include "life.h"
+#include "sealed.h"
+#include "superblock.h"
 
-enum { OP_BYTES = 4, MAX_OPS = 24, FIRST_BLOCKS = 24 };
+enum {
+    OP_BYTES = 4,
+    MAX_OPS = 24,
+    FIRST_BLOCKS = 24,
+    OP_SEALED = 0x20,           /* in the first operation: a sealed store */
+    OP_KEYS = 0xb4,             /* from here on: keys change */
+    OP_ARM = 0xc0,              /* from here on: something is to fail */
+};
 
 typedef struct Op {
     uint8_t what;
@@ -173,14 +183,13 @@ static void note_damage(const BlobFinding *finding, void *opaque)
 static void look(Life *life)
 {
     g_autoptr(GError) error = NULL;
-    BlobStoreOptions options = { .read_only = true };
     g_autoptr(BlobStore) store = NULL;
     FuzzWorld world;
     bool unchanged;
     bool ok;
 
     life->disk->frozen = true;
-    store = blob_store_open(&life->disk->parent, &options, &error);
+    store = life_open_store(life, true, &error);
     if (fuzz_outcome(store, &error, FUZZ_CODE(IO)) == FUZZ_OK) {
         fuzz_promise_read(&life->promise, store, &world);
         if (!fuzz_world_has(&world, FUZZ_UNREAD)) {
@@ -333,6 +342,58 @@ static void misuse(Life *life, const Op *op)
     refuse_write(life, changes, 1, FUZZ_CODE(INVALID));
 }
 
+/* Another secret in key slot 1, or none any more; there is always one left. */
+static void change_key_slots(Life *life)
+{
+    g_autoptr(GError) error = NULL;
+    BlobKeySlots slots;
+    BlobKeySlots other;
+    BlobKeySlot slot;
+    bool ok;
+
+    blob_store_get_key_slots(life->store, &slots);
+    fuzz_key_slots(&other, 1);
+    if (blob_key_slots_get(&slots, 1, &slot) &&
+        slot.type == BLOB_KEY_SLOT_UNUSED) {
+        memcpy(slots.bytes[1], other.bytes[0], BLOB_KEY_SLOT_BYTES);
+    } else {
+        memset(slots.bytes[1], 0, BLOB_KEY_SLOT_BYTES);
+    }
+    ok = blob_store_set_key_slots(life->store, &slots, &error);
+    if (fuzz_outcome(ok, &error, FUZZ_CODE(IO) | FUZZ_CODE(KEY) |
+                     FUZZ_CODE(READ_ONLY)) == BLOBSTORE_ERROR_IO) {
+        FUZZ_CHECK(life->disk->failed);
+    }
+}
+
+/* The content stays, whatever fails on the way. */
+static void convert(Life *life, bool unseal)
+{
+    g_autoptr(GError) error = NULL;
+    bool is_first = !life->store->key ||
+                    blob_key_equal(life->store->key, fuzz_key(2));
+    unsigned n = is_first ? 1 : 2;
+    BlobKeySlots slots;
+    bool ok;
+
+    fuzz_key_slots(&slots, n);
+    ok = blob_store_convert(life->store, unseal ? NULL : fuzz_key(n), &slots,
+                            &error);
+    if (fuzz_outcome(ok, &error, FUZZ_CODE(IO) | FUZZ_CODE(KEY) |
+                     FUZZ_CODE(READ_ONLY)) == BLOBSTORE_ERROR_IO) {
+        FUZZ_CHECK(life->disk->failed);
+    }
+}
+
+static void change_keys(Life *life, const Op *op)
+{
+    if (op->a % 4 == 0) {
+        change_key_slots(life);
+    } else {
+        convert(life, op->a % 4 == 1);
+    }
+}
+
 /* The next operation fails, or ends with the power. */
 static void arm(Life *life, const Op *op)
 {
@@ -342,7 +403,8 @@ static void arm(Life *life, const Op *op)
     life->crash = op->b % FUZZ_CRASH_COUNT;
 }
 
-static void do_op(Life *life, const Op *op)
+/* Everything but a change of keys */
+static void do_plain_op(Life *life, const Op *op)
 {
     switch (op->what % 12) {
     case 0:
@@ -382,6 +444,15 @@ static void do_op(Life *life, const Op *op)
     default:
         misuse(life, op);
     }
+}
+
+static void do_op(Life *life, const Op *op)
+{
+    if (op->what >= OP_KEYS) {
+        change_keys(life, op);
+    } else {
+        do_plain_op(life, op);
+    }
     if (life->store && life_power_is_gone(life)) {
         life_crash(life);
     }
@@ -398,7 +469,7 @@ static void run_ops(Life *life, const uint8_t *data, size_t bytes)
 
     for (size_t i = 0; i < count && !life->over; i++) {
         memcpy(&op, data + i * OP_BYTES, sizeof(op));
-        if (op.what >= 0xc0) {
+        if (op.what >= OP_ARM) {
             arm(life, &op);
         } else if (life->store) {
             do_op(life, &op);
@@ -406,6 +477,8 @@ static void run_ops(Life *life, const uint8_t *data, size_t bytes)
             choose_blobs(life, op.a, op.b);
             life->options.directory_blobs = 1 + op.c % 32;
             life->disk->knows_zero = op.c < 0xe0;
+            life->sealed = op.what & OP_SEALED;
+            fuzz_key_slots(&life->key_slots, 1);
             life_open_and_start(life);
         }
     }

@@ -8,9 +8,12 @@
 #include <stdio.h>
 #include <string.h>
 #include "blank.h"
+#include "convert.h"
 #include "fuzz.h"
 #include "image.h"
-#include "seal.h"
+#include "resign.h"
+#include "sealed.h"
+#include "superblock.h"
 
 enum {
     BLOBS = 3,
@@ -31,30 +34,62 @@ enum {
  * T, H     of the current version of blob 0 the trailer, header is lost
  * P        of the current version of blob 0 a byte has changed
  * O        the current version of blob 0 is lost without a trace
+ * E, F     in front: the store is sealed with data key 1, or 2
+ * k        another secret opens it
+ * x, y     it is sealed with data key 1, becomes plain
+ * 1 to 9   the next of these two is cut short, early or late
  */
 static const char *const recipes[] = {
     "", "w", "wwv", "wc", "wvnmc", "wvm", "wvmm", "wvdc", "wvd", "wdv", "vvvv",
     "wgw", "wgc", "wvuc", "wvu", "wpwc", "pwv", "wS", "wD", "wwT", "wwvT",
     "wwH", "wwwvP", "wwvcP", "wwvO", "wwvwO", "wvmT", "wvmP", "wvmmvO",
     "wvnuw", "wvdrd", "nm", "wwcT", "wvmcO", "vdD", "pwvmS",
+    "E", "Ew", "Ewwv", "Ewc", "Ewvnmc", "Ewvmm", "Ewvdc", "Ewvd", "Ewgw",
+    "Ewvuc", "Epwvc", "EwS", "EwD", "EwwT", "EwwH", "EwwwvP", "EwvmmvO",
+    "Ewvk", "Ewvkc", "wvx", "wvdxmc", "Fwvdxm", "Ewvdyw",
+    "wv1x", "wv2x", "wv3x", "wdv4x", "wv5x", "wv6x", "wv7x", "wv9x",
+    "Fwv1x", "Fwv2x", "Fwv3x", "Fwvd4x", "Fwv5x", "Fwv6x", "Fwv8x",
+    "Ewv1y", "Ewv2y", "Ewv3y", "Ewvd4y", "Ewv5y", "Ewv6y", "Ewv8y",
 };
 
 typedef struct Maker {
-    BlobStorage *storage;
+    FuzzDisk *disk;
     BlobStore *store;
     BlobStoreOptions options;
+    unsigned data_key;          /* of a new store; 0: it is plain */
+    BlobKeySlots key_slots;
+    unsigned cut;               /* the next conversion at this write, or 0 */
     Blob *blobs[BLOBS];
     uint64_t max_size;
     unsigned version;
 } Maker;
 
+static void open_store(Maker *maker)
+{
+    BlobStoreOptions options = maker->options;
+    BlobStoreLabel label;
+
+    maker->disk->store = NULL;
+    blob_store_free(maker->store);
+    FUZZ_CHECK(blob_store_read_label(&maker->disk->parent, &label, NULL));
+    fuzz_find_key(&label, &options);
+    if (label.blank && maker->data_key) {
+        fuzz_key_slots(&maker->key_slots, maker->data_key);
+        options.key = fuzz_key(maker->data_key);
+        options.key_slots = &maker->key_slots;
+        options.uuid = fuzz_uuid;
+        options.format_as_uuid = true;
+    }
+    maker->store = blob_store_open(&maker->disk->parent, &options, NULL);
+    FUZZ_CHECK(maker->store);
+    maker->disk->store = maker->store;
+}
+
 static void open_again(Maker *maker, int skip)
 {
     static const char *const names[BLOBS] = { "a", "b", "c" };
 
-    blob_store_free(maker->store);
-    maker->store = blob_store_open(maker->storage, &maker->options, NULL);
-    FUZZ_CHECK(maker->store);
+    open_store(maker);
     for (int i = 0; i < BLOBS; i++) {
         if (i != skip) {
             maker->blobs[i] = blob_store_register(
@@ -98,7 +133,7 @@ static void damage(Maker *maker, char how)
 {
     const Blob *blob = maker->blobs[0];
     BlobSlot slot = blob_slot_of(blob, blob->entry.slot);
-    uint8_t *at = blob_storage_memory(maker->storage) + slot.offset;
+    uint8_t *at = maker->disk->data + slot.offset;
     uint64_t end = blob_layout_image_bytes(blob->entry.stored_bytes);
 
     switch (how) {
@@ -116,9 +151,31 @@ static void damage(Maker *maker, char how)
     }
 }
 
+static void add_key_slot(Maker *maker)
+{
+    BlobKeySlots slots;
+
+    blob_store_get_key_slots(maker->store, &slots);
+    memcpy(slots.bytes[1], slots.bytes[0], BLOB_KEY_SLOT_BYTES);
+    FUZZ_CHECK(blob_store_set_key_slots(maker->store, &slots, NULL));
+}
+
+static void convert(Maker *maker, bool unseal)
+{
+    BlobKeySlots slots;
+    bool done;
+
+    fuzz_key_slots(&slots, 1);
+    maker->disk->fail_write = maker->cut;
+    maker->disk->cut = maker->cut;
+    done = blob_store_convert(maker->store, unseal ? NULL : fuzz_key(1),
+                              &slots, NULL);
+    FUZZ_CHECK(done == !maker->cut);
+}
+
 static void step(Maker *maker, char what)
 {
-    uint8_t *bytes = blob_storage_memory(maker->storage);
+    uint8_t *bytes = maker->disk->data;
     const BlobPair *directory = &maker->store->directory_pair;
 
     switch (what) {
@@ -151,6 +208,13 @@ static void step(Maker *maker, char what)
     case 'r':
         open_again(maker, -1);
         break;
+    case 'k':
+        add_key_slot(maker);
+        break;
+    case 'x':
+    case 'y':
+        convert(maker, what == 'y');
+        break;
     case 'S':
         memset(bytes + BLOB_SUPERBLOCK_SLOT_BYTES, 0,
                BLOB_SUPERBLOCK_SLOT_BYTES);
@@ -160,7 +224,11 @@ static void step(Maker *maker, char what)
                directory->slot_bytes);
         break;
     default:
-        damage(maker, what);
+        if (g_ascii_isdigit(what)) {
+            maker->cut = 2 * (what - '0');
+        } else {
+            damage(maker, what);
+        }
     }
 }
 
@@ -168,7 +236,7 @@ static void step(Maker *maker, char what)
  * The input for the medium as it is.  A damaged one must not be put right, so
  * less and less of it is.
  */
-static GByteArray *encode(BlobStorage *storage)
+static GByteArray *encode(const uint8_t *bytes)
 {
     static const uint8_t repairs[] = {
         FUZZ_REPAIR_ALL, FUZZ_REPAIR_ALL & ~FUZZ_REPAIR_CENSUS,
@@ -182,11 +250,11 @@ static GByteArray *encode(BlobStorage *storage)
         FuzzHead head = { .blocks = SEED_BLOCKS, .repair = repairs[i] };
         g_autoptr(GByteArray) input = NULL;
 
-        memcpy(disk->data, blob_storage_memory(storage), SEED_BYTES);
-        fuzz_unseal(disk, &head);
+        memcpy(disk->data, bytes, SEED_BYTES);
+        fuzz_unsign(disk, &head);
         input = fuzz_image_encode(&head, disk);
         again = fuzz_image_decode(input->data, input->len, &head);
-        if (!memcmp(again->data, blob_storage_memory(storage), SEED_BYTES)) {
+        if (!memcmp(again->data, bytes, SEED_BYTES)) {
             return g_steal_pointer(&input);
         }
     }
@@ -194,20 +262,21 @@ static GByteArray *encode(BlobStorage *storage)
 }
 
 /* Saves the medium as inputs that do different things to it. */
-static void save_all(const char *folder, unsigned n, BlobStorage *storage)
+static void save_all(const char *folder, unsigned n, const uint8_t *bytes)
 {
     static const uint8_t scripts[][16] = {
         { 0 },
         { 1, 2, 3, 4, 5, 6, 7, 8, 1, 0, 2, 1 },
         { 0, 0x80, 0x40, 0, 0, 0, 0, 0, 3, 4, 4, 0xc4 },
     };
-    g_autoptr(GByteArray) input = encode(storage);
+    g_autoptr(GByteArray) input = encode(bytes);
 
     for (unsigned i = 0; i < G_N_ELEMENTS(scripts); i++) {
         FuzzHead *head = (FuzzHead *)input->data;
         g_autofree char *path = g_strdup_printf("%s/%02u-%u", folder, n, i);
 
         head->options = i == 1;
+        head->key = i == 1;
         head->fail_read = 7 * i;
         head->fail_write = 0x32 * i;
         memcpy(head->script, scripts[i], sizeof(scripts[i]));
@@ -218,20 +287,25 @@ static void save_all(const char *folder, unsigned n, BlobStorage *storage)
 
 static void make(const char *folder, unsigned n)
 {
+    g_autoptr(FuzzDisk) disk = fuzz_disk_new(SEED_BYTES);
+    const char *steps = recipes[n];
     Maker maker = {
-        .storage = blob_storage_new_memory(SEED_BYTES),
+        .disk = disk,
         .options = { .directory_blobs = 4 },
         .max_size = 1000,
     };
 
     fuzz_begin((const uint8_t *)&n, sizeof(n));
-    open_again(&maker, -1);
-    for (const char *at = recipes[n]; *at; at++) {
-        step(&maker, *at);
+    disk->knows_zero = true;
+    if (*steps == 'E' || *steps == 'F') {
+        maker.data_key = *steps++ == 'E' ? 1 : 2;
     }
-    save_all(folder, n, maker.storage);
+    open_again(&maker, -1);
+    while (*steps) {
+        step(&maker, *steps++);
+    }
+    save_all(folder, n, disk->data);
     blob_store_free(maker.store);
-    blob_storage_free(maker.storage);
 }
 
 /* What is no store: blank, half formatted, something else */
@@ -241,15 +315,16 @@ static void make_others(const char *folder, unsigned n)
         blob_storage_new_memory(SEED_BYTES);
     g_autoptr(BlobGuard) zero_guard = blob_guard_new_plain(NULL);
     BlobMedium medium = { .storage = storage };
+    uint8_t *bytes = blob_storage_memory(storage);
 
-    save_all(folder, n, storage);
+    save_all(folder, n, bytes);
     FUZZ_CHECK(blob_blank_write_marker(&medium, zero_guard, NULL));
-    save_all(folder, n + 1, storage);
-    memset(blob_storage_memory(storage) + 512, 0, 4096);
-    save_all(folder, n + 2, storage);
-    memset(blob_storage_memory(storage), 0, SEED_BYTES);
-    memcpy(blob_storage_memory(storage), "LUKS\xba\xbe", 6);
-    save_all(folder, n + 3, storage);
+    save_all(folder, n + 1, bytes);
+    memset(bytes + 512, 0, 4096);
+    save_all(folder, n + 2, bytes);
+    memset(bytes, 0, SEED_BYTES);
+    memcpy(bytes, "LUKS\xba\xbe", 6);
+    save_all(folder, n + 3, bytes);
 }
 
 int main(int argc, char **argv)

@@ -228,6 +228,41 @@ static void test_change_of_slots_that_fails_can_be_repeated(void)
     }
 }
 
+static void fail_to_add_slot(BlobStore *store, TestDisk *disk, unsigned n)
+{
+    BlobKeySlots slots;
+    BlobStoreInfo info;
+    GError *error = NULL;
+
+    blob_store_get_info(store, &info);
+    blob_store_get_key_slots(store, &slots);
+    keys_put_raw(&slots, n, keys_data_key(1), info.uuid);
+    disk->fail_write = 1;
+    g_assert_false(blob_store_set_key_slots(store, &slots, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_IO, "*failed as told");
+    disk->fail_write = TEST_NEVER;
+}
+
+/* S5: each has left one copy of the superblock. */
+static void test_changes_that_fail_are_told_apart(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = keys_store(disk, NULL, 1);
+    BlobPair pair = store->super_pair;
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+
+    fail_to_add_slot(store, disk, 4);
+    fail_to_add_slot(store, disk, 5);
+    g_assert_true(blob_pair_read(&store->medium, store->zero_guard, &pair,
+                                 &header, &payload, NULL));
+    g_assert_true(pair.intact[0] && pair.intact[1]);
+    g_assert_cmpuint(pair.sequence[0], !=, pair.sequence[1]);
+    store = reopen(g_steal_pointer(&store), disk, 5);
+    test_start(store);
+    keys_open_fails(disk, 4, BLOBSTORE_ERROR_KEY, "the key is wrong*");
+}
+
 /* An image with the superblock of before would open with a removed key. */
 static void test_superblock_with_a_removed_slot_is_refused(void)
 {
@@ -556,6 +591,7 @@ int main(int argc, char **argv)
     ADD(slots_of_a_plain_store_or_none_are_refused);
     ADD(change_of_slots_survives_power_loss_everywhere);
     ADD(change_of_slots_that_fails_can_be_repeated);
+    ADD(changes_that_fail_are_told_apart);
     ADD(superblock_with_a_removed_slot_is_refused);
     ADD(slot_put_back_under_the_present_generation_is_refused);
     ADD(directory_of_another_key_is_refused);

@@ -1,0 +1,72 @@
+/*
+ * What the files that sign slots, and undo that, share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#ifndef TESTS_FUZZ_RESIGN_PRIVATE_H
+#define TESTS_FUZZ_RESIGN_PRIVATE_H
+
+#include "resign.h"
+
+/* Where fields are: docs/format.md, written down here a second time. */
+enum {
+    AT_FLAGS = 8,
+    AT_EPOCH_ID = 16,
+    AT_ID = 32,
+    AT_SEQUENCE = 40,
+    AT_WATERMARK = 56,
+    AT_OFFSET = 64,
+    AT_RAW_BYTES = 72,
+    AT_STORED_BYTES = 80,
+    AT_CENSUS = 96,
+    AT_DIGEST = 112,
+    AT_NONCE = 128,
+    AT_MEMBERS = 224,
+    AT_CHECK = 1248,
+    DIRECTORY_AT_EPOCH_ID = 8,
+    DIRECTORY_AT_COUNT = 48,
+    DIRECTORY_AT_PAST_COUNT = 96,
+    ENTRY_AT_MAX_SIZE = 16,
+    ENTRY_AT_SLOT_BYTES = 32,
+    ENTRY_AT_RAW_BYTES = 40,
+    ENTRY_AT_STORED_BYTES = 48,
+    ENTRY_AT_FLAGS = 61,
+};
+
+/* What is known of the store while its slots are signed */
+typedef struct Signing {
+    FuzzDisk *disk;
+    BlobMedium medium;
+    const FuzzHead *head;
+    BlobGuard *zero_guard;
+    BlobGuard *guard;           /* NULL before the superblock is known */
+    BlobGuard *former;          /* of a store that is converted, or NULL */
+    const BlobGuard *active;    /* that of the directory */
+    BlobSuperblock super;
+    BlobDirectory directory;
+} Signing;
+
+uint32_t signing_get32(const uint8_t *at);
+bool signing_is_zero(const uint8_t *at, size_t bytes);
+
+/* Where the image ends that the header at @header describes, or 0 */
+uint64_t signing_image_end(const BlobSlot *slot, const uint8_t *header);
+
+bool signing_is_sealed(const BlobGuard *guard, const uint8_t *header);
+
+/* Slot @n of @pair, which is that of @entry or NULL */
+BlobSlot signing_slot(const BlobPair *pair, const BlobEntry *entry,
+                      unsigned n);
+
+/* Whether a superblock, and a directory, came out that lead on */
+bool signing_do_superblock(Signing *signing);
+bool signing_do_directory(Signing *signing);
+
+/* Of the directory, as many as there is room for in the head */
+const BlobEntry *signing_entry(const Signing *signing, guint i);
+BlobPair signing_pair(const Signing *signing, guint i);
+guint signing_count(const Signing *signing);
+
+void signing_clear(Signing *signing);
+
+#endif /* TESTS_FUZZ_RESIGN_PRIVATE_H */
