@@ -180,6 +180,10 @@ START = [
          after='#include "system/runstate.h"',
          text='#include "blobstore/vm-start.h"\n'),
     Hook('system/cpus.c', needs='include/blobstore/vm-start.h',
+         before='/* Ensure that a STOP/RESUME pair of events is emitted if a',
+         text='    blobstore_vm_take_back_stop();\n'
+              '\n'),
+    Hook('system/cpus.c', needs='include/blobstore/vm-start.h',
          before='/* We are sending this now, but the CPUs will be resumed',
          text='    if (!blobstore_vm_prepare_start()) {\n'
               '        return -1;\n'

@@ -22,6 +22,7 @@ typedef struct Change {
 typedef struct Commit {
     GArray *changes;            /* of Change; none to volatile blobs */
     bool may_wait;              /* for a drained section, for the VM to stop */
+    bool again;                 /* it did not stop after all */
 } Commit;
 
 static void clear_change(gpointer data)
@@ -162,6 +163,26 @@ static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
     return action;
 }
 
+/*
+ * The guest must not learn of a success that is not durable while it runs.
+ * Not while holding anything that stopping the VM waits for.  Returns whether
+ * it runs still: the stop that was asked for has been taken back.
+ */
+static bool coroutine_fn wait_for_stop(BlobStoreObject *store)
+{
+    if (!runstate_is_running() || store->resetting) {
+        return false;
+    }
+    qemu_co_queue_wait(&store->unstopped, NULL);
+    if (!runstate_is_running() || store->resetting) {
+        return false;
+    }
+    /* Not in what has woken us, which would do so as often as we wait. */
+    aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
+    qemu_coroutine_yield();
+    return true;
+}
+
 static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
                                        GError *error, Error **errp)
 {
@@ -178,25 +199,21 @@ static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
                 ? "when the VM continues" : "with the next change");
     blobstore_advise_on_flush(store);
     g_error_free(error);
-    stage_changes(commit->changes, "write error");
-    /*
-     * The guest must not learn of a success that is not durable while it
-     * runs.  Not while holding anything that stopping the VM waits for.
-     */
-    if (action == BLOCK_ERROR_ACTION_STOP && commit->may_wait &&
-        runstate_is_running() && !store->resetting) {
-        qemu_co_queue_wait(&store->unstopped, NULL);
+    commit->again = action == BLOCK_ERROR_ACTION_STOP && commit->may_wait &&
+                    wait_for_stop(store);
+    if (!commit->again) {
+        stage_changes(commit->changes, "write error");
     }
     return true;
 }
 
-static bool coroutine_fn call_commit(BlobStoreObject *store, void *opaque,
-                                     Error **errp)
+static bool coroutine_fn try_commit(BlobStoreObject *store, Commit *commit,
+                                    Error **errp)
 {
-    Commit *commit = opaque;
     GError *error = NULL;
     bool ok = true;
 
+    commit->again = false;
     if (commit->may_wait) {
         blobstore_lock_core(store);
     } else if (!blobstore_try_lock_core(store, NULL)) {
@@ -212,6 +229,18 @@ static bool coroutine_fn call_commit(BlobStoreObject *store, void *opaque,
     }
     blobstore_unlock_core(store);
     return ok || commit_failed(store, commit, error, errp);
+}
+
+static bool coroutine_fn call_commit(BlobStoreObject *store, void *opaque,
+                                     Error **errp)
+{
+    Commit *commit = opaque;
+    bool ok;
+
+    do {
+        ok = try_commit(store, commit, errp);
+    } while (commit->again);
+    return ok;
 }
 
 static bool coroutine_fn call_write_staged(BlobStoreObject *store,

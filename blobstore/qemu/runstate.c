@@ -68,6 +68,20 @@ bool blobstore_vm_prepare_start(void)
     return ok;
 }
 
+static void take_back_stop(BlobStoreObject *store, void *opaque)
+{
+    if (store->medium.blk) {
+        qemu_co_enter_all(&store->unstopped, NULL);
+    }
+}
+
+void blobstore_vm_take_back_stop(void)
+{
+    if (runstate_is_running()) {
+        blobstore_object_foreach(take_back_stop, NULL);
+    }
+}
+
 static ResettableState *get_reset_state(Object *obj)
 {
     return &BLOBSTORE(obj)->reset_state;

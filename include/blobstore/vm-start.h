@@ -16,4 +16,10 @@
  */
 bool blobstore_vm_prepare_start(void);
 
+/*
+ * The VM is to start.  If it runs, that takes back a stop that was asked for
+ * and for which devices may wait; no handler of VM state changes is called.
+ */
+void blobstore_vm_take_back_stop(void);
+
 #endif /* BLOBSTORE_VM_START_H */

@@ -108,6 +108,13 @@ class VM:
         except (QMPError, asyncio.TimeoutError) as error:
             raise self.error(f"QMP {command}: {error or 'no answer'}") from error
 
+    def qmp_in_a_row(self, commands):
+        """Without a pause: each is sent when the one before has been answered."""
+        async def run():
+            for command in commands:
+                await self._client.execute(command)
+        self._sync(run())
+
     def wait_event(self, name):
         """The data of the next event `name`; those before it are dropped."""
         async def find():

@@ -91,6 +91,21 @@ class WriteErrorTest(ErrorTest):
         self.tpm.finish()
         self.check_next_process_has(self.count + 1)
 
+    def test_cont_just_after_the_error_does_not_leave_the_tpm_waiting(self):
+        """It takes the stop back before that has come about: the write is tried again."""
+        self.begin(werror="stop")
+        for number in range(60):
+            self.faults.begin("write", once=True)
+            self.tpm.start(tpm2.nv_increment(state.COUNTER))
+            self.vm.qmp_in_a_row(["cont"] * 12)
+            self.wait_for(lambda: self.tpm.is_done(), [True])
+            if self.vm.status == "io-error":
+                self.vm.qmp("cont")
+            self.tpm.finish()
+            self.faults.end()
+            self.assert_count_is(self.count + number + 1)
+            self.assert_store_is("active")
+
     def test_event_says_what_could_not_be_written(self):
         self.begin(werror="stop")
         self.faults.begin("write")
