@@ -196,6 +196,13 @@ MONITOR = [
     Hook('monitor/monitor.c', needs='qapi/blobstore.json',
          before='[QAPI_EVENT_QUORUM_FAILURE]',
          text='    [QAPI_EVENT_BLOBSTORE_ERROR]   = { 1000 * SCALE_MS },\n'),
+    # Those of one store do not count for another, which has its own id.
+    Hook('monitor/monitor.c', needs='qapi/blobstore.json',
+         after='evstate->event == QAPI_EVENT_VSERPORT_CHANGE',
+         text=' ||\n        evstate->event == QAPI_EVENT_BLOBSTORE_ERROR'),
+    Hook('monitor/monitor.c', needs='qapi/blobstore.json',
+         after='eva->event == QAPI_EVENT_VSERPORT_CHANGE',
+         text=' ||\n        eva->event == QAPI_EVENT_BLOBSTORE_ERROR'),
     # The glue gives it its function with monitor_register_hmp().
     Hook('hmp-commands-info.hx', needs='qapi/blobstore.json',
          after='Show the TPM device.',
