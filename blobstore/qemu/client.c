@@ -214,6 +214,9 @@ bool blobstore_start(BlobStoreClient *client, Error **errp)
 {
     assert(!client->started);
     client->started = blobstore_call(client->store, call_start, client, errp);
+    if (client->started && !runstate_is_running()) {
+        client->store->check_medium = true;
+    }
     return client->started;
 }
 

@@ -275,6 +275,14 @@ void blobstore_write_staged(BlobStoreObject *store)
     }
 }
 
+void blobstore_write_last(BlobStoreObject *store)
+{
+    blobstore_look_at_medium(store);
+    if (store->core && (store->reopen || blobstore_is_dirty(store))) {
+        blobstore_call(store, call_write_staged, NULL, NULL);
+    }
+}
+
 static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
                                             void *opaque, Error **errp)
 {
@@ -317,8 +325,10 @@ bool blobstore_prepare_start(BlobStoreObject *store)
 {
     BlockErrorAction action = BLOCK_ERROR_ACTION_STOP;
     Error *err = NULL;
-    bool wanted = store->incoming || store->loading || store->reopen;
+    bool wanted;
 
+    blobstore_look_at_medium(store);
+    wanted = store->incoming || store->loading || store->reopen;
     if (!wanted && (store->drained || !blobstore_is_dirty(store))) {
         return true;
     }

@@ -144,6 +144,7 @@ struct BlobStoreObject {
     bool resetting;             /* the main loop waits for the workers */
     VMChangeStateEntry *first_on_stop;
     VMChangeStateEntry *last_on_stop;
+    Notifier on_shutdown;
     BlobStoreVMState *vmstate;
 };
 
@@ -297,6 +298,11 @@ Blob *blobstore_register_core(BlobStore *core, BlobStoreBlob *blob,
  */
 bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
                                           GError **error);
+/*
+ * Notes if somebody else has written to the medium while the VM was stopped.
+ * What cannot be read now is looked at before the next write.
+ */
+void blobstore_look_at_medium(BlobStoreObject *store);
 bool coroutine_fn blobstore_start_core(BlobStoreClient *client,
                                        GError **error);
 /*
@@ -315,6 +321,8 @@ bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,
                       size_t count, Error **errp);
 /* Writes what is staged.  An error is handled as the drive's policy says. */
 void blobstore_write_staged(BlobStoreObject *store);
+/* Before QEMU ends: makes the medium what devices believe it is, if it can. */
+void blobstore_write_last(BlobStoreObject *store);
 /*
  * Makes sure that the VM can start: its state has been loaded completely, and
  * the medium is as devices believe it is.

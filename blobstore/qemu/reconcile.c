@@ -232,6 +232,30 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     return true;
 }
 
+static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
+                                   Error **errp)
+{
+    bool unchanged;
+
+    if (!blobstore_try_lock_core(store, NULL)) {
+        return false;
+    }
+    if (blob_store_check_unchanged(store->core, &unchanged, NULL) &&
+        !unchanged) {
+        store->reopen = true;
+    }
+    blobstore_unlock_core(store);
+    return true;
+}
+
+void blobstore_look_at_medium(BlobStoreObject *store)
+{
+    if (store->core && !store->reopen && !store->shrunk && !store->drained &&
+        blobstore_may_write(store)) {
+        blobstore_call(store, call_look, NULL, NULL);
+    }
+}
+
 bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
                                           GError **error)
 {
@@ -258,7 +282,8 @@ bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
         return false;
     }
     blobstore_set_failure(store, NULL);
-    store->check_medium = false;
+    /* While the VM is stopped, no handler says that an image is reverted. */
+    store->check_medium = !runstate_is_running();
     return true;
 }
 

@@ -20,6 +20,13 @@ static void first_on_stop(void *opaque, bool running, RunState state)
     }
 }
 
+/* Finalizers run when the block devices are gone already. */
+static void come_to_rest(BlobStoreObject *store)
+{
+    blobstore_write_last(store);
+    blobstore_close_clean(store);
+}
+
 /* After the devices */
 static void last_on_stop(void *opaque, bool running, RunState state)
 {
@@ -29,9 +36,7 @@ static void last_on_stop(void *opaque, bool running, RunState state)
         return;
     }
     if (state == RUN_STATE_SHUTDOWN) {
-        /* Finalizers run when the block devices are gone already. */
-        blobstore_write_staged(store);
-        blobstore_close_clean(store);
+        come_to_rest(store);
     }
     if (state == RUN_STATE_RESTORE_VM) {
         /* Not all that is restored can be seen on the medium. */
@@ -42,6 +47,14 @@ static void last_on_stop(void *opaque, bool running, RunState state)
      * back, or be reverted to a snapshot.
      */
     store->check_medium = true;
+}
+
+/* The handlers of VM state changes are called only if it runs until then. */
+static void on_shutdown(Notifier *notifier, void *data)
+{
+    if (!runstate_is_live(runstate_get())) {
+        come_to_rest(container_of(notifier, BlobStoreObject, on_shutdown));
+    }
 }
 
 static void prepare_start(BlobStoreObject *store, void *opaque)
@@ -128,12 +141,15 @@ void blobstore_runstate_register(BlobStoreObject *store)
         qemu_add_vm_change_state_handler_prio(first_on_stop, store, INT_MAX);
     store->last_on_stop =
         qemu_add_vm_change_state_handler_prio(last_on_stop, store, INT_MIN);
+    store->on_shutdown.notify = on_shutdown;
+    qemu_register_shutdown_notifier(&store->on_shutdown);
     qemu_register_resettable(OBJECT(store));
 }
 
 void blobstore_runstate_unregister(BlobStoreObject *store)
 {
     qemu_unregister_resettable(OBJECT(store));
+    notifier_remove(&store->on_shutdown);
     g_clear_pointer(&store->first_on_stop, qemu_del_vm_change_state_handler);
     g_clear_pointer(&store->last_on_stop, qemu_del_vm_change_state_handler);
 }

@@ -198,6 +198,17 @@ class WriteErrorTest(ErrorTest):
         self.check_next_process_has(self.count + 4)
 
 
+    def test_paused_vm_writes_it_when_it_quits(self):
+        self.begin(werror="ignore")
+        self.faults.begin("write")
+        self.assertEqual(self.increment(), 0)
+        self.vm.qmp("stop")
+        self.faults.end()
+        self.vm.quit()
+        self.assertTrue(self.was_closed_clean())
+        self.check_next_process_has(self.count + 1)
+
+
 class FlushErrorTest(ErrorTest):
     """On qcow2, where a commit is a write and a flush."""
 

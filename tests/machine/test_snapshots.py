@@ -190,8 +190,11 @@ class SnapshotTest(MachineTest):
             self.assertEqual(state.permanent(tpm)["counter"], count)
         state.volatile(tpm, session)
 
-    def test_loadvm_that_fails_half_way_loses_nothing(self):
-        """The nvram has gone back already when another disk cannot; the TPM has not."""
+    def fail_half_way(self, stop_first):
+        """The nvram has gone back already when another disk cannot; the TPM has not.
+
+        Returns the machine, its TPM and what that has.
+        """
         create_image(self.directory, "qcow2", "8M", "disk")
         options = {"driver": "qcow2", "node-name": "disk"}
         machine, tpm, _ = self.power_on_new(
@@ -201,18 +204,37 @@ class SnapshotTest(MachineTest):
         self.assertIsNone(self.run_job(machine, "snapshot-save", "old", **devices))
         state.change_permanent(tpm, 1)
         permanent = state.permanent(tpm)
+        if stop_first:
+            machine.qmp("stop")
         machine.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
                     inject_error=[{"event": "none", "iotype": "read", "errno": 5}])
         machine.qmp("blockdev-reopen", options=[{**options, "file": "bad"}])
         self.assertIn("Could not load snapshot 'old' on 'disk'",
                       self.run_job(machine, "snapshot-load", "old", **devices))
         machine.qmp("blockdev-reopen", options=[{**options, "file": "good"}])
+        return machine, tpm, permanent
+
+    def check_continues_after_failing_half_way(self, stop_first):
+        machine, tpm, permanent = self.fail_half_way(stop_first)
         machine.qmp("cont")
         stale, = machine.events("BLOBSTORE_STALE")
         self.assertEqual((stale["found"], stale["blobs"]), ("older", ["tpm/permanent"]))
         self.assertEqual(state.permanent(tpm), permanent)
         machine.kill()
         self.check_stored(permanent)
+
+    def test_loadvm_that_fails_half_way_loses_nothing(self):
+        self.check_continues_after_failing_half_way(stop_first=False)
+
+    def test_loadvm_that_fails_half_way_in_a_paused_vm_loses_nothing(self):
+        self.check_continues_after_failing_half_way(stop_first=True)
+
+    def test_vm_that_quits_after_a_loadvm_that_failed_half_way_loses_nothing(self):
+        for stop_first in False, True:
+            with self.subTest(stop_first=stop_first):
+                machine, _, permanent = self.fail_half_way(stop_first)
+                machine.quit()
+                self.check_stored(permanent)
 
     def make_snapshot_without_a_tpm(self):
         """Its image holds one, though. And a machine with it that has changed since."""

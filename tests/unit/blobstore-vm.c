@@ -25,6 +25,8 @@ static RunState runstate = RUN_STATE_RUNNING;
 static bool stop_requested;
 static bool colo;
 static GList *handlers;         /* of VMChangeStateEntry, by priority */
+static NotifierList shutdown_notifiers =
+    NOTIFIER_LIST_INITIALIZER(shutdown_notifiers);
 static GList *resettables;      /* of Object */
 static GList *sections;         /* of VMSection */
 
@@ -95,6 +97,16 @@ void qemu_system_vmstop_request(RunState state)
 {
     g_assert_cmpint(state, ==, RUN_STATE_IO_ERROR);
     stop_requested = true;
+}
+
+RunState runstate_get(void)
+{
+    return runstate;
+}
+
+void qemu_register_shutdown_notifier(Notifier *notifier)
+{
+    notifier_list_add(&shutdown_notifiers, notifier);
 }
 
 void qemu_register_resettable(Object *obj)
