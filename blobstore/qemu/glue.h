@@ -133,6 +133,7 @@ struct BlobStoreObject {
     bool incoming;              /* the medium belongs to the source */
     bool loading;               /* what is in RAM is not the VM's state yet */
     bool was_loaded;            /* but it has been; or is that of the medium */
+    bool identified;            /* what is being loaded is of this store */
     bool check_medium;          /* somebody else may have written to it */
     bool reopen;                /* it is not what the core believes */
     BlobSequence sequence;      /* of what is acknowledged in RAM */

@@ -261,6 +261,7 @@ void blobstore_object_close(BlobStoreObject *store)
     store->shrunk = false;
     store->incoming = false;
     store->loading = false;
+    store->identified = false;
     store->check_medium = false;
     store->reopen = false;
     memset(&store->sequence, 0, sizeof(store->sequence));

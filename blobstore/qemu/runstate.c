@@ -114,6 +114,7 @@ static void reset_enter(Object *obj, ResetType type)
     if (type == RESET_TYPE_SNAPSHOT_LOAD) {
         /* The medium has been reverted; RAM comes with the stream. */
         store->loading = true;
+        store->identified = false;
         store->reopen = true;
     } else if (store->was_loaded) {
         /* Devices begin anew, from what they had before a failed load. */

@@ -337,10 +337,17 @@ static int blobs_post_save(void *opaque)
 static int blobs_pre_load(void *opaque)
 {
     BlobsState *state = opaque;
+    BlobStoreObject *store = state->store;
 
-    make_carried(state);
+    store->loading = true;
+    if (!store->identified) {
+        Error *err = NULL;
+
+        error_setg(&err, "the stream does not say which store it is of");
+        return stream_fail_load(store, err);
+    }
     /* Until the number in the stream has been compared with it */
-    state->store->loading = true;
+    make_carried(state);
     return 0;
 }
 
@@ -362,12 +369,12 @@ static int blobs_post_load(void *opaque, int version_id)
     BlobsState *state = opaque;
     BlobStoreObject *store = state->store;
     BlobStoreClient *client;
-    g_autoptr(GError) error = NULL;
     uint64_t bytes = 0;
+    g_autoptr(GError) error = NULL;
+    Error *err = NULL;
 
+    store->identified = false;
     if (!unseal_all(state, &error)) {
-        Error *err = NULL;
-
         error_setg(&err, "%s", error->message);
         return stream_fail_load(store, err);
     }
@@ -383,8 +390,6 @@ static int blobs_post_load(void *opaque, int version_id)
     store->reopen = true;
     store->write_failed = false;
     QTAILQ_FOREACH(client, &store->clients, next) {
-        Error *err = NULL;
-
         if (client->ops && client->ops->load &&
             !client->ops->load(client->opaque, &err)) {
             error_prepend(&err, "cannot load the state of '%s': ",

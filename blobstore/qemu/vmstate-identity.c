@@ -142,6 +142,7 @@ static int identity_pre_load(void *opaque)
     state->has_keys = false;
     /* Nothing counts until the second section has been loaded. */
     state->store->loading = true;
+    state->store->identified = false;
     return 0;
 }
 
@@ -352,6 +353,7 @@ static int identity_post_load(void *opaque, int version_id)
     Error *err = NULL;
     bool ok = check_identity(state, &err);
 
+    state->store->identified = ok;
     free_announced(state);
     trace_blobstore_load_identity(state->store->id,
                                   state->store->medium_uuid ?: "", ok);

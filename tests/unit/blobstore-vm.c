@@ -195,6 +195,11 @@ GBytes *vm_save_state(void)
 
 bool vm_load_state(GBytes *state)
 {
+    return vm_load_rest_of_state(state, 0);
+}
+
+bool vm_load_rest_of_state(GBytes *state, unsigned skipped)
+{
     gsize bytes;
     const void *data = g_bytes_get_data(state, &bytes);
     g_autoptr(QIOChannelBuffer) buffer = qio_channel_buffer_new(bytes);
@@ -205,7 +210,7 @@ bool vm_load_state(GBytes *state)
     memcpy(buffer->data, data, bytes);
     buffer->usage = bytes;
     file = qemu_file_new_input(QIO_CHANNEL(buffer));
-    for (at = sections; at && !ret; at = at->next) {
+    for (at = g_list_nth(sections, skipped); at && !ret; at = at->next) {
         VMSection *section = at->data;
 
         ret = vmstate_load_state(file, section->vmsd, section->opaque,

@@ -32,6 +32,8 @@ void vm_set_colo(bool on);
 /* The state of the VM, as savevm has it; NULL if it cannot be saved */
 GBytes *vm_save_state(void);
 bool vm_load_state(GBytes *state);
+/* Without so many sections at its beginning, which @state does not have */
+bool vm_load_rest_of_state(GBytes *state, unsigned skipped);
 unsigned vm_sections(void);
 
 /* Runs the main loop until *@done, which another thread may set. */

@@ -309,6 +309,29 @@ static void assert_stream_refused(Fixture *fixture, size_t offset,
     assert_nothing_written(fixture);
 }
 
+/* What one stream has said of itself does not count for the next. */
+static void test_stream_without_identity_is_refused(Fixture *fixture,
+                                                    gconstpointer data)
+{
+    g_autoptr(GBytes) rest = g_bytes_new_from_bytes(
+        fixture->stream, SEQUENCE,
+        g_bytes_get_size(fixture->stream) - SEQUENCE);
+
+    for (int i = 0; i < 2; i++) {
+        g_assert_false(vm_load_rest_of_state(rest, 1));
+        g_assert_false(vm_start_now());
+        assert_nothing_written(fixture);
+        g_assert_true(vm_load_state(fixture->stream));
+    }
+    g_assert_true(vm_start_now());
+    write_text(fixture->device.permanent, "last");
+    reset_for_snapshot();
+    g_assert_false(vm_load_rest_of_state(rest, 1));
+    vm_reset_now();
+    g_assert_true(vm_start_now());
+    assert_text_on_medium(&fixture->device, "nvram", "last");
+}
+
 static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
 {
     static const struct {
@@ -503,6 +526,7 @@ static void add_tests(void)
         test_reset_after_a_snapshot_that_a_vm_that_has_come_cannot_load);
     ADD("reset-without-stream", test_reset_does_not_do_for_a_stream);
     ADD("colo", test_colo_is_refused);
+    ADD("without-identity", test_stream_without_identity_is_refused);
     ADD("lies", test_lies_are_refused);
     ADD("noise", test_noise_does_no_harm);
     ADD("missing-blob", test_missing_blob_is_refused);
