@@ -11,7 +11,10 @@
 #include "vmstate.h"
 #include "blobstore/trace.h"
 
-/* What no store reaches by itself, and leaves enough to go on with */
+/*
+ * What no store reaches by itself, and leaves enough to go on with.  Only for
+ * what comes: a store that has come with it is past it when it runs.
+ */
 enum { EPOCH_MAX = INT32_MAX };
 
 typedef struct Carried {
@@ -56,13 +59,6 @@ static bool carried_count_is_ours(void *opaque, int version_id)
     BlobsState *state = opaque;
 
     return state->carried_count == state->carried_length;
-}
-
-static bool sequence_is_valid(void *opaque, int version_id)
-{
-    BlobsState *state = opaque;
-
-    return state->sequence >> 32 <= EPOCH_MAX;
 }
 
 static bool carried_is_ours(void *opaque, int version_id)
@@ -196,6 +192,15 @@ static void fill_carried(Carried *carried)
     carried->payload = g_byte_array_free(payload, FALSE);
 }
 
+/* What QEMU validates is validated on the way out as well, by abort(). */
+static bool carried_is_valid(Carried *carried, int version_id)
+{
+    return carried_is_ours(carried, version_id) &&
+           size_is_valid(carried, version_id) &&
+           metadata_size_is_valid(carried, version_id) &&
+           payload_size_is_valid(carried, version_id);
+}
+
 static void make_aad(const BlobsState *state, const Carried *carried,
                      const QemuUUID *uuid, CarriedAad *aad)
 {
@@ -310,8 +315,17 @@ static int blobs_pre_save(void *opaque)
     memcpy(state->epoch_id, store->sequence.epoch_id,
            sizeof(state->epoch_id));
     for (uint32_t i = 0; i < state->carried_count; i++) {
-        fill_carried(&state->carried[i]);
-        bytes += state->carried[i].size;
+        Carried *carried = &state->carried[i];
+
+        fill_carried(carried);
+        if (!carried_is_valid(carried, vmstate_carried.version_id)) {
+            error_report("blobstore '%s': cannot save blob '%s/%s' of %" PRIu32
+                         " bytes", store->id, carried->blob->client->owner,
+                         carried->blob->name, carried->size);
+            free_carried(state);
+            return -EINVAL;
+        }
+        bytes += carried->size;
     }
     if (!seal_all(state, &error)) {
         error_report("blobstore '%s': cannot save the state of its devices: "
@@ -364,18 +378,32 @@ static void take_carried(const Carried *carried)
     blobstore_replace(carried->blob, version);
 }
 
+static bool check_carried(BlobsState *state, Error **errp)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (state->sequence >> 32 > EPOCH_MAX) {
+        error_setg(errp, "sequence %" PRIu64 " in the stream is too high",
+                   state->sequence);
+        return false;
+    }
+    if (!unseal_all(state, &error)) {
+        error_setg(errp, "%s", error->message);
+        return false;
+    }
+    return true;
+}
+
 static int blobs_post_load(void *opaque, int version_id)
 {
     BlobsState *state = opaque;
     BlobStoreObject *store = state->store;
     BlobStoreClient *client;
     uint64_t bytes = 0;
-    g_autoptr(GError) error = NULL;
     Error *err = NULL;
 
     store->identified = false;
-    if (!unseal_all(state, &error)) {
-        error_setg(&err, "%s", error->message);
+    if (!check_carried(state, &err)) {
         return stream_fail_load(store, err);
     }
     for (uint32_t i = 0; i < state->carried_count; i++) {
@@ -414,7 +442,6 @@ const VMStateDescription vmstate_blobstore_blobs = {
     .fields = (const VMStateField[]) {
         VMSTATE_UINT64(sequence, BlobsState),
         VMSTATE_BUFFER(epoch_id, BlobsState),
-        VMSTATE_VALIDATE("sequence is valid", sequence_is_valid),
         VMSTATE_UINT32(carried_count, BlobsState),
         VMSTATE_VALIDATE("number of blobs is ours", carried_count_is_ours),
         VMSTATE_STRUCT_VARRAY_POINTER_UINT32(carried, BlobsState,

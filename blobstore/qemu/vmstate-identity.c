@@ -124,6 +124,12 @@ static int identity_pre_save(void *opaque)
         stream_set_name(to->name, blob->name);
         to->kind = blob->kind;
         to->max_size = blob->max_size;
+        if (!announced_is_valid(to, FORMAT_VERSION)) {
+            error_report("blobstore '%s': blob '%s/%s' cannot be migrated",
+                         store->id, blob->client->owner, blob->name);
+            free_announced(state);
+            return -EINVAL;
+        }
     }
     return 0;
 }

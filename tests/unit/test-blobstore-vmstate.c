@@ -332,6 +332,23 @@ static void test_stream_without_identity_is_refused(Fixture *fixture,
     assert_text_on_medium(&fixture->device, "nvram", "last");
 }
 
+/* It is past what may come in then; that is not what ends it. */
+static void test_store_with_the_highest_sequence_can_be_saved(
+    Fixture *fixture, gconstpointer data)
+{
+    g_autoptr(GBytes) again = NULL;
+    uint8_t highest[8];
+
+    stq_be_p(highest, UINT64_C(0x7fffffff00000000));
+    g_assert_true(load_changed(fixture, SEQUENCE, highest, sizeof(highest)));
+    g_assert_true(vm_start_now());
+    assert_loaded(fixture);
+    again = vm_save_state();
+    g_assert_nonnull(again);
+    write_text(fixture->device.permanent, "more");
+    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+}
+
 static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
 {
     static const struct {
@@ -527,6 +544,7 @@ static void add_tests(void)
     ADD("reset-without-stream", test_reset_does_not_do_for_a_stream);
     ADD("colo", test_colo_is_refused);
     ADD("without-identity", test_stream_without_identity_is_refused);
+    ADD("highest-sequence", test_store_with_the_highest_sequence_can_be_saved);
     ADD("lies", test_lies_are_refused);
     ADD("noise", test_noise_does_no_harm);
     ADD("missing-blob", test_missing_blob_is_refused);
