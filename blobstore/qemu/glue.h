@@ -287,6 +287,17 @@ void blobstore_stage(BlobStoreBlob *blob, BlobVersion *version,
                      const char *reason);
 /* As after a start with @version on the medium */
 void blobstore_replace(BlobStoreBlob *blob, BlobVersion *version);
+/* What a blob has, to be put back if what replaces it is no good */
+typedef struct BlobCopy {
+    BlobStoreBlob *blob;
+    BlobVersion *acknowledged;
+    BlobVersion *staged;        /* or NULL */
+    bool rewrite;
+} BlobCopy;
+
+void blobstore_keep(BlobStoreBlob *blob, BlobCopy *copy);
+void blobstore_put_back(const BlobCopy *copy);
+void blob_copy_clear(BlobCopy *copy);
 bool blobstore_is_dirty(BlobStoreObject *store);
 
 /* reconcile.c; the coroutine_fns want the core locked */

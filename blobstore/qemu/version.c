@@ -113,6 +113,33 @@ void blobstore_replace(BlobStoreBlob *blob, BlobVersion *version)
     blob->rewrite = false;
 }
 
+void blobstore_keep(BlobStoreBlob *blob, BlobCopy *copy)
+{
+    QEMU_LOCK_GUARD(&blob->client->store->versions_lock);
+
+    *copy = (BlobCopy) {
+        .blob = blob,
+        .acknowledged = blob_version_ref(blob->acknowledged),
+        .staged = blob->staged ? blob_version_ref(blob->staged) : NULL,
+        .rewrite = blob->rewrite,
+    };
+}
+
+void blobstore_put_back(const BlobCopy *copy)
+{
+    blobstore_replace(copy->blob, copy->acknowledged);
+    if (copy->staged) {
+        blobstore_stage(copy->blob, copy->staged, "it could not be replaced");
+    }
+    copy->blob->rewrite = copy->rewrite;
+}
+
+void blob_copy_clear(BlobCopy *copy)
+{
+    blob_version_unref(copy->acknowledged);
+    blob_version_unref(copy->staged);
+}
+
 bool blobstore_is_dirty(BlobStoreObject *store)
 {
     BlobStoreClient *client;

@@ -394,37 +394,72 @@ static bool check_carried(BlobsState *state, Error **errp)
     return true;
 }
 
+static void clear_copy(gpointer data)
+{
+    blob_copy_clear(data);
+}
+
+/* Returns what there was before; of BlobCopy */
+static GArray *take_all_carried(BlobsState *state)
+{
+    GArray *before = g_array_new(FALSE, FALSE, sizeof(BlobCopy));
+    uint64_t bytes = 0;
+
+    g_array_set_clear_func(before, clear_copy);
+    for (uint32_t i = 0; i < state->carried_count; i++) {
+        Carried *carried = &state->carried[i];
+        BlobCopy copy;
+
+        blobstore_keep(carried->blob, &copy);
+        g_array_append_val(before, copy);
+        take_carried(carried);
+        bytes += carried->size;
+    }
+    trace_blobstore_load(state->store->id, state->carried_count, bytes);
+    free_carried(state);
+    return before;
+}
+
+static bool load_clients(BlobStoreObject *store, Error **errp)
+{
+    ERRP_GUARD();
+    BlobStoreClient *client;
+
+    QTAILQ_FOREACH(client, &store->clients, next) {
+        if (client->ops && client->ops->load &&
+            !client->ops->load(client->opaque, errp)) {
+            error_prepend(errp, "cannot load the state of '%s': ",
+                          client->owner);
+            return false;
+        }
+    }
+    return true;
+}
+
 static int blobs_post_load(void *opaque, int version_id)
 {
     BlobsState *state = opaque;
     BlobStoreObject *store = state->store;
-    BlobStoreClient *client;
-    uint64_t bytes = 0;
+    g_autoptr(GArray) before = NULL;
     Error *err = NULL;
 
     store->identified = false;
     if (!check_carried(state, &err)) {
         return stream_fail_load(store, err);
     }
-    for (uint32_t i = 0; i < state->carried_count; i++) {
-        take_carried(&state->carried[i]);
-        bytes += state->carried[i].size;
+    store->reopen = true;
+    before = take_all_carried(state);
+    if (!load_clients(store, &err)) {
+        /* From which devices begin anew at the next reset */
+        for (guint i = 0; i < before->len; i++) {
+            blobstore_put_back(&g_array_index(before, BlobCopy, i));
+        }
+        return stream_fail_load(store, err);
     }
-    trace_blobstore_load(store->id, state->carried_count, bytes);
-    free_carried(state);
     store->sequence.number = state->sequence;
     memcpy(store->sequence.epoch_id, state->epoch_id,
            sizeof(state->epoch_id));
-    store->reopen = true;
     store->write_failed = false;
-    QTAILQ_FOREACH(client, &store->clients, next) {
-        if (client->ops && client->ops->load &&
-            !client->ops->load(client->opaque, &err)) {
-            error_prepend(&err, "cannot load the state of '%s': ",
-                          client->owner);
-            return stream_fail_load(store, err);
-        }
-    }
     store->loading = false;
     store->was_loaded = true;
     return 0;

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A TPM goes back to a snapshot with its VM."""
 
+import re
 import subprocess
 import unittest
+from pathlib import Path
 
 import state
 import tpm2
@@ -260,6 +262,32 @@ class SnapshotTest(MachineTest):
         permanent = state.permanent(tpm)
         machine.qmp("stop")
         self.assertEqual(machine.hmp("loadvm none"), "")
+        machine.qmp("cont")
+        self.check_waits_for_a_reset(machine, tpm, permanent)
+
+    def damage_volatile_state_in_snapshots(self):
+        """Which are in the image of the nvram."""
+        image = Path(self.path("nvram.qcow2"))
+        content = bytearray(image.read_bytes())
+        name = b"tpm".ljust(64, b"\0") + b"volatile".ljust(64, b"\0") + b"\1"
+        sizes = 3 * 4                       # behind that, and before metadata and content
+        self.assertIn(name, content)
+        for found in re.finditer(re.escape(name), content):
+            start = found.end() + sizes + 16
+            content[start:start + 64] = bytes(byte ^ 0xff for byte in content[start:start + 64])
+        image.write_bytes(content)
+
+    def test_vm_waits_after_a_snapshot_that_the_tpm_refuses(self):
+        """It begins with what it had before, not with what came with the snapshot."""
+        machine, tpm, _ = self.power_on_new()
+        self.save(machine, "old")
+        state.change_permanent(tpm, 1)
+        permanent = state.permanent(tpm)
+        machine.quit()
+        self.damage_volatile_state_in_snapshots()
+        machine, tpm = self.power_on(*self.args)
+        tpm.run(tpm2.startup())
+        self.assertIn("cannot load the state of 'tpm'", machine.hmp("loadvm old"))
         machine.qmp("cont")
         self.check_waits_for_a_reset(machine, tpm, permanent)
 

@@ -273,6 +273,26 @@ static void test_reset_after_a_snapshot_that_a_vm_that_has_come_cannot_load(
     assert_text_on_medium(&fixture->device, "nvram", "kept");
 }
 
+/* What the device had before is there still. */
+static void test_reset_after_a_snapshot_that_a_device_cannot_load(
+    Fixture *fixture, gconstpointer data)
+{
+    g_assert_true(vm_load_state(fixture->stream));
+    g_assert_true(vm_start_now());
+    write_text(fixture->device.permanent, "last");
+    reset_for_snapshot();
+    fixture->calls.failure = "no";
+    g_assert_false(vm_load_state(fixture->stream));
+    g_assert_cmpstr(fixture->calls.seen, ==, "as saved");
+    g_assert_false(vm_start_now());
+    fixture->calls.failure = NULL;
+    vm_reset_now();
+    g_assert_true(vm_start_now());
+    assert_text(fixture->device.permanent, "last");
+    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_text_on_medium(&fixture->device, "nvram", "last");
+}
+
 /* Else it would begin with nothing, and write that. */
 static void test_reset_does_not_do_for_a_stream(Fixture *fixture,
                                                 gconstpointer data)
@@ -541,6 +561,8 @@ static void add_tests(void)
         test_snapshot_is_loaded_into_a_vm_that_has_come);
     ADD("cannot-load-snapshot-before-start",
         test_reset_after_a_snapshot_that_a_vm_that_has_come_cannot_load);
+    ADD("cannot-load-snapshot",
+        test_reset_after_a_snapshot_that_a_device_cannot_load);
     ADD("reset-without-stream", test_reset_does_not_do_for_a_stream);
     ADD("colo", test_colo_is_refused);
     ADD("without-identity", test_stream_without_identity_is_refused);
