@@ -124,7 +124,9 @@ static BlobstoreInfo *describe_store(BlobStoreObject *store)
     memcpy(uuid.data, info->uuid, sizeof(uuid.data));
     out->id = g_strdup(store->id);
     out->drive = g_strdup(store->drive);
-    out->uuid = qemu_uuid_unparse_strdup(&uuid);
+    /* That of a VM that waits is known before its medium is. */
+    out->uuid = store->medium_uuid ? g_strdup(store->medium_uuid)
+                                   : qemu_uuid_unparse_strdup(&uuid);
     out->format_version = info->format_version;
     out->state = state_of(store);
     out->durable = store->durable;

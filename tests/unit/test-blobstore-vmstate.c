@@ -72,6 +72,7 @@ static const BlobStoreClientOps ops = { save, load };
 
 typedef struct Fixture {
     char *path;                 /* of the destination's image, blank */
+    char *uuid;                 /* of the source */
     GBytes *stream;
     GBytes *blank;
     Calls calls;
@@ -92,6 +93,13 @@ static void unplug(Fixture *fixture)
     drive_remove("nvram");
 }
 
+static char *store_uuid(void)
+{
+    g_autoptr(BlobstoreInfo) info = store_info("nvram");
+
+    return g_strdup(info->uuid);
+}
+
 /* A stream, and a VM that waits for it */
 static void set_up(Fixture *fixture, gconstpointer data)
 {
@@ -103,6 +111,7 @@ static void set_up(Fixture *fixture, gconstpointer data)
                                        metadata, &error_abort));
     fixture->stream = vm_save_state();
     g_assert_nonnull(fixture->stream);
+    fixture->uuid = store_uuid();
     unplug(fixture);
     unlink(source);
 
@@ -118,6 +127,7 @@ static void tear_down(Fixture *fixture, gconstpointer data)
     vm_set_incoming(false);
     unlink(fixture->path);
     g_free(fixture->path);
+    g_free(fixture->uuid);
     g_free(fixture->calls.seen);
     g_bytes_unref(fixture->stream);
     g_bytes_unref(fixture->blank);
@@ -158,6 +168,17 @@ static void test_round_trip(Fixture *fixture, gconstpointer data)
     assert_loaded(fixture);
     assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
     assert_text_on_medium(&fixture->device, "nvram", "kept");
+}
+
+static void test_vm_that_waits_knows_its_store(Fixture *fixture,
+                                               gconstpointer data)
+{
+    g_autofree char *uuid = NULL;
+
+    g_assert_true(vm_load_state(fixture->stream));
+    assert_state("nvram", BLOBSTORE_STATE_INACTIVE);
+    uuid = store_uuid();
+    g_assert_cmpstr(uuid, ==, fixture->uuid);
 }
 
 /* The node may be written, as with an export of it: the VM still may not. */
@@ -552,6 +573,7 @@ static void add_tests(void)
     g_test_add("/blobstore/vmstate/" name, Fixture, NULL, set_up, test, \
                tear_down)
     ADD("round-trip", test_round_trip);
+    ADD("uuid", test_vm_that_waits_knows_its_store);
     ADD("before-start", test_nothing_is_written_before_the_start);
     ADD("quit", test_vm_that_quits_while_it_waits_writes_nothing);
     ADD("no-stream", test_start_without_a_stream_fails);
