@@ -37,6 +37,7 @@ SHOWN_LINES = 300       # of the output of a failed program
 TAP_CASE = re.compile(r'(?P<status>ok|not ok)\b\s*\d*\s*-?\s*(?P<name>[^#]*)'
                       r'(#\s*(?P<directive>\w+))?')
 TAP_PLAN = re.compile(r'1\.\.(?P<count>\d+)')
+ROUNDS = re.compile(r'# .*\b\d+ rounds\b')      # what a loop says of itself
 
 
 @dataclass
@@ -47,7 +48,7 @@ class Program:
     tap: bool = True
     directory: Path = REPO
     environment: dict = field(default_factory=dict)
-    live: bool = False      # print each case as it ends, or each line if it has none
+    live: bool = False      # print each case and loop as it ends, or each line if it has none
     quiet: bool = False     # print nothing unless it fails
 
 
@@ -181,14 +182,17 @@ def device_programs():
     return grafted_programs(names_of('tests/qtest/*blobstore*-test.c'), 'tests/qtest', 900)
 
 
+def vm_programs(folder):
+    effort = int(os.environ.get('EFFORT') or 1)
+    return tap_suite(sorted((REPO / folder).glob('test_*.py')), 1800 * effort, live=True)
+
+
 def functional_programs():
-    files = sorted((REPO / 'tests/functional').glob('test_*.py'))
-    return tap_suite(files, 1800, live=True)
+    return vm_programs('tests/functional')
 
 
 def machine_programs():
-    files = sorted((REPO / 'tests/machine').glob('test_*.py'))
-    return tap_suite(files, 1800, live=True)
+    return vm_programs('tests/machine')
 
 
 SUITES = {
@@ -266,7 +270,7 @@ def run(program, running=None):
             line = line.rstrip('\n')
             report.output.append(line)
             case = report.take(line) if program.tap else None
-            if program.live and (case or not program.tap):
+            if program.live and (case or not program.tap or ROUNDS.match(line)):
                 print(f'    {line}', flush=True)
         status = process.wait()
     finally:

@@ -3,6 +3,7 @@
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 import tempfile
@@ -91,6 +92,24 @@ class RunTest(unittest.TestCase):
                     contextlib.redirect_stdout(io.StringIO()) as said:
                 counts = run.run_suite(programs)
         self.assertEqual((counts['passed'], counts['failed']), (2, 0), said.getvalue())
+
+    def test_cases_and_loops_of_a_live_program_are_shown(self):
+        program = run.Program('p', ['sh', '-c', 'echo "# moves: 5 rounds, 3 counts (SEED=1)";'
+                                    'echo "#   all around"; echo ok 1 /a; echo 1..1'], 60,
+                              live=True)
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            self.assertEqual(run.run(program).passed, 1)
+        self.assertEqual(said.getvalue().splitlines(),
+                         ['    # moves: 5 rounds, 3 counts (SEED=1)', '    ok 1 /a'])
+
+    def test_effort_gives_programs_with_machines_more_time(self):
+        for programs in run.machine_programs, run.functional_programs:
+            with unittest.mock.patch.dict(os.environ, EFFORT='1'):
+                once = programs()
+            with unittest.mock.patch.dict(os.environ, EFFORT='3'):
+                thrice = programs()
+            self.assertEqual([3 * program.timeout_seconds for program in once],
+                             [program.timeout_seconds for program in thrice])
 
     def test_interrupted_suite_leaves_nothing_behind(self):
         programs = [run.Program('sleeper', ['sh', '-c', 'sleep 300 & sleep 300'], 600, tap=False),
