@@ -22,9 +22,9 @@ class Faults:
 
     def begin(self, access, number=errno.EIO, once=False):
         """From now on every read, write or flush fails, or the next one."""
+        error = {"event": "none", "iotype": access, "errno": number, "once": once}
         self._machine.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
-                          cache=self._cache, inject_error=[{"event": "none", "iotype": access, "errno": number,
-                                         "once": once}])
+                          cache=self._cache, inject_error=[error])
         self._use("bad")
 
     def end(self):
