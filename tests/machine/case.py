@@ -44,6 +44,12 @@ def front_end(machine, args):
     return CRB(machine) if any(word.startswith("tpm-crb,") for word in args) else TIS(machine)
 
 
+def say_rounds(name, rounds, result, *details):
+    """What a loop has done. make check shows the first line, too."""
+    print(f"# {name}: {rounds} rounds, {result} (SEED={SEED})",
+          *(f"#   {line}" for line in details), sep="\n", flush=True)
+
+
 class MachineTest(unittest.TestCase):
     """Each test has a folder of its own, and ends within a time."""
 
@@ -55,11 +61,20 @@ class MachineTest(unittest.TestCase):
         self.random = random.Random(f"{SEED} {self.id()}")
         self._machines = 0
         signal.signal(signal.SIGALRM, self._bite)
-        signal.alarm(self.watchdog_seconds * EFFORT)
+        self.set_alarm(self.watchdog_seconds * EFFORT)
         self.addCleanup(signal.alarm, 0)
 
+    def set_alarm(self, seconds):
+        """From now on; in place of the one before. A test with rounds sets it for each."""
+        self._alarm_seconds = seconds
+        signal.alarm(seconds)
+
     def _bite(self, *_args):
-        raise TimeoutError(f"the test still runs after {self.watchdog_seconds * EFFORT} s")
+        raise TimeoutError(f"the test, or its round, still runs after {self._alarm_seconds} s")
+
+    def again(self, history):
+        """What to say of a random test that has failed."""
+        return f"SEED={SEED}: after {history}"
 
     def path(self, name):
         return os.path.join(self.directory, name)

@@ -16,7 +16,7 @@ from pathlib import Path
 import qcow2
 import tpm2
 import writelog
-from case import EFFORT, TPM2, MachineTest, drive, reader
+from case import EFFORT, TPM2, MachineTest, drive, reader, say_rounds
 from frontend import TPMError
 from vm import create_image
 
@@ -115,7 +115,6 @@ class Run:
             disk.take(write)
             yield disk.content(), steps(done + 1)
 
-
     def check_costs(self):
         """Once a place has been written to, a commit is one write and one flush."""
         costs = {tuple(write.is_flush for write in self.writes[step.end - 2:step.end])
@@ -132,8 +131,6 @@ class PowerFailureTest(MachineTest):
         run.check_costs()
         disks = len(run.writes) + DRAWN * sum(write.is_flush for write in run.writes)
         started = set(self.random.sample(range(disks), STARTED * EFFORT))
-        print(f"# {image_format}: {disks} disks of {len(run.writes)} writes and flushes",
-              flush=True)
         number = -1
         for number, (disk, steps) in enumerate(run.power_failures()):
             allowed = [step and (step.sequence, step.content) for step in steps]
@@ -142,6 +139,8 @@ class PowerFailureTest(MachineTest):
                 if number in started:
                     self.check_start(disk, image_format, [step and step.count for step in steps])
         self.assertEqual(number + 1, disks)
+        say_rounds(f"power failures on {image_format}", disks,
+                   f"of {len(run.writes)} writes and flushes, {len(started)} with a new start")
 
     def check_start(self, disk, image_format, counts):
         """A new QEMU finds one of the counts, and goes on from there."""

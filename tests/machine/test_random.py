@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Whatever is done to a machine while its TPM works: nothing hangs, nothing is lost."""
 
-import signal
 import unittest
 from collections import Counter
 
 import tpm2
 from acpi import suspend, wake_up
-from case import EFFORT, MachineTest, drive
+from case import EFFORT, MachineTest, drive, say_rounds
 from faults import Faults, faulty_drive
 from vm import VMError
 
@@ -29,6 +28,7 @@ FAULTS_AT_THE_END = ["fail_and_quit", "fail_and_kill"]
 
 
 class RandomTest(MachineTest):
+    what = "anything in any order"
     while_running = WHILE_RUNNING + BLOCK_JOBS
     with_reset = WITH_RESET
     at_the_end = AT_THE_END
@@ -46,14 +46,13 @@ class RandomTest(MachineTest):
         for _ in range(ROUNDS * EFFORT):
             command, action = self.draw_command(), self.random.choice(actions)
             history = [*history[-20:], f"{command.code:#x} {action}"]
-            signal.alarm(ROUND_SECONDS)
+            self.set_alarm(ROUND_SECONDS)
             try:
                 self.play_round(command, action)
             except Exception as error:
-                raise AssertionError(f"after {history}") from error
-        print(f"# {image_format}: {ROUNDS * EFFORT} rounds, counted to {self.count}",
-              f"# {dict(self.tried)}, refused: {dict(self.refused)},"
-              f" paused: {self.paused}", sep="\n", flush=True)
+                raise AssertionError(self.again(history)) from error
+        say_rounds(f"{self.what} on {image_format}", ROUNDS * EFFORT, f"counted to {self.count}",
+                   dict(self.tried), f"refused: {dict(self.refused)}, paused: {self.paused}")
 
     def draw_command(self):
         increment = tpm2.nv_increment(COUNTER)
@@ -175,6 +174,7 @@ class RandomTest(MachineTest):
 class RandomFaultTest(RandomTest):
     """The same on storage that fails now and then, which pauses the machine."""
 
+    what = "the same with faults"
     while_running = WHILE_RUNNING + FAULTS
     with_reset = WITH_RESET + FAULTS_WITH_RESET
     at_the_end = AT_THE_END + FAULTS_AT_THE_END
