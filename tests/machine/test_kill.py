@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """QEMU is killed at random moments while its TPM counts: no acknowledged count is lost."""
 
+import itertools
 import os
 import signal
 import threading
@@ -8,18 +9,22 @@ import time
 import unittest
 
 import tpm2
-from case import EFFORT, TPM2, MachineTest, drive
+from case import EFFORT, TPM2, MachineTest, drive, say_rounds
 from frontend import TPMError
 from tis import TIS
 from vm import VMError
 
 COUNTER = 0x01000002
 ROUNDS = 150                # for each image format
-LIFE_SECONDS = 0.25         # at most, from the start of a process
+ROUND_SECONDS = 60          # at most
+YOUNG = 0.25                # of the rounds end while QEMU starts, or little later
+YOUNG_SECONDS = 0.2         # at most, from the start of a process
+COUNTS = 20                 # at most, before the others end
+MOMENT_SECONDS = 0.005      # at most, after that; some commands
 
 
 class Killer(threading.Thread):
-    """Kills a machine after a time that begins when its process does."""
+    """Kills a machine after a time; that begins when its process does, at the earliest."""
 
     def __init__(self, machine, seconds):
         super().__init__()
@@ -40,8 +45,8 @@ class KillTest(MachineTest):
         self.count = 0              # acknowledged
         self.unacknowledged = 0     # how often one more was found
 
-    def live(self, machine):
-        """Count until the end."""
+    def live(self, machine, killer, counts):
+        """Count until the end, which comes after so many counts, or anyway if that is None."""
         machine.start()
         tpm = TIS(machine)
         tpm.run(tpm2.startup())
@@ -54,7 +59,9 @@ class KillTest(MachineTest):
             self.assertIn(result, (tpm2.RC_NV_DEFINED,) if self.is_defined
                           else (tpm2.RC_NV_DEFINED, 0))
             self.is_defined = True
-        while True:
+        for number in itertools.count():
+            if number == counts:
+                killer.start()
             tpm.run(tpm2.nv_increment(COUNTER))
             self.count += 1
 
@@ -67,20 +74,30 @@ class KillTest(MachineTest):
     def check(self, image_format):
         image = self.image(image_format)
         for _ in range(ROUNDS * EFFORT):
-            machine = self.machine(*drive(image, image_format), *TPM2)
-            killer = Killer(machine, self.random.uniform(0, LIFE_SECONDS))
-            killer.start()
-            try:
-                self.live(machine)
-            except VMError:
-                pass            # as it must be, if that was the killer
-            finally:
-                killer.join()
-                machine.stop()
-            self.assertEqual(machine.exit_status, -signal.SIGKILL)
-        print(f"# {image_format}: killed {ROUNDS * EFFORT} times, counted to {self.count},"
-              f" {self.unacknowledged} found one more than was acknowledged", flush=True)
+            self.set_alarm(ROUND_SECONDS)
+            self.end_a_life(self.machine(*drive(image, image_format), *TPM2))
+        say_rounds(f"kills on {image_format}", ROUNDS * EFFORT, f"counted to {self.count},"
+                   f" {self.unacknowledged} found one more than was acknowledged")
         self.assertGreater(self.count, ROUNDS * EFFORT)
+
+    def end_a_life(self, machine):
+        if self.random.random() < YOUNG:
+            counts, seconds = None, self.random.uniform(0, YOUNG_SECONDS)
+        else:
+            counts, seconds = self.random.randrange(COUNTS), self.random.uniform(0, MOMENT_SECONDS)
+        killer = Killer(machine, seconds)
+        if counts is None:
+            killer.start()
+        try:
+            self.live(machine, killer, counts)
+        except VMError:
+            if killer.ident is None:    # It has not been started, so it was not the killer.
+                raise
+        finally:
+            if killer.ident:
+                killer.join()
+            machine.stop()
+        self.assertEqual(machine.exit_status, -signal.SIGKILL)
 
     def test_counter_on_raw_survives_kills(self):
         self.check("raw")
