@@ -67,6 +67,7 @@ class VM:
         self._process = None
         self._loop = None
         self._client = QMPClient(log.name)
+        self.answered = 0.0         # when QMP did so last
 
     def __enter__(self):
         try:
@@ -104,7 +105,9 @@ class VM:
         """Run a QMP command; underscores in argument names stand for hyphens."""
         arguments = {name.replace("_", "-"): value for name, value in arguments.items()}
         try:
-            return self._sync(self._client.execute(command, arguments))
+            answer = self._sync(self._client.execute(command, arguments))
+            self.answered = time.monotonic()
+            return answer
         except (QMPError, asyncio.TimeoutError) as error:
             raise self.error(f"QMP {command}: {error or 'no answer'}") from error
 

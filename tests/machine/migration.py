@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Moving a machine from one QEMU to another."""
 
+import time
+
 from case import MachineTest, front_end
 from moving import Moving
+
+QUIET_SECONDS = 0.05        # in which a QEMU would read on
 
 
 class MigrationTest(Moving, MachineTest):
@@ -17,3 +21,15 @@ class MigrationTest(Moving, MachineTest):
         """It gives its migration something to do, too."""
         source.qtest("memset 0x1000000 0x1000000 0x5a")
         super().slow_down(source)
+
+    def wait_until_it_has_looked(self, destination, uuid):
+        """At its medium, which it does when the stream has told it of the store."""
+        def reads():
+            return [node["stats"]["rd_operations"] for node in
+                    destination.qmp("query-blockstats", query_nodes=True)]
+
+        self.wait_for(lambda: destination.store()["uuid"], [uuid])
+        before = None
+        while before != reads():
+            before = reads()
+            time.sleep(QUIET_SECONDS)

@@ -8,8 +8,9 @@ import state
 import tpm12
 import tpm2
 from acpi import suspend, wake_up
-from case import EFFORT, TPM12, TPM2, TPM2_CRB, drive
+from case import EFFORT, TPM12, TPM2, TPM2_CRB, drive, say_rounds
 from migration import MigrationTest
+from stalling import StallingStorage
 from vm import VMError, create_image
 
 RAW = drive("nvram.raw") + TPM2
@@ -158,25 +159,37 @@ class SharedStorageTest(MigrationTest):
         self.assertEqual(moved.run(tpm12.pcr_read(10)), pcr)
 
     def check_command_in_flight_completes_once(self, model):
-        self.image()
-        args = drive("nvram.raw") + model
+        """One that waits for its storage when the VM stops, or one that computes."""
+        storage = StallingStorage(self, self.image(), "raw")
+        args = storage.drive + model
         source, tpm = self.power_on(*args)
         session = state.make(tpm)
-        count = state.permanent(tpm)["counter"]
+        expected = state.all(tpm, session)
         for number in range(1, 6):
             destination, moved = self.incoming(*args)
-            command = (tpm2.nv_increment(state.COUNTER) if number % 2
+            self.slow_down(source)
+            self.start_migration(source, destination)
+            self.wait_until_it_has_looked(destination, source.store()["uuid"])
+            stores = number % 2
+            if stores:
+                storage.stall()
+            command = (tpm2.nv_increment(state.COUNTER) if stores
                        else tpm2.create_rsa_key(number))
             tpm.start(command)
-            self.migrate(source, destination)
+            self.speed_up(source)
+            self.assertFalse(tpm.is_done())
+            if stores:
+                storage.go_on_when_it_is_missed(source)
+            self.finish_migration(source, destination)
+            storage.go_on()
             result = moved.take_over(command)
-            if not number % 2:
+            if not stores:
                 moved.run(tpm2.flush_context(result))
-            count += number % 2
-            self.assertEqual(state.permanent(moved)["counter"], count)
+            expected["permanent"]["counter"] += stores
+            self.assertEqual(state.all(moved, session), expected)
+            self.assertEqual(destination.events("BLOBSTORE_STALE"), [])
             source.kill()
             source, tpm = destination, moved
-        state.volatile(tpm, session)
 
     def test_command_in_flight_completes_once(self):
         self.check_command_in_flight_completes_once(TPM2)
@@ -199,6 +212,7 @@ class SharedStorageTest(MigrationTest):
             self.assertEqual(state.all(tpm, session), before)
             self.assertEqual(machine.events("BLOBSTORE_STALE"), [])
             self.assertEqual(machine.blob("volatile")["slots"], [])
+        say_rounds(f"moves without drift on {image_format}", 20 * EFFORT, "all the same")
 
     def test_nothing_drifts_in_twenty_moves(self):
         self.check_nothing_drifts_in_twenty_moves("raw", TPM2)
@@ -270,7 +284,6 @@ class SharedStorageTest(MigrationTest):
         destination.qmp("cont")
         self.assertEqual(destination.status, "running")
         self.assertNotEqual(image.read_bytes(), before)
-
 
     def test_source_writes_nothing_after_the_switch(self):
         """Whatever is done to it: the medium is the destination's."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import state
 import tpm2
 from case import EFFORT, TPM2, TPM2_CRB, MachineTest, drive
+from stalling import StallingStorage
 from vm import create_image, program
 
 MOMENTS = 3
@@ -135,8 +136,8 @@ class SnapshotTest(MachineTest):
         before = state.all(tpm, session)
         self.assertIsNone(self.run_job(machine, "snapshot-delete", name_of(1),
                                        devices=devices["devices"]))
-        self.assertIn("does not exist", self.run_job(machine, "snapshot-load", name_of(1),
-                                                              **devices))
+        self.assertIn("does not exist",
+                      self.run_job(machine, "snapshot-load", name_of(1), **devices))
         machine.qmp("cont")
         self.assertEqual(state.all(tpm, session), before)
 
@@ -178,19 +179,24 @@ class SnapshotTest(MachineTest):
             self.check_stored(moments[number]["permanent"])
 
     def test_command_in_flight_is_in_the_snapshot_as_done(self):
-        machine, tpm, session = self.power_on_new()
-        count = state.permanent(tpm)["counter"]
-        for number in range(5):
+        storage = StallingStorage(self, self.image("qcow2"), "qcow2")
+        machine, tpm = self.power_on(*storage.drive, *self.model)
+        session = state.make(tpm)
+        expected = state.all(tpm, session)
+        for _ in range(5):
+            storage.stall()
             tpm.start(tpm2.nv_increment(state.COUNTER))
+            self.assertFalse(tpm.is_done())
+            storage.go_on_when_it_is_missed(machine)
             self.save(machine, "flight")
+            storage.go_on()
             tpm.finish()
-            count += 1
-            self.assertEqual(state.permanent(tpm)["counter"], count)
+            expected["permanent"]["counter"] += 1
+            self.assertEqual(state.all(tpm, session), expected)
             # There the response still waits to be read.
             self.load(machine, "flight")
             tpm.take_over(tpm2.nv_increment(state.COUNTER))
-            self.assertEqual(state.permanent(tpm)["counter"], count)
-        state.volatile(tpm, session)
+            self.assertEqual(state.all(tpm, session), expected)
 
     def fail_half_way(self, stop_first):
         """The nvram has gone back already when another disk cannot; the TPM has not.

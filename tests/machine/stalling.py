@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Storage that stalls when a test wants it to: a command that stores something is in flight then."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+
+from case import LOGS, drive
+from vm import program
+
+START_SECONDS = 30
+SILENCE_SECONDS = 0.1       # of a QEMU that waits for its storage
+PATIENCE_SECONDS = 2        # with one that does not; it may be another that waits
+POLL_SECONDS = 0.005
+SERVED_BYTES = 64 << 20     # what is served does not grow: room for snapshots
+CLIENTS = 8
+
+
+class StallingStorage:
+    """An image behind an NBD server, which answers nobody while it is stopped."""
+
+    def __init__(self, test, image, image_format):
+        os.truncate(test.path(image), SERVED_BYTES)
+        self._socket = test.path("nbd")
+        self._format = image_format
+        qemu_nbd = os.path.join(os.path.dirname(program("QEMU_IMG")), "qemu-nbd")
+        LOGS.mkdir(parents=True, exist_ok=True)
+        with open(LOGS / f"{test.id()}.nbd", "w", encoding="utf-8") as log:
+            self._server = subprocess.Popen(
+                [qemu_nbd, "-f", "raw", "-t", "-e", str(CLIENTS), "-k", self._socket, image],
+                cwd=test.directory, stderr=log)
+        self._waiting = None
+        test.addCleanup(self._server.wait)
+        test.addCleanup(self._server.kill)
+        deadline = time.monotonic() + START_SECONDS
+        while not os.path.exists(self._socket):
+            test.assertIsNone(self._server.poll())
+            test.assertLess(time.monotonic(), deadline)
+            time.sleep(POLL_SECONDS)
+
+    @property
+    def drive(self):
+        """The arguments of a drive for a TPM."""
+        return drive(f"nbd+unix:///?socket={self._socket}", self._format)
+
+    def stall(self):
+        self._server.send_signal(signal.SIGSTOP)
+
+    def go_on(self):
+        if self._waiting:
+            self._waiting.join()
+            self._waiting = None
+        self._server.send_signal(signal.SIGCONT)
+
+    def go_on_when_it_is_missed(self, machine):
+        """When the machine has answered nothing for a while: it waits for the storage."""
+        def watch():
+            start = now = time.monotonic()
+            while (now - max(start, machine.answered) < SILENCE_SECONDS and
+                   now - start < PATIENCE_SECONDS):
+                time.sleep(POLL_SECONDS)
+                now = time.monotonic()
+            self._server.send_signal(signal.SIGCONT)
+
+        self._waiting = threading.Thread(target=watch)
+        self._waiting.start()
