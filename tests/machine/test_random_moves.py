@@ -1,25 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A VM moves, stays, stops and goes back in any order while its TPM works: nothing hangs or is lost."""
 
-import signal
 import unittest
 from collections import Counter
 from dataclasses import dataclass
 
 import state
 import tpm2
-from case import EFFORT, TPM2, TPM2_CRB, drive
+from case import EFFORT, TPM2, TPM2_CRB, drive, say_rounds
 from frontend import Command
 from migration import MigrationTest
 from moving import ENDED
+from stalling import StallingStorage
 from vm import VMError
 
 ROUNDS = 250                # for each image format
 ROUND_SECONDS = 60          # at most
+LEAST_IN_FLIGHT = 2         # for each action
 PCR = 16
 SNAPSHOT = "moment"
 NOT_RUNNING = "paused", "prelaunch", "postmigrate"      # by stop, reset and a migration
 INCREMENT = tpm2.nv_increment(state.COUNTER)
+SNAPSHOTS = ["savevm", "loadvm", "loadvm", "loadvm_in_a_new_process"]
 
 
 @dataclass
@@ -35,53 +37,78 @@ class Moment:
 
 
 class MovesTest(MigrationTest):
-    """Each action begins with a command in flight, unless the VM is paused."""
+    """Each action comes upon a command in flight, unless the VM is paused.
+
+    On storage that stalls that is sure of one that stores something; of the others it is likely.
+    """
 
     actions = ["move", "move", "cancel", "lose_destination", "hand_back", "stop", "cont", "cont",
                "reset", "drive_del", "device_del", "quit", "kill"]
 
-    def check(self, image_format, model):
-        self.args = drive(self.image(image_format), image_format) + ["-device", f"{model[1]},id=tpm"]
+    def check(self, image_format, args, model):
+        self.args = [*args, "-device", f"{model[1]},id=tpm"]
         self.vm, self.tpm = self.power_on(*self.args)
         self.tpm.run(tpm2.startup())
         self.tpm.run(tpm2.nv_define(state.COUNTER, tpm2.NV_COUNTER))
         self.tpm.run(INCREMENT)
         self.now = Moment(1, bytes(32))
         self.saved = None                   # by savevm
-        self.numbers = self.in_flight = 0
+        self.numbers = 0
         self.is_running = True
         tried, history = Counter(), []
+        self.in_flight = Counter()          # commands, by the action that came upon them
         for _ in range(ROUNDS * EFFORT):
             action = self.random.choice(self.actions)
             history = [*history[-20:], action]
             tried[action if self.is_running else f"{action} (paused)"] += 1
-            signal.alarm(ROUND_SECONDS)
+            self.set_alarm(ROUND_SECONDS)
             try:
                 self.play_round(action)
             except Exception as error:
-                raise AssertionError(f"after {history}") from error
-        print(f"# {image_format}: {ROUNDS * EFFORT} rounds, {self.in_flight} with a command in flight,"
-              f" counted to {self.now.count}", f"# {dict(tried)}", sep="\n", flush=True)
+                raise AssertionError(self.again(history)) from error
+        say_rounds(f"moves in any order on {image_format}", ROUNDS * EFFORT,
+                   f"{self.in_flight.total()} with a command in flight,"
+                   f" counted to {self.now.count}",
+                   dict(tried), f"with a command in flight: {dict(self.in_flight)}")
+        for action in self.actions:
+            self.assertGreaterEqual(self.in_flight[action], LEAST_IN_FLIGHT, action)
 
     def play_round(self, action):
-        if self.is_running:
-            self.start_command()
+        self.action = action
         getattr(self, action)()
         self.assertIn(self.vm.status, self.expected_states)
         if self.is_running:
             self.finish_command()
 
+    def draw_command(self):
+        """The first ones of an action take long."""
+        key = tpm2.create_rsa_key(self.numbers)
+        if self.in_flight[self.action] < LEAST_IN_FLIGHT:
+            return INCREMENT if self.storage else key
+        return self.random.choice([INCREMENT, INCREMENT, tpm2.get_random(16), key])
+
     def start_command(self):
+        """Just before the action, if the VM runs."""
+        if not self.is_running:
+            return
         self.numbers += 1
         self.tpm.run(tpm2.pcr_extend(PCR, state.digest(self.numbers)))
         self.now.pcr = self.tpm.run(tpm2.pcr_read(PCR))
-        self.now.command = self.random.choice([INCREMENT, tpm2.get_random(16),
-                                               tpm2.create_rsa_key(self.numbers)])
+        self.now.command = self.draw_command()
+        stalls = self.storage and self.now.command is INCREMENT
+        if stalls:
+            self.storage.stall()
         self.tpm.start(self.now.command)
-        self.in_flight += not self.tpm.is_done()
+        is_done = self.tpm.is_done()
+        if stalls:
+            self.assertFalse(is_done)
+            self.storage.go_on_when_it_is_missed(self.vm)
+        self.in_flight[self.action] += not is_done
 
     def finish_command(self):
         """It has been done once; at most once if the TPM was reset."""
+        if self.storage:
+            self.storage.go_on()
         command, self.now.command = self.now.command, None
         incremented = bool(command and command.code == INCREMENT.code)
         if not self.now.is_on:
@@ -107,19 +134,30 @@ class MovesTest(MigrationTest):
         self.vm.kill()
         self.vm, self.tpm = machine, tpm
 
+    def begin_migration(self, **capabilities):
+        """It comes upon a command in flight when the VM stops, rather than when it begins."""
+        destination, tpm = self.incoming(*self.args)
+        if not self.is_running:
+            self.start_migration(self.vm, destination, **capabilities)
+            return destination, tpm
+        self.slow_down(self.vm)
+        self.start_migration(self.vm, destination, **capabilities)
+        self.wait_until_it_has_looked(destination, self.vm.store()["uuid"])
+        self.start_command()
+        self.speed_up(self.vm)
+        return destination, tpm
+
     # Actions
 
     def move(self):
-        destination, tpm = self.incoming(*self.args)
-        self.start_migration(self.vm, destination)
+        destination, tpm = self.begin_migration()
         self.assertEqual(self.wait_migration(self.vm), "completed")
         self.wait_status(destination, *self.expected_states)
         self.begin_at(destination, tpm)
 
     def cancel(self):
         """At any moment; it may be too late."""
-        destination, tpm = self.incoming(*self.args)
-        self.start_migration(self.vm, destination)
+        destination, tpm = self.begin_migration()
         if self.random.randrange(2):
             self.wait_migration(self.vm, ["active", "device", *ENDED])
         self.vm.qmp("migrate_cancel")
@@ -133,8 +171,8 @@ class MovesTest(MigrationTest):
             self.wait_status(self.vm, "running")
 
     def lose_destination(self):
-        destination, _ = self.incoming(*self.args)
-        self.start_and_pause(self.vm, destination)
+        destination, _ = self.begin_migration(pause_before_switchover=True)
+        self.wait_migration(self.vm, ["pre-switchover"])
         destination.kill()
         self.resume(self.vm)
         self.assertEqual(self.wait_migration(self.vm), "failed")
@@ -142,45 +180,54 @@ class MovesTest(MigrationTest):
 
     def hand_back(self):
         """It runs at the destination first, unless it is paused."""
-        destination, _ = self.incoming(*self.args)
-        self.start_migration(self.vm, destination)
+        destination, _ = self.begin_migration()
         self.assertEqual(self.wait_migration(self.vm), "completed")
         self.wait_status(destination, *self.expected_states)
         destination.kill()
-        self.cont()
+        self.vm.qmp("cont")
+        self.is_running = True
 
     def stop(self):
+        self.start_command()
         self.vm.qmp("stop")
         self.is_running = False
 
     def cont(self):
+        self.start_command()
         self.vm.qmp("cont")
         self.is_running = True
 
     def reset(self):
+        self.start_command()
         self.vm.qmp("system_reset")
         self.vm.wait_event("RESET")
         self.now.is_on = False
 
     def drive_del(self):
         """The store keeps what the name stood for."""
+        self.start_command()
         self.vm.hmp("drive_del nvram")
 
     def device_del(self):
+        self.start_command()
         with self.assertRaises(VMError):
             self.vm.qmp("device_del", id="tpm")
 
     def power_off(self, *args):
         """A new process, which runs."""
+        if self.storage:
+            self.storage.go_on()
         self.vm, self.tpm = self.power_on(*self.args, *args)
         self.is_running = True
         self.now.is_on = False
 
     def quit(self):
+        self.start_command()
         self.vm.quit()
         self.power_off()
 
     def kill(self):
+        self.start_command()
         self.vm.kill()
         self.power_off()
 
@@ -200,30 +247,54 @@ class MovesTest(MigrationTest):
     def savevm(self):
         if self.may_snapshot():
             self.vm.hmp(f"delvm {SNAPSHOT}")
+            self.start_command()
             self.assertEqual(self.vm.hmp(f"savevm {SNAPSHOT}"), "")
             self.saved = self.now.copy()
 
+    def make_first_snapshot(self):
+        self.savevm()
+        if self.is_running:
+            self.finish_command()
+
     def loadvm(self):
         if not self.saved:
-            self.savevm()
+            self.make_first_snapshot()
         if self.saved and self.may_snapshot():
+            self.start_command()
             self.assertEqual(self.vm.hmp(f"loadvm {SNAPSHOT}"), "")
             self.now = self.saved.copy()
 
     def loadvm_in_a_new_process(self):
         if not self.saved:
-            self.savevm()
+            self.make_first_snapshot()
         if self.saved:
+            self.start_command()
             self.vm.kill()
             self.power_off("-loadvm", SNAPSHOT)
             self.now = self.saved.copy()
 
+    def savevm_is_refused(self):
+        """On raw, at once; nothing happens."""
+        self.start_command()
+        self.assertIn("does not support snapshots", self.vm.hmp(f"savevm {SNAPSHOT}"))
+
+    def loadvm_is_refused(self):
+        """Which leaves a VM stopped that ran."""
+        self.start_command()
+        self.assertIn("does not support snapshots", self.vm.hmp(f"loadvm {SNAPSHOT}"))
+        if self.is_running:
+            self.assertEqual(self.vm.status, "restore-vm")
+            self.vm.qmp("cont")
+
     def test_on_raw(self):
-        self.check("raw", TPM2_CRB)
+        self.storage = None
+        self.actions = self.actions + ["savevm_is_refused", "loadvm_is_refused"]
+        self.check("raw", drive(self.image(), "raw"), TPM2_CRB)
 
     def test_on_qcow2_with_snapshots(self):
-        self.actions = self.actions + ["savevm", "loadvm", "loadvm", "loadvm_in_a_new_process"]
-        self.check("qcow2", TPM2)
+        self.storage = StallingStorage(self, self.image("qcow2"), "qcow2")
+        self.actions = self.actions + SNAPSHOTS
+        self.check("qcow2", self.storage.drive, TPM2)
 
 
 if __name__ == "__main__":
