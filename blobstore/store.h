@@ -215,15 +215,17 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
 void blob_store_get_key_slots(const BlobStore *store, BlobKeySlots *slots);
 
 /*
- * Makes @slots, which hold the data key of the store, its key slots.  Durable
- * on return: from then on a superblock with others is refused.  On failure
- * either may be on the medium, until this or blob_store_start() succeeds.
+ * Makes @slots, all of which hold @key, its key slots.  @key has to be the
+ * data key of the store, or nobody could open it any more.  Durable on
+ * return: from then on a superblock with others is refused.  On failure
+ * either may be on the medium, until this or blob_store_start() succeeds;
+ * blob_store_get_key_slots() tells which will be.
  *
- * Errors: IO, KEY (not sealed, or no slot in use), READ_ONLY (not started, or
- * being converted), EXHAUSTED, BUSY, RANDOM.
+ * Errors: IO, KEY (not sealed, another data key, or no slot in use),
+ * READ_ONLY (not started, or being converted), EXHAUSTED, BUSY, RANDOM.
  */
-bool blob_store_set_key_slots(BlobStore *store, const BlobKeySlots *slots,
-                              GError **error);
+bool blob_store_set_key_slots(BlobStore *store, const BlobKey *key,
+                              const BlobKeySlots *slots, GError **error);
 
 /*
  * Seals a plain store with the data key @key, which @slots hold; seals a

@@ -217,8 +217,27 @@ void blob_store_get_key_slots(const BlobStore *store, BlobKeySlots *slots)
     *slots = store->super.key_slots;
 }
 
-bool blob_store_set_key_slots(BlobStore *store, const BlobKeySlots *slots,
-                              GError **error)
+static bool check_key_slots(const BlobStore *store, const BlobKey *key,
+                            const BlobKeySlots *slots, GError **error)
+{
+    const char *text = NULL;
+
+    if (!store->key) {
+        text = "store is not encrypted";
+    } else if (!blob_key_equal(key, store->key)) {
+        text = "the data key of the store has changed meanwhile";
+    } else if (!blob_key_slots_count_used(slots)) {
+        text = "no key slot would be left";
+    }
+    if (text) {
+        g_set_error_literal(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                            text);
+    }
+    return !text;
+}
+
+bool blob_store_set_key_slots(BlobStore *store, const BlobKey *key,
+                              const BlobKeySlots *slots, GError **error)
 {
     BlobSuperblock super = store->super;
 
@@ -229,10 +248,7 @@ bool blob_store_set_key_slots(BlobStore *store, const BlobKeySlots *slots,
                     : "store is not started for writing");
         return false;
     }
-    if (!store->key || !blob_key_slots_count_used(slots)) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
-                    store->key ? "no key slot would be left"
-                               : "store is not encrypted");
+    if (!check_key_slots(store, key, slots, error)) {
         return false;
     }
     if (store->committing) {

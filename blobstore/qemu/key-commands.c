@@ -20,7 +20,8 @@ typedef struct KeyChange {
     BlobStoreObject *store;     /* a reference */
     Error *blocker;             /* of migration and snapshots */
     char *uuid;                 /* of the store when it began */
-    BlobKey *key;               /* the new one; NULL: none */
+    bool was_encrypted;         /* as far as the user could know */
+    BlobKey *key;               /* in @slots; NULL: none */
     BlobKeySlots slots;
     unsigned n;                 /* which of them changes, if only one does */
 } KeyChange;
@@ -61,29 +62,6 @@ static bool check_encrypted(const BlobStoreObject *store, bool wanted,
     return true;
 }
 
-/* In a drained section, or while the medium is not ours, it is refused. */
-static bool change_begin(KeyChange *change, const char *id, bool encrypted,
-                         Error **errp)
-{
-    BlobStoreObject *store = find_store(id, errp);
-
-    if (!store || !check_encrypted(store, encrypted, errp)) {
-        return false;
-    }
-    if (!blobstore_may_write(store) || !store->core) {
-        error_setg(errp, "blobstore '%s' cannot be written now", store->id);
-        return false;
-    }
-    error_setg(&change->blocker, "the keys of blobstore '%s' are being "
-               "changed", store->id);
-    if (migrate_add_blocker(&change->blocker, errp) < 0) {
-        return false;
-    }
-    object_ref(OBJECT(store));
-    change->store = store;
-    change->uuid = g_strdup(store->medium_uuid);
-    return true;
-}
 
 static void change_end(KeyChange *change)
 {
@@ -125,21 +103,54 @@ static bool coroutine_fn change_locked(KeyChange *change,
     return ok;
 }
 
+static bool coroutine_fn is_settled(KeyChange *change, GError **error)
+{
+    return true;
+}
+
+/*
+ * In a drained section, or while the medium is not ours, it is refused.  What
+ * was interrupted is ended first: only then the data key is known.
+ */
+static bool coroutine_fn change_begin(KeyChange *change, const char *id,
+                                      Error **errp)
+{
+    BlobStoreObject *store = find_store(id, errp);
+
+    if (!store) {
+        return false;
+    }
+    if (!blobstore_may_write(store) || !store->core) {
+        error_setg(errp, "blobstore '%s' cannot be written now", store->id);
+        return false;
+    }
+    error_setg(&change->blocker, "the keys of blobstore '%s' are being "
+               "changed", store->id);
+    if (migrate_add_blocker(&change->blocker, errp) < 0) {
+        return false;
+    }
+    object_ref(OBJECT(store));
+    change->store = store;
+    change->uuid = g_strdup(store->medium_uuid);
+    change->was_encrypted = store->key;
+    return change_locked(change, is_settled, errp);
+}
+
 /* Only slot @n may differ from what is there: others may have changed. */
 static bool coroutine_fn set_slot(KeyChange *change, GError **error)
 {
     BlobStoreObject *store = change->store;
     BlobKeySlots slots;
+    bool ok;
 
     blob_store_get_key_slots(store->core, &slots);
     memcpy(slots.bytes[change->n], change->slots.bytes[change->n],
            sizeof(slots.bytes[change->n]));
     slots.damaged[change->n] = false;
-    if (!blob_store_set_key_slots(store->core, &slots, error)) {
-        return false;
-    }
-    blobstore_settle_key(store, store->key);
-    return true;
+    ok = blob_store_set_key_slots(store->core, change->key, &slots, error);
+    /* Whatever came of it: an older copy would be put back one day. */
+    blob_store_get_key_slots(store->core, &store->key_slots);
+    return ok;
 }
 
 /* Whatever is interrupted is ended by the next start of the store. */
@@ -148,7 +159,7 @@ static bool coroutine_fn convert(KeyChange *change, GError **error)
     BlobStoreObject *store = change->store;
 
     if (!change->key && !store->key) {
-        return true;            /* What was interrupted has been ended now. */
+        return true;            /* It was interrupted, and has been ended. */
     }
     g_clear_pointer(&store->next_key, blob_key_unref);
     store->next_key = change->key ? blob_key_ref(change->key) : NULL;
@@ -246,10 +257,10 @@ static int choose_slot(const BlobStoreObject *store, bool has_slot,
     return n;
 }
 
-/* Makes @change->slots hold @key in slot @change->n. */
+/* Makes @change->slots hold @change->key in slot @change->n. */
 static bool coroutine_fn put_key(KeyChange *change,
                                  const BlobstoreKeySource *source,
-                                 const BlobKey *key, Error **errp)
+                                 Error **errp)
 {
     GError *error = NULL;
     QemuUUID uuid;
@@ -258,8 +269,8 @@ static bool coroutine_fn put_key(KeyChange *change,
         return false;
     }
     qemu_uuid_parse(change->uuid, &uuid);
-    if (!blobstore_put_key(source, &change->slots, change->n, key, &uuid,
-                           &error)) {
+    if (!blobstore_put_key(source, &change->slots, change->n, change->key,
+                           &uuid, &error)) {
         blobstore_propagate(change->store, error, errp);
         return false;
     }
@@ -270,11 +281,11 @@ BlobstoreKeySlotNumber *coroutine_fn
 qmp_blobstore_key_add(BlobstoreKeyAdd *arg, Error **errp)
 {
     g_auto(KeyChange) change = { 0 };
-    g_autoptr(BlobKey) key = NULL;
     BlobstoreKeySlotNumber *number;
     int n;
 
-    if (!change_begin(&change, arg->id, true, errp)) {
+    if (!change_begin(&change, arg->id, errp) ||
+        !check_encrypted(change.store, true, errp)) {
         return NULL;
     }
     n = choose_slot(change.store, arg->has_slot, arg->slot,
@@ -283,8 +294,8 @@ qmp_blobstore_key_add(BlobstoreKeyAdd *arg, Error **errp)
         return NULL;
     }
     change.n = n;
-    key = blob_key_ref(change.store->key);
-    if (!put_key(&change, qapi_BlobstoreKeyAdd_base(arg), key, errp) ||
+    change.key = blob_key_ref(change.store->key);
+    if (!put_key(&change, qapi_BlobstoreKeyAdd_base(arg), errp) ||
         !change_locked(&change, set_slot, errp)) {
         return NULL;
     }
@@ -305,46 +316,57 @@ void coroutine_fn qmp_blobstore_key_remove(const char *id, uint8_t slot,
 {
     g_auto(KeyChange) change = { .n = slot };
 
-    if (change_begin(&change, id, true, errp)) {
+    if (change_begin(&change, id, errp) &&
+        check_encrypted(change.store, true, errp)) {
+        change.key = blob_key_ref(change.store->key);
         change_locked(&change, remove_slot, errp);
     }
 }
 
 /* To a new data key, in slot 0 */
-static void coroutine_fn convert_to_new_key(BlobstoreConvert *arg,
-                                            bool encrypted, Error **errp)
+static void coroutine_fn convert_to_new_key(KeyChange *change,
+                                            BlobstoreConvert *arg,
+                                            Error **errp)
 {
-    g_auto(KeyChange) change = { 0 };
     GError *error = NULL;
 
-    if (!change_begin(&change, arg->id, encrypted, errp)) {
-        return;
-    }
-    change.key = blob_key_new(&error);
-    if (!change.key) {
-        blobstore_propagate(change.store, error, errp);
-        return;
-    }
-    if (put_key(&change, qapi_BlobstoreConvert_base(arg), change.key, errp)) {
-        change_locked(&change, convert, errp);
+    change->key = blob_key_new(&error);
+    if (!change->key) {
+        blobstore_propagate(change->store, error, errp);
+    } else if (put_key(change, qapi_BlobstoreConvert_base(arg), errp)) {
+        change_locked(change, convert, errp);
     }
 }
 
+/* What was not encrypted for the user may be repeated. */
 void coroutine_fn qmp_blobstore_encrypt(BlobstoreConvert *arg, Error **errp)
 {
-    convert_to_new_key(arg, false, errp);
+    g_auto(KeyChange) change = { 0 };
+
+    if (change_begin(&change, arg->id, errp) &&
+        (!change.was_encrypted ||
+         check_encrypted(change.store, false, errp))) {
+        convert_to_new_key(&change, arg, errp);
+    }
 }
 
 void coroutine_fn qmp_blobstore_rekey(BlobstoreConvert *arg, Error **errp)
 {
-    convert_to_new_key(arg, true, errp);
+    g_auto(KeyChange) change = { 0 };
+
+    if (change_begin(&change, arg->id, errp) &&
+        check_encrypted(change.store, true, errp)) {
+        convert_to_new_key(&change, arg, errp);
+    }
 }
 
+/* The same here */
 void coroutine_fn qmp_blobstore_decrypt(const char *id, Error **errp)
 {
     g_auto(KeyChange) change = { 0 };
 
-    if (change_begin(&change, id, true, errp)) {
+    if (change_begin(&change, id, errp) &&
+        (change.was_encrypted || check_encrypted(change.store, true, errp))) {
         change_locked(&change, convert, errp);
     }
 }

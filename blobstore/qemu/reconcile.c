@@ -181,7 +181,7 @@ static bool coroutine_fn restore_key_slots(BlobStoreObject *store,
     }
     blob_store_get_key_slots(core, found);
     return !memcmp(found, &store->key_slots, sizeof(*found)) ||
-           blob_store_set_key_slots(core, &store->key_slots, error);
+           blob_store_set_key_slots(core, key, &store->key_slots, error);
 }
 
 static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)

@@ -188,11 +188,12 @@ static bool run_failing(Output *output, const Way *way, int failing_call)
     return failed;
 }
 
-static void set_slots(Rich *rich, const BlobKeySlots *slots)
+static void set_slots(Rich *rich, const BlobKeySlots *slots,
+                      const BlobKey *key)
 {
     g_autoptr(GError) error = NULL;
 
-    if (!blob_store_set_key_slots(rich->store, slots, &error)) {
+    if (!blob_store_set_key_slots(rich->store, key, slots, &error)) {
         g_error("key slots: %s", error->message);
     }
 }
@@ -241,10 +242,10 @@ static void run_slots(Output *output)
     blob_store_get_key_slots(rich.store, &slots);
     put_passphrase(&slots, 0, "sesame", key);
     put_token(&slots, 1, key);
-    set_slots(&rich, &slots);
+    set_slots(&rich, &slots, key);
     g_assert(blob_key_slots_remove(&slots, RAW_SLOT, NULL));
     put_passphrase(&slots, 7, "sim\xc5\x9fim", key);
-    set_slots(&rich, &slots);
+    set_slots(&rich, &slots, key);
     rich_close(&rich);
     emit_cuts(output, rich.disk, "slots");
     rich_clear(&rich);

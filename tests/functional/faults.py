@@ -20,11 +20,13 @@ class Faults:
         self._format = image_format
         self._cache = {"direct": direct}    # as the drive's
 
-    def begin(self, access, number=errno.EIO, once=False):
-        """From now on every read, write or flush fails, or the next one."""
-        error = {"event": "none", "iotype": access, "errno": number, "once": once}
+    def begin(self, access, number=errno.EIO, once=False, sector=-1):
+        """From now on every read, write or flush fails, or the next one, or at a sector."""
+        rule = {"event": "none", "iotype": access, "errno": number, "once": once}
+        if sector >= 0:
+            rule["sector"] = sector
         self._machine.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
-                          cache=self._cache, inject_error=[error])
+                          cache=self._cache, inject_error=[rule])
         self._use("bad")
 
     def end(self):

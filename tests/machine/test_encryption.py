@@ -12,7 +12,6 @@ import keyring
 import state
 from case import EFFORT
 from encryption import PLAIN, SECRETS, EncryptionTest, secret, store
-from faults import Faults, faulty_drive
 from vm import VMError
 
 ENCRYPTED = store()
@@ -448,48 +447,6 @@ class CutConversionTest(EncryptionTest):
 
     def test_decrypting(self):
         self.check_cuts(ENCRYPTED, PLAIN, "blobstore-decrypt")
-
-
-class FailingMediumTest(EncryptionTest):
-    """A change of keys that cannot be written is an error, and can be repeated."""
-
-    def setUp(self):
-        super().setUp()
-        self.drive = faulty_drive(self.image_name)
-
-    def fail_and_repeat(self, machine, access, command, **arguments):
-        faults = Faults(machine)
-        faults.begin(access, once=access == "flush")
-        self.check_fails(machine, command, "Input/output error", id="bs", **arguments)
-        faults.end()
-        machine.qmp(command, id="bs", **arguments)
-
-    def check_repeated(self, former, new, command, *more, **arguments):
-        for access in "write", *more:
-            os.unlink(self.path(self.image_name))
-            self.image()
-            machine, tpm, expected = self.make(*former)
-            self.fail_and_repeat(machine, access, command, **arguments)
-            self.assertEqual(machine.store()["state"], "active")
-            self.assertEqual(state.permanent(tpm), expected)
-            machine.quit()
-            machine, _ = self.check_holds(expected, *new)
-            machine.quit()
-
-    def test_key_is_added_again(self):
-        self.check_repeated(ENCRYPTED, store(key="key-secret=sec1"), "blobstore-key-add",
-                            key_secret="sec1", key_iter_time=1)
-
-    def test_store_is_encrypted_again(self):
-        self.check_repeated(PLAIN, ENCRYPTED, "blobstore-encrypt", "flush", key_secret="sec0",
-                            key_iter_time=1)
-
-    def test_store_is_rekeyed_again(self):
-        self.check_repeated(ENCRYPTED, store(key="key-secret=sec1"), "blobstore-rekey", "flush",
-                            key_secret="sec1", key_iter_time=1)
-
-    def test_store_is_decrypted_again(self):
-        self.check_repeated(ENCRYPTED, PLAIN, "blobstore-decrypt", "flush")
 
 
 class KeyringTest(EncryptionTest):

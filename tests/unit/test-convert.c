@@ -333,7 +333,8 @@ static void test_nothing_is_converted_twice_or_while_it_cannot_be(void)
     g_assert_false(convert(store, &seal, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_READ_ONLY,
                       "store is being converted already*");
-    g_assert_false(blob_store_set_key_slots(store, &none, &error));
+    g_assert_false(blob_store_set_key_slots(store, keys_data_key(1),
+                                            &none, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_READ_ONLY,
                       "store is being converted*");
     g_clear_pointer(&store, blob_store_free);

@@ -19,7 +19,7 @@ static void set_slots(BlobStore *store, const BlobKeySlots *slots)
 {
     g_autoptr(GError) error = NULL;
 
-    blob_store_set_key_slots(store, slots, &error);
+    blob_store_set_key_slots(store, keys_data_key(1), slots, &error);
     g_assert_no_error(error);
 }
 
@@ -130,22 +130,26 @@ static void test_slots_are_added_and_removed_without_rewriting_blobs(void)
                 "written with another slot");
 }
 
-static void test_slots_of_a_plain_store_or_none_are_refused(void)
+static void test_slots_of_a_plain_store_another_key_or_none_are_refused(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
     g_autoptr(BlobStore) plain = test_store(disk, NULL, 1);
     g_autoptr(TestDisk) sealed_disk = test_disk_new(DISK_BYTES);
     g_autoptr(BlobStore) sealed = keys_store(sealed_disk, NULL, 1);
+    const BlobKey *key = keys_data_key(1);
     BlobKeySlots slots = { 0 };
     GError *error = NULL;
 
-    g_assert_false(blob_store_set_key_slots(sealed, &slots, &error));
+    g_assert_false(blob_store_set_key_slots(sealed, key, &slots, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_KEY, "no key slot would be*");
     blob_store_get_key_slots(sealed, &slots);
-    g_assert_false(blob_store_set_key_slots(plain, &slots, &error));
+    g_assert_false(blob_store_set_key_slots(sealed, keys_data_key(2), &slots,
+                                            &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_KEY, "the data key*changed*");
+    g_assert_false(blob_store_set_key_slots(plain, key, &slots, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_KEY, "store is not encrypted");
     sealed = reopen(g_steal_pointer(&sealed), sealed_disk, 1);
-    g_assert_false(blob_store_set_key_slots(sealed, &slots, &error));
+    g_assert_false(blob_store_set_key_slots(sealed, key, &slots, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_READ_ONLY, "*not started*");
 }
 
@@ -193,7 +197,8 @@ static void fail_key_change(unsigned how, int after, bool *failed)
     disk->failing_write_lands = how & 1;
     disk->failing_write_is_late = how & 2;
     disk->fail_write = after;
-    *failed = !blob_store_set_key_slots(store, &slots, &error);
+    *failed = !blob_store_set_key_slots(store, keys_data_key(1), &slots,
+                                        &error);
     disk->fail_write = TEST_NEVER;
     if (!*failed) {
         return;
@@ -588,7 +593,7 @@ int main(int argc, char **argv)
     ADD(key_for_a_plain_store_is_refused);
     ADD(another_data_key_is_refused);
     ADD(slots_are_added_and_removed_without_rewriting_blobs);
-    ADD(slots_of_a_plain_store_or_none_are_refused);
+    ADD(slots_of_a_plain_store_another_key_or_none_are_refused);
     ADD(change_of_slots_survives_power_loss_everywhere);
     ADD(change_of_slots_that_fails_can_be_repeated);
     ADD(changes_that_fail_are_told_apart);

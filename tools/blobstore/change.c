@@ -94,7 +94,8 @@ static bool coroutine_fn add(Tool *tool, GError **error)
         !choose_slot(tool, slots, &n, error) ||
         !put_key(tool, slots, n, tool->data_key, error) ||
         !begin(tool, true, error) ||
-        !blob_store_set_key_slots(tool->store, slots, error)) {
+        !blob_store_set_key_slots(tool->store, tool->data_key, slots,
+                                  error)) {
         return false;
     }
     printf("key slot %u\n", n);
@@ -117,7 +118,8 @@ static bool coroutine_fn remove_key(Tool *tool, GError **error)
     return check_sealed(tool, true, error) &&
            blob_key_slots_remove(slots, tool->slot, error) &&
            begin(tool, true, error) &&
-           blob_store_set_key_slots(tool->store, slots, error);
+           blob_store_set_key_slots(tool->store, tool->data_key, slots,
+                                    error);
 }
 
 int coroutine_fn tool_key_remove(Tool *tool, GError **error)

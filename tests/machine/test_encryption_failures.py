@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Keys change while the storage fails: what was said is so, and some key opens the store."""
+
+import os
+import unittest
+from pathlib import Path
+
+import state
+from encryption import PLAIN, EncryptionTest, store
+from faults import Faults, faulty_drive
+
+ENCRYPTED = store()
+OTHER_KEY = store(key="key-secret=sec1")
+RAW_KEY = store(key="key-secret=raw")
+
+
+class FailingMediumTest(EncryptionTest):
+    """A change of keys that cannot be written is an error, and can be repeated."""
+
+    def setUp(self):
+        super().setUp()
+        self.drive = faulty_drive(self.image_name)
+
+    def fail_and_repeat(self, machine, access, command, **arguments):
+        faults = Faults(machine)
+        faults.begin(access, once=access == "flush")
+        self.check_fails(machine, command, "Input/output error", id="bs", **arguments)
+        faults.end()
+        machine.qmp(command, id="bs", **arguments)
+
+    def check_repeated(self, former, new, command, *more, **arguments):
+        for access in "write", *more:
+            os.unlink(self.path(self.image_name))
+            self.image()
+            machine, tpm, expected = self.make(*former)
+            self.fail_and_repeat(machine, access, command, **arguments)
+            self.assertEqual(machine.store()["state"], "active")
+            self.assertEqual(state.permanent(tpm), expected)
+            machine.quit()
+            machine, _ = self.check_holds(expected, *new)
+            machine.quit()
+
+    def test_key_is_added_again(self):
+        self.check_repeated(ENCRYPTED, store(key="key-secret=sec1"), "blobstore-key-add",
+                            key_secret="sec1", key_iter_time=1)
+
+    def test_store_is_encrypted_again(self):
+        self.check_repeated(PLAIN, ENCRYPTED, "blobstore-encrypt", "flush", key_secret="sec0",
+                            key_iter_time=1)
+
+    def test_store_is_rekeyed_again(self):
+        self.check_repeated(ENCRYPTED, store(key="key-secret=sec1"), "blobstore-rekey", "flush",
+                            key_secret="sec1", key_iter_time=1)
+
+    def test_store_is_decrypted_again(self):
+        self.check_repeated(ENCRYPTED, PLAIN, "blobstore-decrypt", "flush")
+
+
+class AfterFailureTest(EncryptionTest):
+    """Any command after a conversion that has failed half way, which ends that first.
+
+    The next command brings the raw key.  Either it says why it cannot be done, or it is done.
+    """
+
+    def setUp(self):
+        super().setUp()
+        self.drive = faulty_drive(self.image_name)
+
+    def begin_at_copy(self, machine, faults):
+        """The conversion has begun, but cannot copy the first of the blobs."""
+        blob, = [blob for blob in machine.store()["blobs"] if blob["name"] == "permanent"]
+        slot, = [slot for slot in blob["slots"] if not slot["current"]]
+        faults.begin("write", sector=slot["offset"] // 512)
+
+    def check_next(self, former, expected, failed, command, says, opens, at_copy):
+        machine, tpm = self.start(*former)
+        faults = Faults(machine)
+        if at_copy:
+            self.begin_at_copy(machine, faults)
+        else:
+            faults.begin("flush", once=True)
+        key = {} if failed == "decrypt" else {"key_secret": "sec1", "key_iter_time": 1}
+        self.check_fails(machine, f"blobstore-{failed}", "Input/output error", id="bs", **key)
+        faults.end()
+        arguments = {"key-add": {"key_secret": "raw", "key_type": "raw", "slot": 0,
+                                 "replace": True},
+                     "key-remove": {"slot": 0}, "decrypt": {}}
+        arguments = arguments.get(command, {"key_secret": "raw", "key_type": "raw"})
+        if says:
+            self.check_fails(machine, f"blobstore-{command}", says, id="bs", **arguments)
+        else:
+            machine.qmp(f"blobstore-{command}", id="bs", **arguments)
+        self.assertEqual(machine.store()["state"], "active")
+        self.assertEqual("encryption" in machine.store(), opens is not PLAIN)
+        self.assertEqual(state.permanent(tpm), expected)
+        machine.quit()
+        machine, _ = self.check_holds(expected, *opens)
+        machine.quit()
+
+    def check_all(self, former, failed, *expectations):
+        machine, _, expected = self.make(*former)
+        machine.quit()
+        image = self.content()
+        for at_copy in False, True:
+            for command, says, opens in expectations:
+                with self.subTest(command=command, at_copy=at_copy):
+                    Path(self.path(self.image_name)).write_bytes(image)
+                    self.check_next(former, expected, failed, command, says, opens, at_copy)
+
+    def test_after_encrypting(self):
+        self.check_all(PLAIN, "encrypt",
+                       ("key-add", None, RAW_KEY),
+                       ("key-remove", "is the last one in use", OTHER_KEY),
+                       ("encrypt", None, RAW_KEY),
+                       ("rekey", None, RAW_KEY),
+                       ("decrypt", None, PLAIN))
+
+    def test_after_rekeying(self):
+        self.check_all(ENCRYPTED, "rekey",
+                       ("key-add", None, RAW_KEY),
+                       ("key-remove", "is the last one in use", OTHER_KEY),
+                       ("encrypt", "is already encrypted", OTHER_KEY),
+                       ("rekey", None, RAW_KEY),
+                       ("decrypt", None, PLAIN))
+
+    def test_after_decrypting(self):
+        self.check_all(ENCRYPTED, "decrypt",
+                       ("key-add", "is not encrypted", PLAIN),
+                       ("key-remove", "is not encrypted", PLAIN),
+                       ("encrypt", None, RAW_KEY),
+                       ("rekey", "is not encrypted", PLAIN),
+                       ("decrypt", None, PLAIN))
+
+
+if __name__ == "__main__":
+    unittest.main()
