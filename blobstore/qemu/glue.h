@@ -118,6 +118,7 @@ struct BlobStoreObject {
     BlobKey *next_key;          /* which takes its place; or may have */
     bool may_be_plain;          /* a medium that is not encrypted is right */
     BlobKeySlots key_slots;     /* of the medium, or of the stream; if @key */
+    uint8_t unsure_slots;       /* a bit for each whose change has failed */
     CoMutex core_lock;          /* R5: held while the core is used */
     char *medium_uuid;          /* of the store on the medium; or NULL */
     unsigned warnings_shown;

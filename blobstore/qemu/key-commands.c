@@ -150,6 +150,11 @@ static bool coroutine_fn set_slot(KeyChange *change, GError **error)
     ok = blob_store_set_key_slots(store->core, change->key, &slots, error);
     /* Whatever came of it: an older copy would be put back one day. */
     blob_store_get_key_slots(store->core, &store->key_slots);
+    if (ok) {
+        store->unsure_slots &= ~(1u << change->n);
+    } else {
+        store->unsure_slots |= 1u << change->n;
+    }
     return ok;
 }
 
@@ -171,6 +176,7 @@ static bool coroutine_fn convert(KeyChange *change, GError **error)
         return false;
     }
     blobstore_settle_key(store, change->key);
+    store->unsure_slots = 0;
     return true;
 }
 
@@ -306,8 +312,15 @@ qmp_blobstore_key_add(BlobstoreKeyAdd *arg, Error **errp)
 
 static bool coroutine_fn remove_slot(KeyChange *change, GError **error)
 {
-    blob_store_get_key_slots(change->store->core, &change->slots);
-    return blob_key_slots_remove(&change->slots, change->n, error) &&
+    BlobStoreObject *store = change->store;
+    bool is_repeated = change->n < BLOB_KEY_SLOTS &&
+                       (store->unsure_slots & 1u << change->n) &&
+                       !is_used(&store->key_slots, change->n);
+
+    blob_store_get_key_slots(store->core, &change->slots);
+    /* It may not be on record yet that the slot has been removed. */
+    return (is_repeated ||
+            blob_key_slots_remove(&change->slots, change->n, error)) &&
            set_slot(change, error);
 }
 

@@ -229,4 +229,5 @@ void blobstore_forget_keys(BlobStoreObject *store)
     g_clear_pointer(&store->key, blob_key_unref);
     g_clear_pointer(&store->next_key, blob_key_unref);
     memset(&store->key_slots, 0, sizeof(store->key_slots));
+    store->unsure_slots = 0;
 }

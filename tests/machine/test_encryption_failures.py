@@ -2,6 +2,7 @@
 """Keys change while the storage fails: what was said is so, and some key opens the store."""
 
 import os
+import time
 import unittest
 from pathlib import Path
 
@@ -54,6 +55,63 @@ class FailingMediumTest(EncryptionTest):
 
     def test_store_is_decrypted_again(self):
         self.check_repeated(ENCRYPTED, PLAIN, "blobstore-decrypt", "flush")
+
+
+class FailingRecordTest(EncryptionTest):
+    """The superblock has the new key slots, but the directory could not record that."""
+
+    def setUp(self):
+        super().setUp()
+        self.drive = faulty_drive(self.image_name)
+        self.vm, _, self.expected = self.make(*ENCRYPTED)
+        self.vm.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=1)
+
+    def fail(self, command, **arguments):
+        faults = Faults(self.vm)
+        faults.begin("write", sector=32768 // 512)
+        self.check_fails(self.vm, command, "Input/output error", id="bs", **arguments)
+        faults.end()
+
+    def slots(self):
+        slots = [slot["slot"] for slot in self.vm.qmp("blobstore-key-list", id="bs")]
+        self.assertEqual(len(slots), self.vm.store()["encryption"]["key-slots"])
+        return slots
+
+    def reopen(self):
+        """As the store does whenever the VM has been saved."""
+        self.vm.qmp("migrate", uri=f"file:{self.path('stream')}")
+        while self.vm.qmp("query-migrate")["status"] != "completed":
+            time.sleep(0.01)
+        self.vm.qmp("cont")
+
+    def check_removed(self):
+        self.reopen()
+        self.assertEqual(self.slots(), [1])
+        self.vm.quit()
+        self.check_refused(*ENCRYPTED, says="the key is wrong")
+        self.check_holds(self.expected, *OTHER_KEY)
+
+    def test_removed_key_slot_does_not_come_back(self):
+        self.fail("blobstore-key-remove", slot=0)
+        self.assertEqual(self.slots(), [1])
+        self.check_removed()
+
+    def test_removing_is_repeated_until_it_is_on_record(self):
+        self.fail("blobstore-key-remove", slot=0)
+        before = self.vm.store()["sequence"]
+        self.vm.qmp("blobstore-key-remove", id="bs", slot=0)
+        self.assertGreater(self.vm.store()["sequence"], before)
+        for slot in 0, 2:
+            self.check_fails(self.vm, "blobstore-key-remove", "is not in use", id="bs", slot=slot)
+        self.check_removed()
+
+    def test_added_key_slot_stays(self):
+        self.fail("blobstore-key-add", key_secret="raw", key_type="raw")
+        self.assertEqual(self.slots(), [0, 1, 2])
+        self.reopen()
+        self.assertEqual(self.slots(), [0, 1, 2])
+        self.vm.quit()
+        self.check_holds(self.expected, *RAW_KEY)
 
 
 class AfterFailureTest(EncryptionTest):
