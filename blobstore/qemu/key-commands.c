@@ -126,7 +126,8 @@ static bool coroutine_fn change_begin(KeyChange *change, const char *id,
     }
     error_setg(&change->blocker, "the keys of blobstore '%s' are being "
                "changed", store->id);
-    if (migrate_add_blocker(&change->blocker, errp) < 0) {
+    /* For a moment only: -only-migratable is not about that. */
+    if (migrate_add_blocker_internal(&change->blocker, errp) < 0) {
         return false;
     }
     object_ref(OBJECT(store));

@@ -276,6 +276,14 @@ class KeyTest(EncryptionTest):
                          id="bs", slot=0)
         self.vm.qmp("migrate_cancel")
 
+    def test_keys_change_in_a_vm_that_must_be_able_to_move(self):
+        """With -only-migratable, which forbids what keeps it from that for good."""
+        self.vm.quit()
+        self.vm, self.tpm = self.start("-only-migratable", *ENCRYPTED)
+        self.assertEqual(self.add("sec1"), 1)
+        self.remove(0)
+        self.check_after_restart(opens=("sec1",), refused=())
+
     def test_no_secret_is_shown(self):
         said = str([self.vm.qmp("blobstore-info"), self.vm.qmp("blobstore-key-list", id="bs"),
                     self.vm.hmp("info blobstore")])

@@ -9,6 +9,7 @@
 #include "hw/resettable.h"
 #include "blobstore/vm-start.h"
 #include "io/channel-buffer.h"
+#include "migration/blocker.h"
 #include "qapi/qapi-types-migration.h"
 #include "migration/client-options.h"
 #include "migration/options.h"
@@ -117,6 +118,11 @@ void qemu_register_resettable(Object *obj)
 void qemu_unregister_resettable(Object *obj)
 {
     resettables = g_list_remove(resettables, obj);
+}
+
+int migrate_add_blocker_internal(Error **reasonp, Error **errp)
+{
+    return 0;
 }
 
 bool migrate_colo(void)
