@@ -213,6 +213,22 @@ bool blob_store_restore(BlobStore *store, GError **error)
     return !lost || blob_epoch_record(store, false, error);
 }
 
+bool blob_store_supersede(BlobStore *store, GError **error)
+{
+    BlobSuperblock super = store->super;
+
+    if (!store->started || super.state == BLOB_STATE_CONVERTING) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    store->started ? "store was being converted"
+                                   : "store is not started for writing");
+        return false;
+    }
+    super.state = BLOB_STATE_WIPING;
+    return blob_superblock_outnumber(store, error) &&
+           blob_superblock_change(store, &super, store->key, error) &&
+           blob_epoch_record(store, false, error);
+}
+
 bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
                                 GError **error)
 {

@@ -263,6 +263,20 @@ bool blob_store_close_clean(BlobStore *store, GError **error);
 bool blob_store_restore(BlobStore *store, GError **error);
 
 /*
+ * For a medium that was taken back, under the store's feet, to a state from
+ * before a conversion, so that it opens with another key, or with none.  Puts
+ * the superblock and directory of @store there, which refer to content that
+ * is not there.  To be followed by opening the store anew with replace_damaged
+ * set, starting it, which zeroes what the medium had gone back to, and a write
+ * of every blob.
+ *
+ * Errors: IO, UUID (no state of this store), READ_ONLY (not started, or being
+ * converted), EXHAUSTED, BUSY, RANDOM, NO_SECURE_MEMORY.  After a failure
+ * only this call may be made, until it succeeds.
+ */
+bool blob_store_supersede(BlobStore *store, GError **error);
+
+/*
  * Whether the directory on the medium is the one that this store wrote last:
  * *@unchanged is false if another user has opened the store for writing, or
  * one of an earlier epoch has been restored.  What was restored within the

@@ -171,6 +171,29 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
     return true;
 }
 
+bool blob_superblock_outnumber(BlobStore *store, GError **error)
+{
+    BlobPair pair = blob_superblock_pair();
+    BlobHeader header;
+    BlobSuperblock found;
+    g_autoptr(GBytes) payload = NULL;
+
+    if (!blob_superblock_read(&store->medium, store->zero_guard, &pair,
+                              &header, &payload, error)) {
+        return false;
+    }
+    if (payload && !blob_superblock_decode(&header, payload, &found, error)) {
+        return false;
+    }
+    if (!payload || memcmp(found.uuid, store->super.uuid, BLOB_UUID_BYTES)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_UUID,
+                    "medium does not hold a state of this store any more");
+        return false;
+    }
+    store->generation = MAX(store->generation, found.generation);
+    return true;
+}
+
 bool blob_superblock_heal(BlobStore *store, GError **error)
 {
     BlobHeader header;

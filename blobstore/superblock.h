@@ -48,6 +48,13 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
                             BlobKey *key, GError **error);
 
 /*
+ * Makes the number of the next change higher than whatever the medium has,
+ * which must be a superblock of this store.  Errors: IO, UUID, UNSUPPORTED,
+ * CORRUPT.
+ */
+bool blob_superblock_outnumber(BlobStore *store, GError **error);
+
+/*
  * Makes both copies what the store believes them to be: rewrites a damaged or
  * an older one, or both after a change that failed.
  * Errors: IO, CORRUPT, NO_SECURE_MEMORY.

@@ -60,7 +60,9 @@ static bool wipe_blob(BlobStore *store, const Blob *blob, GError **error)
 
     for (unsigned n = 0; n < 2 && entry->slot_bytes; n++) {
         BlobSlot slot = blob_slot_of(blob, n);
-        bool is_current = entry->sequence && entry->slot == n;
+        /* What is damaged may be something else, in plain text. */
+        bool is_current = entry->sequence && entry->slot == n &&
+                          !blob->damage;
 
         if (is_current
             ? !zero_rest(&store->medium, &slot, entry->stored_bytes, error)

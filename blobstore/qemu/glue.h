@@ -137,6 +137,8 @@ struct BlobStoreObject {
     bool identified;            /* what is being loaded is of this store */
     bool check_medium;          /* somebody else may have written to it */
     bool reopen;                /* it is not what the core believes */
+    bool reverted;              /* but what a snapshot has */
+    bool superseding;           /* which the core has begun to overwrite */
     BlobSequence sequence;      /* of what is acknowledged in RAM */
     BlobStoreStale *stale;      /* not reported yet; or NULL */
     bool shrunk;                /* below what is in use */
@@ -190,6 +192,10 @@ typedef struct BlobStoreKeyPlan {
     BlobKeySlots slots;
     char *uuid;                 /* of a new store; or NULL */
 } BlobStoreKeyPlan;
+
+/* Whether the medium with @label is guarded as that of @store is, or may be. */
+bool blobstore_fits_key(const BlobStoreObject *store,
+                        const BlobStoreLabel *label);
 
 void blobstore_key_plan_clear(BlobStoreKeyPlan *plan);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobStoreKeyPlan, blobstore_key_plan_clear)

@@ -143,6 +143,16 @@ static bool coroutine_fn plan_blank(BlobStoreObject *store,
            plan_new_store(store, options, plan, error);
 }
 
+bool blobstore_fits_key(const BlobStoreObject *store,
+                        const BlobStoreLabel *label)
+{
+    if (!label->sealed) {
+        return store->may_be_plain;
+    }
+    return (store->key && blob_store_label_fits(label, store->key)) ||
+           (store->next_key && blob_store_label_fits(label, store->next_key));
+}
+
 static bool coroutine_fn plan_sealed(BlobStoreObject *store,
                                      BlobStoreKeyPlan *plan, GError **error)
 {

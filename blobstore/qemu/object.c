@@ -264,6 +264,8 @@ void blobstore_object_close(BlobStoreObject *store)
     store->identified = false;
     store->check_medium = false;
     store->reopen = false;
+    store->reverted = false;
+    store->superseding = false;
     memset(&store->sequence, 0, sizeof(store->sequence));
     store->resized = false;
     blk_unref(store->medium.blk);

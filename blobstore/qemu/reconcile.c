@@ -127,7 +127,7 @@ static bool coroutine_fn read_version(BlobStore *core, Blob *blob,
 /* RAM has what the device wrote last: what differs goes back to the medium. */
 static bool coroutine_fn compare_blob(BlobStoreObject *store, BlobStore *core,
                                       const Twin *twin, BlobstoreFound what,
-                                      GError **error)
+                                      bool superseded, GError **error)
 {
     BlobStoreBlob *blob = twin->blob;
     g_autoptr(BlobVersion) found = NULL;
@@ -143,7 +143,8 @@ static bool coroutine_fn compare_blob(BlobStoreObject *store, BlobStore *core,
     acknowledged = blobstore_acknowledged_version(blob);
     latest = blobstore_latest_version(blob);
     if (!found) {
-        blobstore_add_stale(store, BLOBSTORE_FOUND_DAMAGED, blob);
+        blobstore_add_stale(store, superseded ? what : BLOBSTORE_FOUND_DAMAGED,
+                            blob);
     } else if (!blob_version_equal(found, acknowledged)) {
         blobstore_add_stale(store, what, blob);
     }
@@ -184,6 +185,35 @@ static bool coroutine_fn restore_key_slots(BlobStoreObject *store,
            blob_store_set_key_slots(core, key, &store->key_slots, error);
 }
 
+/*
+ * Has loadvm taken the medium back to a time before a conversion?  What is in
+ * RAM counts, under the key of today; what the medium went back to is in the
+ * snapshot still.
+ */
+static bool coroutine_fn supersede_reverted(BlobStoreObject *store,
+                                            bool *superseded, GError **error)
+{
+    g_autofree BlobStoreLabel *label = g_new(BlobStoreLabel, 1);
+
+    *superseded = false;
+    if (!store->superseding) {
+        if (!store->reverted || !store->core) {
+            return true;
+        }
+        if (!blob_store_read_label(&store->medium.parent, label, error)) {
+            return false;
+        }
+        if (label->blank || blobstore_fits_key(store, label)) {
+            return true;
+        }
+    }
+    *superseded = blob_store_supersede(store->core, error);
+    /* What is there in between fits, but is no store. */
+    store->superseding = !*superseded;
+    trace_blobstore_supersede(store->id, *superseded);
+    return *superseded;
+}
+
 static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
 {
     BlobStoreOptions options = core_options(store);
@@ -192,11 +222,13 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     g_auto(BlobStoreKeyPlan) plan = { 0 };
     BlobStoreInfo info;
     BlobstoreFound found;
+    bool superseded;
     bool started;
 
     /* RAM has what devices wrote last; see compare_blob(). */
     options.replace_damaged = true;
-    if (!blobstore_plan_key(store, &options, &plan, error)) {
+    if (!supersede_reverted(store, &superseded, error) ||
+        !blobstore_plan_key(store, &options, &plan, error)) {
         return false;
     }
     core = blob_store_open(&store->medium.parent, &options, error);
@@ -204,7 +236,7 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
         return false;
     }
     blob_store_get_info(core, &info);
-    found = judge(store, &info);
+    found = superseded ? BLOBSTORE_FOUND_OLDER : judge(store, &info);
     if (!register_twins(store, core, twins, &started, error) ||
         (started && (!blob_store_start(core, error) ||
                      !restore_key_slots(store, core, plan.key, error)))) {
@@ -212,7 +244,7 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     }
     for (guint i = 0; i < twins->len; i++) {
         if (!compare_blob(store, core, &g_array_index(twins, Twin, i), found,
-                          error)) {
+                          superseded, error)) {
             return false;
         }
     }
@@ -227,7 +259,9 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     store->core = g_steal_pointer(&core);
     blobstore_settle_key(store, plan.key);
     store->reopen = false;
-    store->warnings_shown = 0;
+    store->reverted = false;
+    /* That nothing else was there is no news. */
+    store->warnings_shown = superseded ? UINT_MAX : 0;
     blobstore_show_warnings(store);
     return true;
 }

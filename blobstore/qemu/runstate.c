@@ -116,6 +116,8 @@ static void reset_enter(Object *obj, ResetType type)
         store->loading = true;
         store->identified = false;
         store->reopen = true;
+        store->reverted = true;
+        store->superseding = false;
     } else if (store->was_loaded) {
         /* Devices begin anew, from what they had before a failed load. */
         store->loading = false;

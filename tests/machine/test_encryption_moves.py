@@ -199,21 +199,64 @@ class EncryptedSnapshotTest(EncryptedMigrationTest):
         self.check_refused(*ENCRYPTED, says="the key is wrong")
         self.check_holds(permanent, *OTHER_KEY)
 
+    def rekey(self):
+        self.vm.qmp("blobstore-rekey", id="bs", key_secret="sec1", key_iter_time=1)
+
     def check_not_loaded(self, name, says):
         """Until a reset the VM is neither what it was nor what was saved."""
         self.assertRegex(self.vm.hmp(f"loadvm {name}"), says)
         self.assertEqual(self.vm.store()["state"], "failed")
-        self.vm.qmp("system_reset")
+
+    def check_kept(self, name, says, opens, refused):
+        """The snapshot has taken the image back, but the TPM's state of now is not lost."""
+        state.change_permanent(self.tpm, 2)
+        expected = state.permanent(self.tpm)
+        for _ in range(2):
+            self.check_not_loaded(name, says)
+            self.vm.qmp("system_reset")
+            self.vm.qmp("cont")
+            self.wait_status(self.vm, "running")
+            self.tpm.run(tpm2.startup())
+            self.assertEqual(state.permanent(self.tpm), expected)
+            self.assertEqual(self.vm.store()["state"], "active")
+        self.assertEqual(self.vm.wait_event("BLOBSTORE_STALE")["found"], "older")
+        state.change_permanent(self.tpm, 1)
+        expected = state.permanent(self.tpm)
+        self.vm.quit()
+        self.check_refused(*refused, says="the key is wrong|no key was given|not encrypted")
+        self.check_holds(expected, *opens)
 
     def test_snapshot_from_before_a_rekey_is_refused(self):
-        self.vm.qmp("blobstore-rekey", id="bs", key_secret="sec0", key_iter_time=1)
-        self.check_not_loaded("first", "rekeyed after that state was saved")
+        self.rekey()
+        self.check_kept("first", "rekeyed after that state was saved", OTHER_KEY, ENCRYPTED)
+
+    def test_the_same_when_nobody_knows_the_former_key_any_more(self):
+        self.rekey()
+        self.vm.quit()
+        self.vm, self.tpm = self.start(*OTHER_KEY)
+        self.check_kept("first", "rekeyed after that state was saved", OTHER_KEY, ENCRYPTED)
 
     def test_snapshot_from_before_it_was_encrypted_is_refused(self):
         self.vm.qmp("blobstore-decrypt", id="bs")
         self.assertEqual(self.vm.hmp("savevm plain"), "")
         self.vm.qmp("blobstore-encrypt", id="bs", key_secret="sec0", key_iter_time=1)
-        self.check_not_loaded("plain", "state was saved when the store was not encrypted")
+        self.check_kept("plain", "saved when the store was not encrypted", ENCRYPTED, PLAIN)
+
+    def test_snapshot_from_before_it_was_decrypted_is_refused(self):
+        self.vm.qmp("blobstore-decrypt", id="bs")
+        self.check_kept("first", "saved when the store was encrypted", PLAIN, ENCRYPTED)
+
+    def test_right_snapshot_can_be_loaded_after_a_wrong_one(self):
+        self.rekey()
+        self.assertEqual(self.vm.hmp("savevm second"), "")
+        self.saved = state.all(self.tpm, self.session)
+        state.change_permanent(self.tpm, 2)
+        self.check_not_loaded("first", "rekeyed after that state was saved")
+        self.assertEqual(self.vm.hmp("loadvm second"), "")
+        self.vm.qmp("cont")
+        self.assertEqual(state.all(self.tpm, self.session), self.saved)
+        self.vm.quit()
+        self.check_holds(self.saved["permanent"], *OTHER_KEY)
 
 
 if __name__ == "__main__":
