@@ -41,6 +41,7 @@ struct IdentityState {
     bool has_keys;
     uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES];
     uint8_t key_slots[BLOB_KEY_SLOTS * BLOB_KEY_SLOT_BYTES];
+    uint8_t damaged_key_slots;  /* a bit for each */
 };
 
 static bool announced_count_is_valid(void *opaque, int version_id)
@@ -79,6 +80,22 @@ static void free_announced(IdentityState *state)
     state->announced_count = 0;
 }
 
+static void fill_keys(IdentityState *state)
+{
+    const BlobStoreObject *store = state->store;
+
+    blob_key_commit(store->key, state->uuid, state->key_commitment);
+    QEMU_BUILD_BUG_ON(sizeof(state->key_slots) !=
+                      sizeof(store->key_slots.bytes));
+    memcpy(state->key_slots, store->key_slots.bytes,
+           sizeof(state->key_slots));
+    QEMU_BUILD_BUG_ON(BLOB_KEY_SLOTS > 8);
+    state->damaged_key_slots = 0;
+    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+        state->damaged_key_slots |= store->key_slots.damaged[n] << n;
+    }
+}
+
 static int identity_pre_save(void *opaque)
 {
     IdentityState *state = opaque;
@@ -107,11 +124,7 @@ static int identity_pre_save(void *opaque)
            sizeof(state->epoch_id));
     state->encrypted = store->key;
     if (store->key) {
-        blob_key_commit(store->key, state->uuid, state->key_commitment);
-        QEMU_BUILD_BUG_ON(sizeof(state->key_slots) !=
-                          sizeof(store->key_slots.bytes));
-        memcpy(state->key_slots, store->key_slots.bytes,
-               sizeof(state->key_slots));
+        fill_keys(state);
     }
     free_announced(state);
     state->announced = g_new0(Announced, blobs->len);
@@ -302,6 +315,9 @@ static bool coroutine_fn call_take_key(BlobStoreObject *store, void *opaque,
     QemuUUID uuid;
 
     memcpy(slots->bytes, state->key_slots, sizeof(slots->bytes));
+    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+        slots->damaged[n] = state->damaged_key_slots >> n & 1;
+    }
     memcpy(uuid.data, state->uuid, sizeof(uuid.data));
     if (!blobstore_take_key(store, slots, &uuid, &error)) {
         blobstore_propagate(store, error, errp);
@@ -391,6 +407,7 @@ static const VMStateDescription vmstate_keys = {
     .fields = (const VMStateField[]) {
         VMSTATE_BUFFER(key_commitment, IdentityState),
         VMSTATE_BUFFER(key_slots, IdentityState),
+        VMSTATE_UINT8(damaged_key_slots, IdentityState),
         VMSTATE_END_OF_LIST()
     },
 };

@@ -80,6 +80,28 @@ class EncryptedMoveTest(EncryptedMigrationTest):
             machine, _ = self.check_holds(permanent, *args)
             machine.quit()
 
+    def test_damaged_key_slot_stays_damaged(self):
+        """Nor is it one that could open the store when the last other is removed."""
+        self.source.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=1)
+        permanent = self.expected["permanent"]
+        self.source.quit()
+        image = bytearray(self.content())
+        for copy in 0, 16384:
+            image[copy + 1280 + 512 + 1024 + 520] ^= 1
+        Path(self.path(self.image_name)).write_bytes(image)
+        self.source, self.tpm = self.check_holds(permanent, *ENCRYPTED)
+        self.session = state.make_volatile(self.tpm)
+        self.expected = state.all(self.tpm, self.session)
+        self.blank_other()
+        destination, _ = self.move(*self.other_drive, *ENCRYPTED)
+        slots = destination.qmp("blobstore-key-list", id="bs")
+        self.assertEqual([slot["damaged"] for slot in slots], [False, True])
+        self.check_fails(destination, "blobstore-key-remove", "the last one in use", id="bs",
+                         slot=0)
+        destination.quit()
+        self.drive = self.other_drive
+        self.check_refused(*OTHER_KEY, says="tried: 0; damaged: 1")
+
     def test_older_copy_is_brought_up_to_date(self):
         self.copy_to_other()
         state.change_permanent(self.tpm, 1)
