@@ -66,6 +66,13 @@ bool blobstore_call(BlobStoreObject *store, BlobStoreCall *func, void *opaque,
     return call.ok;
 }
 
+static void coroutine_fn leave_core(BlobStoreObject *store)
+{
+    qemu_co_mutex_unlock(&store->core_lock);
+    store->core_users--;
+    aio_wait_kick();
+}
+
 /*
  * Request queuing is off: a drained section waits for the whole operation,
  * and none begins in the section.
@@ -75,12 +82,17 @@ bool coroutine_fn blobstore_try_lock_core(BlobStoreObject *store, Error **errp)
     ERRP_GUARD();
 
     if (!store->drained) {
+        store->core_users++;
         qemu_co_mutex_lock(&store->core_lock);
-        if (!store->drained) {
+        if (!store->drained && !store->closing) {
             blk_inc_in_flight(store->medium.blk);
             return true;
         }
-        qemu_co_mutex_unlock(&store->core_lock);
+        leave_core(store);
+    }
+    if (store->closing) {
+        error_setg(errp, "blobstore '%s' is not in use any more", store->id);
+        return false;
     }
     error_setg(errp, "blobstore '%s': drive '%s' is drained: a snapshot or a "
                "block job is changing it", store->id, store->drive);
@@ -99,7 +111,13 @@ void coroutine_fn blobstore_unlock_core(BlobStoreObject *store)
 {
     blobstore_take_snapshot(store);
     blk_dec_in_flight(store->medium.blk);
-    qemu_co_mutex_unlock(&store->core_lock);
+    leave_core(store);
+}
+
+void blobstore_lock_core_for_good(BlobStoreObject *store)
+{
+    store->closing = true;
+    AIO_WAIT_WHILE(qemu_get_aio_context(), store->core_users);
 }
 
 static void drained_begin(void *opaque)
@@ -146,7 +164,7 @@ static void coroutine_fn resume_entry(void *opaque)
             blobstore_write_staged(store);
         }
         /* The end of a drained section begins anew. */
-    } while (store->resized && !store->drained);
+    } while (store->resized && !store->drained && !store->closing);
     store->resuming = false;
     aio_wait_kick();
 }

@@ -120,6 +120,8 @@ struct BlobStoreObject {
     BlobKeySlots key_slots;     /* of the medium, or of the stream; if @key */
     uint8_t unsure_slots;       /* a bit for each whose change has failed */
     CoMutex core_lock;          /* R5: held while the core is used */
+    unsigned core_users;        /* who has it, or waits for it */
+    bool closing;               /* nobody gets it any more */
     char *medium_uuid;          /* of the store on the medium; or NULL */
     unsigned warnings_shown;
     StoreSnapshot snapshot;
@@ -246,13 +248,15 @@ bool blobstore_call(BlobStoreObject *store, BlobStoreCall *call, void *opaque,
 bool blobstore_in_worker_thread(void);
 /*
  * Around every use of the core with I/O: one at a time, not in drained
- * sections.  Whose end only a worker may wait for, with the second: anybody
+ * sections, nor in a store that is closed meanwhile.  Whose end only a worker may wait for, with the second: anybody
  * else may be the one, or be called by the one, who would end it.
  */
 bool coroutine_fn blobstore_try_lock_core(BlobStoreObject *store,
                                           Error **errp);
 void coroutine_fn blobstore_lock_core(BlobStoreObject *store);
 void coroutine_fn blobstore_unlock_core(BlobStoreObject *store);
+/* Waits until nobody uses the core, and keeps everybody from it. */
+void blobstore_lock_core_for_good(BlobStoreObject *store);
 /* Between them the store follows the drained sections of its drive. */
 void blobstore_gate_open(BlobStoreObject *store);
 void blobstore_gate_close(BlobStoreObject *store);

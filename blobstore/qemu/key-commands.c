@@ -75,6 +75,19 @@ static void change_end(KeyChange *change)
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(KeyChange, change_end)
 
+/* Its device may have been unplugged meanwhile, or another plugged in. */
+static bool check_in_use(const KeyChange *change, Error **errp)
+{
+    BlobStoreObject *store = change->store;
+
+    if (!store->core || !blobstore_may_write(store) ||
+        g_strcmp0(store->medium_uuid, change->uuid)) {
+        error_setg(errp, "blobstore '%s' is not in use any more", store->id);
+        return false;
+    }
+    return true;
+}
+
 /* Runs @call with the core locked and the medium as the core believes. */
 static bool coroutine_fn change_locked(KeyChange *change,
                                        bool (*call)(KeyChange *change,
@@ -85,13 +98,12 @@ static bool coroutine_fn change_locked(KeyChange *change,
     GError *error = NULL;
     bool ok;
 
-    /* Its device may have been unplugged meanwhile, or another plugged in. */
-    if (!store->core || !blobstore_may_write(store) ||
-        g_strcmp0(store->medium_uuid, change->uuid)) {
-        error_setg(errp, "blobstore '%s' is not in use any more", store->id);
+    if (!check_in_use(change, errp) ||
+        !blobstore_try_lock_core(store, errp)) {
         return false;
     }
-    if (!blobstore_try_lock_core(store, errp)) {
+    if (!check_in_use(change, errp)) {
+        blobstore_unlock_core(store);
         return false;
     }
     ok = blobstore_ensure_medium(store, &error) && call(change, &error);

@@ -247,6 +247,7 @@ void blobstore_object_close(BlobStoreObject *store)
 {
     trace_blobstore_close(store->id);
     blobstore_close_clean(store);
+    blobstore_lock_core_for_good(store);
     blobstore_vmstate_unregister(store);
     blobstore_runstate_unregister(store);
     blobstore_gate_close(store);
@@ -268,6 +269,7 @@ void blobstore_object_close(BlobStoreObject *store)
     store->superseding = false;
     memset(&store->sequence, 0, sizeof(store->sequence));
     store->resized = false;
+    store->closing = false;
     blk_unref(store->medium.blk);
     store->medium.blk = NULL;
 }

@@ -9,6 +9,7 @@
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "qom/object_interfaces.h"
+#include "blobstore/qemu/glue.h"
 #include "blobstore-drive.h"
 #include "blobstore-vm.h"
 
@@ -314,6 +315,60 @@ static void test_limits_of_registration(void)
     drive_remove("nvram");
 }
 
+/* Who uses the core for a while, as a command that changes keys does */
+typedef struct User {
+    BlobStoreObject *store;
+    bool found_core;            /* as often as it looked */
+    bool done;
+} User;
+
+static void coroutine_fn use_entry(void *opaque)
+{
+    User *user = opaque;
+
+    user->found_core = true;
+    if (blobstore_try_lock_core(user->store, NULL)) {
+        for (int i = 0; i < 10; i++) {
+            aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
+            qemu_coroutine_yield();
+            user->found_core &= user->store->core != NULL;
+        }
+        if (user->found_core) {
+            blobstore_unlock_core(user->store);
+        }
+    }
+    user->done = true;
+}
+
+static void use(void *opaque)
+{
+    qemu_coroutine_enter(qemu_coroutine_create(use_entry, opaque));
+}
+
+/* Also if it need not be closed clean, and somebody came to wait meanwhile */
+static void test_store_is_closed_when_nobody_uses_it(void)
+{
+    g_autofree char *path = image_new("closed", "raw", IMAGE_BYTES);
+    Object *obj = store_add("vmstate", &error_abort, "drive", "nvram", NULL);
+    User users[2] = { { BLOBSTORE(obj) }, { BLOBSTORE(obj) } };
+    Device device;
+
+    drive_add_image("nvram", "raw", path);
+    g_assert_true(device_plug(&device, "vmstate", &error_abort));
+    users[0].store->reopen = true;
+    use(&users[0]);
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), use, &users[1]);
+    device_unplug(&device);
+    for (unsigned i = 0; i < ARRAY_SIZE(users); i++) {
+        poll_until(&users[i].done);
+        g_assert_true(users[i].found_core);
+    }
+    g_assert_true(device_plug(&device, "vmstate", &error_abort));
+    device_unplug(&device);
+    store_remove("vmstate");
+    drive_remove("nvram");
+}
+
 static void add_tests(void)
 {
     g_test_add_func("/blobstore/drive/missing", test_no_such_drive);
@@ -334,6 +389,8 @@ static void add_tests(void)
     g_test_add_func("/blobstore/store/pinned", test_pinned_store);
     g_test_add_func("/blobstore/store/registration",
                     test_limits_of_registration);
+    g_test_add_func("/blobstore/store/closed",
+                    test_store_is_closed_when_nobody_uses_it);
 }
 
 int main(int argc, char **argv)
