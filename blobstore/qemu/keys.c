@@ -104,7 +104,21 @@ void blobstore_key_plan_clear(BlobStoreKeyPlan *plan)
     g_clear_pointer(&plan->uuid, g_free);
 }
 
-/* A blank medium that will be formatted, unless it is refused anyway */
+/*
+ * Whether a medium without a superblock is blank, and a store can be made on
+ * it.  To be known before seconds and tries of a PIN are spent on its key.
+ */
+static bool coroutine_fn check_blank(BlobStoreObject *store,
+                                     const BlobStoreOptions *options,
+                                     GError **error)
+{
+    g_autoptr(BlobStore) core = blob_store_open(&store->medium.parent,
+                                                options, error);
+
+    return core;
+}
+
+/* A blank medium that will be formatted, unless it is refused */
 static bool coroutine_fn plan_new_store(BlobStoreObject *store,
                                         BlobStoreOptions *options,
                                         BlobStoreKeyPlan *plan,
@@ -114,8 +128,8 @@ static bool coroutine_fn plan_new_store(BlobStoreObject *store,
                  ? 0 : store->key_slot;
     QemuUUID uuid;
 
-    if (options->read_only || options->format_never || options->uuid) {
-        return true;
+    if (!check_blank(store, options, error)) {
+        return false;
     }
     plan->key = blob_key_new(error);
     if (!plan->key) {
@@ -153,10 +167,23 @@ bool blobstore_fits_key(const BlobStoreObject *store,
            (store->next_key && blob_store_label_fits(label, store->next_key));
 }
 
+static bool is_wanted_store(const BlobStoreOptions *options,
+                            const BlobStoreLabel *label)
+{
+    QemuUUID uuid;
+
+    return !options->uuid || qemu_uuid_parse(options->uuid, &uuid) < 0 ||
+           !memcmp(uuid.data, label->uuid, sizeof(label->uuid));
+}
+
 static bool coroutine_fn plan_sealed(BlobStoreObject *store,
+                                     const BlobStoreOptions *options,
                                      BlobStoreKeyPlan *plan, GError **error)
 {
     plan->slots = plan->label.key_slots;
+    if (!is_wanted_store(options, &plan->label)) {
+        return true;            /* The core refuses it; no key is tried. */
+    }
     if (store->key && blob_store_label_fits(&plan->label, store->key)) {
         plan->key = blob_key_ref(store->key);
     } else if (store->next_key &&
@@ -168,7 +195,8 @@ static bool coroutine_fn plan_sealed(BlobStoreObject *store,
                     "or than the state of the VM: is it a copy from before "
                     "a rekey?");
         return false;
-    } else if (blobstore_wants_key(store)) {
+    } else if (blobstore_wants_key(store) && !store->core) {
+        /* Once: a PIN is not presented for whatever the medium becomes. */
         plan->key = unlock(store, &plan->slots, plan->label.uuid, error);
         return plan->key;
     }
@@ -187,7 +215,7 @@ bool coroutine_fn blobstore_plan_key(BlobStoreObject *store,
     if (plan->label.blank) {
         ok = plan_blank(store, options, plan, error);
     } else if (plan->label.sealed) {
-        ok = plan_sealed(store, plan, error);
+        ok = plan_sealed(store, options, plan, error);
     } else {
         ok = store->may_be_plain;
         if (!ok) {

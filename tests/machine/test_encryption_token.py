@@ -7,7 +7,9 @@ import subprocess
 import unittest
 from pathlib import Path
 
+import state
 from encryption import EncryptionTest, secret, store
+from frontend import TPMError
 from softhsm import PIN, SoftHSM
 from vm import program
 
@@ -110,6 +112,37 @@ class TokenTest(EncryptionTest):
                        cwd=self.directory, check=True)
         self.check_refused(*store(), says="want a token: 0")
         self.check_then_quit(expected, *with_token())
+
+    def test_wrong_pin_is_not_tried_for_what_is_refused_anyway(self):
+        """It is the medium that is wrong, and the PIN is not presented in vain."""
+        wrong = with_token(self.uri, "wrong", "format=never")
+        self.check_refused(*wrong, says="blank and must not be formatted")
+        wrong = with_token(self.uri, "wrong", f"key-commitment={'00' * 32}")
+        self.check_refused(*wrong, says="medium is blank")
+        Path(self.path(self.image_name)).write_bytes(b"something else" * 10000)
+        self.check_refused(*with_token(self.uri, "wrong"), says="not a blobstore and not blank")
+        os.unlink(self.path(self.image_name))
+        self.image()
+        self.make_and_quit(*with_token(self.uri))
+        wrong = with_token(self.uri, "wrong", "uuid=00000000-0000-4000-8000-000000000000")
+        self.check_refused(*wrong, says="medium holds the store with uuid")
+
+    def test_pin_is_not_presented_again_to_an_image_that_comes_back(self):
+        """After it was decrypted the store has no use for a key."""
+        machine, tpm, _ = self.make(*with_token(self.uri))
+        encrypted = self.content()
+        machine.qmp("blobstore-decrypt", id="bs")
+        machine.qmp("stop")
+        with open(self.path(self.image_name), "r+b") as image:
+            image.write(encrypted)
+        # It would be asked for here.
+        self.without_token()
+        machine.qmp("cont")
+        with self.assertRaises(TPMError):
+            state.change_permanent(tpm, 1)
+        log = machine.qemu_log.read_text()
+        self.assertIn("no key was given", log)
+        self.assertNotIn("tokens", log)
 
     def test_pin_is_not_shown(self):
         machine, _, _ = self.make(*with_token(self.uri))
