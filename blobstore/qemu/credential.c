@@ -9,6 +9,9 @@
 #include "blobstore/pkcs11/pkcs11.h"
 #include "credential.h"
 
+/* Milliseconds; more passes than the format allows are not made anyway */
+enum { KEY_ITER_TIME_MAX = 60000 };
+
 bool blobstore_key_source_is_valid(const BlobstoreKeySource *source,
                                    Error **errp)
 {
@@ -24,6 +27,13 @@ bool blobstore_key_source_is_valid(const BlobstoreKeySource *source,
         error_setg(errp, "key-type=%s does not go with %s",
                    BlobstoreKeyType_str(source->key_type),
                    is_token ? "a token" : "key-secret");
+        return false;
+    }
+    if (source->has_key_iter_time &&
+        (source->key_iter_time < 1 ||
+         source->key_iter_time > KEY_ITER_TIME_MAX)) {
+        error_setg(errp, "key-iter-time is 1 to %d milliseconds",
+                   KEY_ITER_TIME_MAX);
         return false;
     }
     return true;

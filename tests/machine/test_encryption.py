@@ -98,6 +98,11 @@ class BadInputTest(EncryptionTest):
         self.check_refused(*store("key-uri=pkcs11:token=none"), says="not both")
         self.check_refused(*store("key-type=token"), says="key-type=token does not go with")
 
+    def test_time_that_makes_no_sense(self):
+        for number in 0, 60001:
+            self.check_refused(*store(f"key-iter-time={number}"),
+                               says="key-iter-time is 1 to 60000 milliseconds")
+
     def test_options_without_a_key(self):
         self.check_refused(*store("key-slot=0", key=""), says="no key is given")
 
@@ -246,6 +251,7 @@ class KeyTest(EncryptionTest):
                 ("No secret with id 'none'", {"key_secret": "none"}),
                 ("a raw secret has 32 bytes", {"key_type": "raw"}),
                 ("does not go with", {"key_type": "token"}),
+                ("is 1 to 60000", {"key_iter_time": 0}),
                 ("not both", {"key_uri": "pkcs11:token=x"}),
                 ("no device uses", {"id": "other"})):
             self.check_fails(self.vm, "blobstore-key-add", says,

@@ -88,6 +88,7 @@ class KeysTest(ToolTest):
                 ("key-add", [new, "--slot=8"], "makes no sense", USAGE),
                 ("key-add", [new, "--new-key-type=magic"], "makes no sense", USAGE),
                 ("key-add", [new, "--new-key-type=token"], "does not go with", USAGE),
+                ("key-add", [new, "--new-key-iter-time=0"], "is 1 to 60000", USAGE),
                 ("key-add", [new, "--force-share"], "only read", USAGE),
                 ("key-remove", ["--slot=0"], "last one in use", ERROR),
                 ("encrypt", [new], "already encrypted", ERROR),

@@ -385,6 +385,7 @@ int main(int argc, char **argv)
     Tool tool = {
         .key_slot = BLOB_KEY_SLOT_ANY,
         .slot = BLOB_KEY_SLOT_ANY,
+        .new_key.has_key_iter_time = true,
         .new_key.key_iter_time = BLOB_KEY_KDF_MILLISECONDS,
     };
     Image image = { 0 };
