@@ -136,6 +136,21 @@ class LookTest(ToolTest):
         self.assertIn("uuid", self.tool("info", "-U", "--key-secret=sec0"))
         self.assertEqual(self.content(), before)
 
+    def test_damaged_key_slot_costs_no_content(self):
+        self.make_and_quit(*ENCRYPTED)
+        self.tool("key-add", "--key-secret=sec0", "--new-key-secret=sec1", QUICK)
+        image = bytearray(self.content())
+        for copy in 0, 16384:
+            image[copy + 1280 + 512 + 1024 + 520] ^= 1
+        Path(self.path(self.image_name)).write_bytes(image)
+        done = self.run_tool("check", "--key-secret=sec0")
+        self.assertIn("key slot 1 is damaged", done.stdout)
+        self.assertEqual(done.returncode, HEALS)
+        self.assertRegex(self.tool("key-list"), "1: damaged")
+        done = self.run_tool("key-remove", "--key-secret=sec0", "--slot=1")
+        self.assertEqual(done.returncode, OK)
+        self.assertIn("No errors", self.tool("check", "--key-secret=sec0"))
+
     def test_check_says_what_is_wrong_by_its_status(self):
         _, info = self.make_and_quit(*ENCRYPTED)
         check = "check", "--key-secret=sec0"

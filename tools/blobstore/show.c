@@ -92,7 +92,8 @@ static void print_finding(const BlobFinding *finding, void *opaque)
     if (finding->kind == BLOB_FINDING_LEAK) {
         return;                 /* no error: a device may come back to it */
     }
-    if (!finding->heals) {
+    /* The store was opened by another key slot. */
+    if (!finding->heals && finding->kind != BLOB_FINDING_KEY_SLOT) {
         *status = TOOL_EXIT_DAMAGED;
     } else if (*status == TOOL_EXIT_OK) {
         *status = TOOL_EXIT_HEALS;

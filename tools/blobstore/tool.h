@@ -16,7 +16,7 @@ typedef enum ToolExit {
     TOOL_EXIT_ERROR = 1,
     TOOL_EXIT_USAGE = 2,
     TOOL_EXIT_DAMAGED = 3,      /* check: some content is lost */
-    TOOL_EXIT_HEALS = 4,        /* check: what is wrong heals at next use */
+    TOOL_EXIT_HEALS = 4,        /* check: something is wrong, but none is */
 } ToolExit;
 
 typedef struct Tool {
