@@ -116,22 +116,37 @@ typedef struct Attempt {
     const uint8_t *uuid;
     const BlobCredential *credential;
     unsigned tried;             /* a bit for each slot */
+    unsigned failed;            /* the same: which could not be tried */
+    GError *failure;            /* why the first of them could not, or NULL */
     GError *error;              /* why trying has to end, or NULL */
 } Attempt;
 
 static BlobKey *try_slot(Attempt *attempt, unsigned n, BlobKeySlotType type)
 {
     const BlobCredential *credential = attempt->credential;
+    GError *error = NULL;
     BlobKeySlot slot;
+    BlobKey *key;
 
     if ((credential->slot >= 0 && (unsigned)credential->slot != n) ||
         !blob_key_slots_get(attempt->slots, n, &slot) || slot.type != type ||
         !is_wanted(&slot, credential)) {
         return NULL;
     }
+    key = blob_unwrap_key(&slot, n, attempt->uuid, credential, &error);
+    if (error && type == BLOB_KEY_SLOT_PASSPHRASE &&
+        g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY)) {
+        /* It may want more memory than there is here; others need not. */
+        attempt->failed |= 1u << n;
+        if (!attempt->failure) {
+            attempt->failure = g_steal_pointer(&error);
+        }
+        g_clear_error(&error);
+        return NULL;
+    }
     attempt->tried |= 1u << n;
-    return blob_unwrap_key(&slot, n, attempt->uuid, credential,
-                           &attempt->error);
+    attempt->error = error;
+    return key;
 }
 
 static void append_slots(GString *text, const char *what, unsigned mask)
@@ -162,7 +177,7 @@ static void explain(const Attempt *attempt, GError **error)
 
         if (!blob_key_slots_get(attempt->slots, n, &slot)) {
             damaged |= 1u << n;
-        } else if (!(attempt->tried & 1u << n)) {
+        } else if (!((attempt->tried | attempt->failed) & 1u << n)) {
             of_type[slot.type] |= 1u << n;
         }
     }
@@ -170,6 +185,10 @@ static void explain(const Attempt *attempt, GError **error)
                     ? "the key is wrong: no key slot opens with it"
                     : "no key slot can be tried with the key that was given");
     append_slots(text, "tried", attempt->tried);
+    append_slots(text, "could not be tried", attempt->failed);
+    if (attempt->failure) {
+        g_string_append_printf(text, " (%s)", attempt->failure->message);
+    }
     append_slots(text, "not tried, want a passphrase",
                  of_type[BLOB_KEY_SLOT_PASSPHRASE]);
     append_slots(text, "not tried, want a raw secret of 32 bytes",
@@ -194,39 +213,48 @@ static bool check_number(const BlobKeySlots *slots, int n, GError **error)
     return true;
 }
 
-BlobKey *blob_key_slots_unlock(const BlobKeySlots *slots,
-                               const uint8_t uuid[BLOB_KEY_UUID_BYTES],
-                               const BlobCredential *credential,
-                               GError **error)
+static BlobKey *try_slots(Attempt *attempt)
 {
     /* The quick ones first */
     static const BlobKeySlotType order[] = {
         BLOB_KEY_SLOT_RAW, BLOB_KEY_SLOT_TOKEN, BLOB_KEY_SLOT_PASSPHRASE,
     };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(order); i++) {
+        for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+            BlobKey *key = try_slot(attempt, n, order[i]);
+
+            if (key || attempt->error) {
+                return key;
+            }
+        }
+    }
+    explain(attempt, &attempt->error);
+    return NULL;
+}
+
+BlobKey *blob_key_slots_unlock(const BlobKeySlots *slots,
+                               const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                               const BlobCredential *credential,
+                               GError **error)
+{
     Attempt attempt = {
         .slots = slots,
         .uuid = uuid,
         .credential = credential,
     };
+    BlobKey *key;
 
     if (!check_number(slots, credential->slot, error) ||
         !blob_wrap_check_secret(credential->secret, error)) {
         return NULL;
     }
-    for (unsigned i = 0; i < G_N_ELEMENTS(order); i++) {
-        for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
-            BlobKey *key = try_slot(&attempt, n, order[i]);
-
-            if (key || attempt.error) {
-                if (attempt.error) {
-                    g_propagate_error(error, attempt.error);
-                }
-                return key;
-            }
-        }
+    key = try_slots(&attempt);
+    g_clear_error(&attempt.failure);
+    if (attempt.error) {
+        g_propagate_error(error, attempt.error);
     }
-    explain(&attempt, error);
-    return NULL;
+    return key;
 }
 
 bool blob_key_slots_put(BlobKeySlots *slots, unsigned n, const BlobKey *key,

@@ -108,9 +108,10 @@ typedef struct BlobCredential {
 /*
  * The data key of the store @uuid, from the first of @slots that opens: raw
  * secrets first, then tokens, then passphrases, each of which takes as long
- * as was laid down when it was made (about a second).  A token slot is tried
- * only if no secret is given; if it fails no other is: tokens lock.  For any
- * thread.
+ * as was laid down when it was made (about a second).  One that wants more
+ * memory than there is does not keep the others from being tried.  A token
+ * slot is tried only if no secret is given; if it fails no other is: tokens
+ * lock.  For any thread.
  *
  * Errors: KEY (none opens; the message says which were tried), TOKEN,
  * INVALID (@credential->slot, or the URI in a slot), NO_SECURE_MEMORY.

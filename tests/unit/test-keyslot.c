@@ -5,6 +5,7 @@
  */
 #include "keys.h"
 
+#include <errno.h>
 #include <gcrypt.h>
 #include <string.h>
 #include "hex.h"
@@ -201,6 +202,41 @@ static void test_damaged_slot_does_not_matter_to_the_others(void)
     expect_refused(&slots, raw_text, 1, BLOBSTORE_ERROR_KEY,
                    "no key slot can be tried*; damaged: 1");
     g_assert_cmpuint(blob_key_slots_count_used(&slots), ==, 2);
+}
+
+/* What libgcrypt gets, and what a small host has not */
+static void *allocate(size_t bytes)
+{
+    if (bytes >= 512 << 20) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return malloc(bytes);
+}
+
+static void demand_a_gibibyte(BlobKeySlots *slots, unsigned n)
+{
+    BlobKeySlot slot;
+
+    g_assert_true(blob_key_slots_get(slots, n, &slot));
+    slot.kdf_memory_kib = 1 << 20;
+    slot.kdf_passes = 1;
+    blob_layout_encode_key_slot(&slot, slots->bytes[n]);
+}
+
+static void test_slot_that_wants_too_much_memory_keeps_no_other(void)
+{
+    BlobKeySlots slots = { 0 };
+
+    g_assert_true(put(&slots, 0, BLOB_KEY_SLOT_PASSPHRASE, "sesame", NULL));
+    g_assert_true(put(&slots, 1, BLOB_KEY_SLOT_PASSPHRASE, "simsim", NULL));
+    demand_a_gibibyte(&slots, 0);
+    expect_opens(&slots, "simsim", BLOB_KEY_SLOT_ANY);
+    expect_refused(&slots, "sesame", BLOB_KEY_SLOT_ANY, BLOBSTORE_ERROR_KEY,
+                   "the key is wrong*; tried: 1; could not be tried: 0 "
+                   "(*1048576 KiB of memory*)");
+    expect_refused(&slots, "sesame", 0, BLOBSTORE_ERROR_KEY,
+                   "no key slot can be tried*; could not be tried: 0 (*)*");
 }
 
 static void test_last_usable_slot_is_not_removed(void)
@@ -403,6 +439,7 @@ static void test_keys_are_in_locked_memory_and_wiped_after_use(void)
 
 int main(int argc, char **argv)
 {
+    gcry_set_allocation_handler(allocate, NULL, NULL, NULL, NULL);
     g_test_init(&argc, &argv, NULL);
 #define ADD(name) g_test_add_func("/keyslot/" #name, test_##name)
     ADD(argon2id_is_that_of_rfc_9106);
@@ -412,6 +449,7 @@ int main(int argc, char **argv)
     ADD(slot_is_bound_to_its_store_and_number);
     ADD(any_change_of_a_slot_is_refused);
     ADD(damaged_slot_does_not_matter_to_the_others);
+    ADD(slot_that_wants_too_much_memory_keeps_no_other);
     ADD(last_usable_slot_is_not_removed);
     ADD(bad_secrets_are_refused);
     ADD(token_is_asked_once_if_it_refuses);
