@@ -137,21 +137,23 @@ void blob_digest_check(BlobDigest *digest, const void *data, size_t bytes,
 void blob_digest_census(BlobDigest *digest, uint64_t id, uint64_t sequence,
                         uint8_t census[BLOB_CENSUS_BYTES])
 {
-    struct {
-        uint8_t seed[BLOB_SEED_BYTES];
-        uint64_t id;
-        uint64_t sequence;
-    } input;
+    uint64_t numbers[] = { GUINT64_TO_LE(id), GUINT64_TO_LE(sequence) };
+    /* The seed may be secret: it is not copied. */
+    gcry_buffer_t input[] = {
+        { .data = digest->seed, .len = sizeof(digest->seed) },
+        { .data = numbers, .len = sizeof(numbers) },
+    };
     uint8_t hash[BLOB_DIGEST_BYTES];
+    gcry_error_t err;
 
-    G_STATIC_ASSERT(sizeof(input) == 48);
     if (!sequence) {
         return;
     }
-    memcpy(input.seed, digest->seed, sizeof(input.seed));
-    input.id = GUINT64_TO_LE(id);
-    input.sequence = GUINT64_TO_LE(sequence);
-    blob_digest_sha256(&input, sizeof(input), hash);
+    err = gcry_md_hash_buffers(GCRY_MD_SHA256, 0, hash, input,
+                               G_N_ELEMENTS(input));
+    if (err) {
+        g_error("libgcrypt: SHA-256: %s", gcry_strerror(err));
+    }
     for (unsigned i = 0; i < BLOB_CENSUS_BYTES; i++) {
         census[i] ^= hash[i];
     }

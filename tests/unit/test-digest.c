@@ -5,7 +5,9 @@
  */
 #include "digest.h"
 
+#include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "hex.h"
 
 static void assert_hex(const uint8_t *bytes, size_t count,
@@ -144,6 +146,47 @@ static void test_random_bytes_do_not_repeat(void)
     g_assert_cmpint(memcmp(a, b, sizeof(a)), !=, 0);
 }
 
+/* On a stack that can be looked at afterwards */
+static void *use_secret(void *opaque)
+{
+    BlobDigest *digest = opaque;
+    uint8_t census[BLOB_CENSUS_BYTES] = { 0 };
+    uint8_t out[BLOB_DIGEST_BYTES];
+
+    blob_digest_census(digest, 16, 1, census);
+    blob_digest_check(digest, "text", 4, out);
+    return NULL;
+}
+
+static void test_no_secret_seed_is_left_on_the_stack(void)
+{
+    enum { STACK_BYTES = 1 << 20 };
+    g_autofree uint8_t *seed = g_malloc(BLOB_SEED_BYTES);
+    g_autoptr(BlobDigest) digest = NULL;
+    pthread_attr_t attr;
+    pthread_t thread;
+    uint8_t *stack;
+
+    for (unsigned i = 0; i < BLOB_SEED_BYTES; i++) {
+        seed[i] = 0xa5 ^ i;
+    }
+    digest = blob_digest_new_secret(seed, NULL);
+    stack = mmap(NULL, STACK_BYTES, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(stack != MAP_FAILED);
+    g_assert_cmpint(pthread_attr_init(&attr), ==, 0);
+    g_assert_cmpint(pthread_attr_setstack(&attr, stack, STACK_BYTES), ==, 0);
+    g_assert_cmpint(pthread_create(&thread, &attr, use_secret, digest), ==,
+                    0);
+    g_assert_cmpint(pthread_join(thread, NULL), ==, 0);
+    /* Half of it would do for who looks for the rest. */
+    for (size_t i = 0; i + BLOB_SEED_BYTES <= STACK_BYTES; i++) {
+        g_assert_true(memcmp(stack + i, seed, BLOB_SEED_BYTES / 2));
+    }
+    pthread_attr_destroy(&attr);
+    munmap(stack, STACK_BYTES);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -157,5 +200,7 @@ int main(int argc, char **argv)
     g_test_add_func("/digest/census/absent",
                     test_census_leaves_out_what_was_never_written);
     g_test_add_func("/digest/random", test_random_bytes_do_not_repeat);
+    g_test_add_func("/digest/stack",
+                    test_no_secret_seed_is_left_on_the_stack);
     return g_test_run();
 }
