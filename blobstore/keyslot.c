@@ -24,12 +24,12 @@ const char *blob_key_slot_type_name(BlobKeySlotType type)
     return "unknown";
 }
 
-static bool is_unused(const BlobKeySlots *slots, unsigned n)
+bool blob_key_slots_is_used(const BlobKeySlots *slots, unsigned n)
 {
     BlobKeySlot slot;
 
-    return blob_key_slots_get(slots, n, &slot) &&
-           slot.type == BLOB_KEY_SLOT_UNUSED;
+    return n < BLOB_KEY_SLOTS && (!blob_key_slots_get(slots, n, &slot) ||
+                                  slot.type != BLOB_KEY_SLOT_UNUSED);
 }
 
 bool blob_key_slots_get(const BlobKeySlots *slots, unsigned n,
@@ -42,7 +42,7 @@ bool blob_key_slots_get(const BlobKeySlots *slots, unsigned n,
 int blob_key_slots_find_unused(const BlobKeySlots *slots)
 {
     for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
-        if (is_unused(slots, n)) {
+        if (!blob_key_slots_is_used(slots, n)) {
             return n;
         }
     }
@@ -54,7 +54,7 @@ unsigned blob_key_slots_count_used(const BlobKeySlots *slots)
     unsigned count = 0;
 
     for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
-        count += !is_unused(slots, n);
+        count += blob_key_slots_is_used(slots, n);
     }
     return count;
 }
@@ -75,7 +75,7 @@ static bool has_other_use(const BlobKeySlots *slots, unsigned n)
 
 bool blob_key_slots_remove(BlobKeySlots *slots, unsigned n, GError **error)
 {
-    if (n >= BLOB_KEY_SLOTS || is_unused(slots, n)) {
+    if (!blob_key_slots_is_used(slots, n)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
                     "key slot %u is not in use", n);
         return false;
@@ -205,7 +205,7 @@ static bool check_number(const BlobKeySlots *slots, int n, GError **error)
     if (n == BLOB_KEY_SLOT_ANY) {
         return true;
     }
-    if (n < 0 || n >= BLOB_KEY_SLOTS || is_unused(slots, n)) {
+    if (n < 0 || !blob_key_slots_is_used(slots, n)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
                     "key slot %d is not in use", n);
         return false;

@@ -145,6 +145,9 @@ bool blob_key_slots_put(BlobKeySlots *slots, unsigned n, const BlobKey *key,
 /* Empties slot @n.  Errors: INVALID (not in use, or the last one). */
 bool blob_key_slots_remove(BlobKeySlots *slots, unsigned n, GError **error);
 
+/* Whether slot @n is in use, be it damaged; false if there is none such. */
+bool blob_key_slots_is_used(const BlobKeySlots *slots, unsigned n);
+
 /* Takes slot @n apart.  Returns false if it is damaged or makes no sense. */
 bool blob_key_slots_get(const BlobKeySlots *slots, unsigned n,
                         BlobKeySlot *slot);

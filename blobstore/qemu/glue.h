@@ -248,8 +248,9 @@ bool blobstore_call(BlobStoreObject *store, BlobStoreCall *call, void *opaque,
 bool blobstore_in_worker_thread(void);
 /*
  * Around every use of the core with I/O: one at a time, not in drained
- * sections, nor in a store that is closed meanwhile.  Whose end only a worker may wait for, with the second: anybody
- * else may be the one, or be called by the one, who would end it.
+ * sections, whose end only a worker may wait for, with the second: anybody
+ * else may be the one, or be called by the one, who would end it.  Nor in a
+ * store that is closed meanwhile.
  */
 bool coroutine_fn blobstore_try_lock_core(BlobStoreObject *store,
                                           Error **errp);

@@ -225,14 +225,6 @@ static BlobstoreKeySlot *describe_slot(const BlobKeySlots *slots, unsigned n)
     return out;
 }
 
-static bool is_used(const BlobKeySlots *slots, unsigned n)
-{
-    BlobKeySlot slot;
-
-    return !blob_key_slots_get(slots, n, &slot) ||
-           slot.type != BLOB_KEY_SLOT_UNUSED;
-}
-
 BlobstoreKeySlotList *qmp_blobstore_key_list(const char *id, Error **errp)
 {
     BlobStoreObject *store = find_store(id, errp);
@@ -243,7 +235,7 @@ BlobstoreKeySlotList *qmp_blobstore_key_list(const char *id, Error **errp)
         return NULL;
     }
     for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
-        if (is_used(&store->key_slots, n)) {
+        if (blob_key_slots_is_used(&store->key_slots, n)) {
             QAPI_LIST_APPEND(tail, describe_slot(&store->key_slots, n));
         }
     }
@@ -260,7 +252,8 @@ static int choose_slot(const BlobStoreObject *store, bool has_slot,
         error_setg(errp, "there are key slots 0 to %d", BLOB_KEY_SLOTS - 1);
         return -1;
     }
-    if (has_slot && !replace && is_used(&store->key_slots, slot)) {
+    if (has_slot && !replace &&
+        blob_key_slots_is_used(&store->key_slots, slot)) {
         error_setg(errp, "key slot %u is in use", slot);
         error_append_hint(errp, "Use another, or 'replace'.\n");
         return -1;
@@ -328,7 +321,7 @@ static bool coroutine_fn remove_slot(KeyChange *change, GError **error)
     BlobStoreObject *store = change->store;
     bool is_repeated = change->n < BLOB_KEY_SLOTS &&
                        (store->unsure_slots & 1u << change->n) &&
-                       !is_used(&store->key_slots, change->n);
+                       !blob_key_slots_is_used(&store->key_slots, change->n);
 
     blob_store_get_key_slots(store->core, &change->slots);
     /* It may not be on record yet that the slot has been removed. */

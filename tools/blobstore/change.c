@@ -65,7 +65,6 @@ static bool put_key(Tool *tool, BlobKeySlots *slots, unsigned n,
 static bool choose_slot(const Tool *tool, const BlobKeySlots *slots,
                         unsigned *n, GError **error)
 {
-    BlobKeySlot slot;
     int unused = blob_key_slots_find_unused(slots);
 
     *n = tool->slot;
@@ -76,9 +75,7 @@ static bool choose_slot(const Tool *tool, const BlobKeySlots *slots,
     if (*n >= BLOB_KEY_SLOTS) {
         return invalid(error, "there are key slots 0 to 7");
     }
-    return tool->replace ||
-           (blob_key_slots_get(slots, *n, &slot) &&
-            slot.type == BLOB_KEY_SLOT_UNUSED) ||
+    return tool->replace || !blob_key_slots_is_used(slots, *n) ||
            invalid(error, "that key slot is in use: use another, or "
                    "--replace");
 }
