@@ -165,6 +165,16 @@ void blob_digest_sha256(const void *data, size_t bytes,
     gcry_md_hash_buffer(GCRY_MD_SHA256, out, data, bytes);
 }
 
+char *blob_digest_to_hex(const uint8_t *bytes, size_t count)
+{
+    GString *text = g_string_sized_new(2 * count);
+
+    for (size_t i = 0; i < count; i++) {
+        g_string_append_printf(text, "%02x", bytes[i]);
+    }
+    return g_string_free(text, FALSE);
+}
+
 bool blob_digest_random(void *buf, size_t bytes, GError **error)
 {
     uint8_t *at = buf;

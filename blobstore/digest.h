@@ -60,6 +60,9 @@ void blob_digest_census(BlobDigest *digest, uint64_t id, uint64_t sequence,
 void blob_digest_sha256(const void *data, size_t bytes,
                         uint8_t out[BLOB_DIGEST_BYTES]);
 
+/* @count bytes of anything in hexadecimal; the caller frees the text. */
+char *blob_digest_to_hex(const uint8_t *bytes, size_t count);
+
 /* Compares in a time that does not depend on where they differ. */
 bool blob_digest_equal(const void *a, const void *b, size_t bytes);
 

@@ -7,20 +7,10 @@
 
 #include <string.h>
 
-static char *to_hex(const uint8_t *bytes, size_t count)
-{
-    GString *out = g_string_sized_new(2 * count);
-
-    for (size_t i = 0; i < count; i++) {
-        g_string_append_printf(out, "%02x", bytes[i]);
-    }
-    return g_string_free(out, FALSE);
-}
-
 static char *describe(uint64_t number,
                       const uint8_t epoch_id[BLOB_EPOCH_ID_BYTES])
 {
-    g_autofree char *id = to_hex(epoch_id, BLOB_EPOCH_ID_BYTES);
+    g_autofree char *id = blob_digest_to_hex(epoch_id, BLOB_EPOCH_ID_BYTES);
 
     return g_strdup_printf("%" G_GUINT64_FORMAT ":%s", number, id);
 }
@@ -30,7 +20,8 @@ bool blob_pin_check_blank(const BlobStoreOptions *options, GError **error)
     g_autofree char *wanted = NULL;
 
     if (options->key_commitment) {
-        wanted = to_hex(options->key_commitment, BLOB_KEY_COMMITMENT_BYTES);
+        wanted = blob_digest_to_hex(options->key_commitment,
+                                    BLOB_KEY_COMMITMENT_BYTES);
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
                     "medium is blank, but a store with key commitment %s was "
                     "asked for: is this the right image?", wanted);
@@ -63,9 +54,10 @@ bool blob_pin_check_key(const BlobStore *store, GError **error)
             return true;
         }
     }
-    wanted_text = to_hex(wanted, sizeof(commitment));
-    found_text = store->key ? to_hex(commitment, sizeof(commitment))
-                            : g_strdup("none, for it is not encrypted");
+    wanted_text = blob_digest_to_hex(wanted, sizeof(commitment));
+    found_text = store->key
+                 ? blob_digest_to_hex(commitment, sizeof(commitment))
+                 : g_strdup("none, for it is not encrypted");
     g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
                 "store has another key commitment (%s) than was asked for "
                 "(%s): is this the right image?", found_text, wanted_text);

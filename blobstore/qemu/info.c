@@ -10,6 +10,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-blobstore.h"
 #include "qemu/uuid.h"
+#include "blobstore/digest.h"
 #include "glue.h"
 
 static BlobstoreState state_of(BlobStoreObject *store)
@@ -92,24 +93,14 @@ static BlobstoreBlobList *describe_blobs(BlobStoreObject *store)
     return list;
 }
 
-static char *to_hex(const uint8_t *bytes, size_t count)
-{
-    GString *text = g_string_sized_new(2 * count);
-
-    for (size_t i = 0; i < count; i++) {
-        g_string_append_printf(text, "%02x", bytes[i]);
-    }
-    return g_string_free(text, FALSE);
-}
-
 static BlobstoreEncryption *describe_encryption(const BlobStoreInfo *info)
 {
     BlobstoreEncryption *out = g_new0(BlobstoreEncryption, 1);
 
     out->cipher = g_strdup("aes-256-gcm-siv");
     out->key_slots = info->key_slots;
-    out->key_commitment = to_hex(info->key_commitment,
-                                 sizeof(info->key_commitment));
+    out->key_commitment = blob_digest_to_hex(info->key_commitment,
+                                             sizeof(info->key_commitment));
     out->converting = info->converting;
     out->sealings = info->sealings;
     return out;
@@ -135,7 +126,7 @@ static BlobstoreInfo *describe_store(BlobStoreObject *store)
     out->required = info->required;
     out->free = info->free;
     out->sequence = info->sequence;
-    out->epoch_id = to_hex(info->epoch_id, sizeof(info->epoch_id));
+    out->epoch_id = blob_digest_to_hex(info->epoch_id, sizeof(info->epoch_id));
     if (info->sealed) {
         out->encryption = describe_encryption(info);
     }
