@@ -25,8 +25,19 @@ class Faults:
         rule = {"event": "none", "iotype": access, "errno": number, "once": once}
         if sector >= 0:
             rule["sector"] = sector
+        self._begin(inject_error=[rule])
+
+    def begin_at_flush(self, count):
+        """The flush of that number fails, once."""
+        flush = {"event": "flush_to_disk"}
+        self._begin(inject_error=[{**flush, "state": count, "iotype": "flush",
+                                   "errno": errno.EIO, "once": True}],
+                    set_state=[{**flush, "state": number, "new_state": number + 1}
+                               for number in range(1, count + 1)])
+
+    def _begin(self, **rules):
         self._machine.qmp("blockdev-add", driver="blkdebug", node_name="bad", image="good",
-                          cache=self._cache, inject_error=[rule])
+                          cache=self._cache, **rules)
         self._use("bad")
 
     def end(self):

@@ -7,7 +7,8 @@ import unittest
 from pathlib import Path
 
 import state
-from encryption import PLAIN, EncryptionTest, store
+import tpm2
+from encryption import PLAIN, EncryptedMigrationTest, EncryptionTest, store
 from faults import Faults, faulty_drive
 
 ENCRYPTED = store()
@@ -112,6 +113,36 @@ class FailingRecordTest(EncryptionTest):
         self.assertEqual(self.slots(), [0, 1, 2])
         self.vm.quit()
         self.check_holds(self.expected, *RAW_KEY)
+
+
+class FailingSnapshotTest(EncryptedMigrationTest):
+    image_format = "qcow2"
+
+    def test_state_is_kept_although_the_image_cannot_be_written_at_first(self):
+        """After a snapshot from before a rekey has been refused"""
+        self.drive = faulty_drive(self.image_name, "qcow2")
+        machine, tpm = self.start(*ENCRYPTED)
+        state.make_permanent(tpm)
+        self.assertEqual(machine.hmp("savevm first"), "")
+        machine.qmp("blobstore-rekey", id="bs", key_secret="sec1", key_iter_time=1)
+        state.change_permanent(tpm, 1)
+        expected = state.permanent(tpm)
+        self.assertIn("rekeyed after", machine.hmp("loadvm first"))
+        faults = Faults(machine, "qcow2")
+        for count in range(1, 9):
+            faults.begin_at_flush(count)
+            machine.qmp("system_reset")
+            machine.qmp("cont")
+            status = self.wait_status(machine, "io-error", "running")
+            faults.end()
+            if status == "running":
+                break
+        self.assertIn(count, range(4, 8))
+        tpm.run(tpm2.startup())
+        self.assertEqual(state.permanent(tpm), expected)
+        machine.quit()
+        self.check_refused(*ENCRYPTED, says="the key is wrong")
+        self.check_holds(expected, *OTHER_KEY)
 
 
 class AfterFailureTest(EncryptionTest):
