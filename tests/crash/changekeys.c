@@ -197,14 +197,14 @@ bool history_change_key_slots(History *history, GError **error)
     }
     blob_store_get_key_slots(store, &slots);
     if (!keys.data_key || keys.target) {
-        done = blob_store_set_key_slots(store, &slots, &local);
+        done = blob_store_set_key_slots(store, store->key, &slots, &local);
         return expect_refused(history, done, local, keys.target, first,
                               error);
     }
     keyring_change(&slots, store->super.uuid, &keys, &history->last_secret);
     promise_add_key(&wanted, &keys);
     promise = history_begin(history, &history->acknowledged, &wanted);
-    done = blob_store_set_key_slots(store, &slots, &local);
+    done = blob_store_set_key_slots(store, store->key, &slots, &local);
     if (!conclude(history, &wanted, done, may_fail, local, error)) {
         return false;
     }

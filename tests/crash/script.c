@@ -170,8 +170,9 @@ static bool step_slots(Run *run, const char *arg, GError **error)
         keyring_change(&run->slots, run->store->super.uuid, &keys,
                        &run->last_secret);
     }
-    run->slots_pending = !blob_store_set_key_slots(run->store, &run->slots,
-                                                   error);
+    run->slots_pending = !blob_store_set_key_slots(run->store,
+                                                   run->store->key,
+                                                   &run->slots, error);
     return !run->slots_pending;
 }
 

@@ -157,7 +157,8 @@ static void add_key_slot(Maker *maker)
 
     blob_store_get_key_slots(maker->store, &slots);
     memcpy(slots.bytes[1], slots.bytes[0], BLOB_KEY_SLOT_BYTES);
-    FUZZ_CHECK(blob_store_set_key_slots(maker->store, &slots, NULL));
+    FUZZ_CHECK(blob_store_set_key_slots(maker->store, maker->store->key,
+                                        &slots, NULL));
 }
 
 static void convert(Maker *maker, bool unseal)

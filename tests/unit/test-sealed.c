@@ -245,7 +245,8 @@ static void fail_to_add_slot(BlobStore *store, TestDisk *disk, unsigned n)
     blob_store_get_key_slots(store, &slots);
     keys_put_raw(&slots, n, keys_data_key(1), info.uuid);
     disk->fail_write = 1;
-    g_assert_false(blob_store_set_key_slots(store, &slots, &error));
+    g_assert_false(blob_store_set_key_slots(store, keys_data_key(1), &slots,
+                                            &error));
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "*failed as told");
     disk->fail_write = TEST_NEVER;
 }
