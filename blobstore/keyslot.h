@@ -59,6 +59,7 @@ typedef struct BlobKeySlot {
     uint8_t salt[BLOB_KEY_SALT_BYTES];
     uint8_t nonce[BLOB_NONCE_BYTES];
     uint8_t tag[BLOB_TAG_BYTES];
+    uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES];  /* to the wrapping key */
     BlobKeyMechanism mechanism;
     BlobKeyHash hash;
     char uri[BLOB_KEY_URI_MAX_BYTES + 1];   /* RFC 7512; readable by all */

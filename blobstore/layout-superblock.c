@@ -19,13 +19,15 @@ typedef struct DiskKeySlot {
     uint32_t wrapped_bytes;
     uint32_t mechanism;
     uint32_t hash;
-    uint8_t reserved0[40];
+    uint8_t commitment[32];
+    uint8_t reserved0[8];
     char uri[384];
     uint8_t wrapped[512];
 } DiskKeySlot;
 
 G_STATIC_ASSERT(sizeof(DiskKeySlot) == BLOB_KEY_SLOT_BYTES);
 G_STATIC_ASSERT(offsetof(DiskKeySlot, wrapped_bytes) == 76);
+G_STATIC_ASSERT(offsetof(DiskKeySlot, commitment) == 88);
 G_STATIC_ASSERT(offsetof(DiskKeySlot, uri) == 128);
 
 typedef struct DiskSuperblock {
@@ -300,6 +302,7 @@ void blob_layout_encode_key_slot(const BlobKeySlot *slot,
     memcpy(disk.salt, slot->salt, sizeof(disk.salt));
     memcpy(disk.nonce, slot->nonce, sizeof(disk.nonce));
     memcpy(disk.tag, slot->tag, sizeof(disk.tag));
+    memcpy(disk.commitment, slot->commitment, sizeof(disk.commitment));
     memcpy(disk.uri, slot->uri, sizeof(disk.uri));
     memcpy(disk.wrapped, slot->wrapped, sizeof(disk.wrapped));
     memcpy(out, &disk, sizeof(disk));
@@ -348,6 +351,40 @@ static bool token_is_sane(const BlobKeySlot *slot)
            slot->wrapped_bytes >= BLOB_KEY_TOKEN_BYTES && uri_is_sane(slot);
 }
 
+/* Bytes that mean nothing could make one slot open with many secrets. */
+static bool unused_is_zero(const DiskKeySlot *disk, const BlobKeySlot *slot)
+{
+    bool token = slot->type == BLOB_KEY_SLOT_TOKEN;
+    bool stretched = slot->type == BLOB_KEY_SLOT_PASSPHRASE;
+
+    return is_zero(disk->reserved0, sizeof(disk->reserved0)) &&
+           is_zero(disk->wrapped + slot->wrapped_bytes,
+                   sizeof(disk->wrapped) - slot->wrapped_bytes) &&
+           (stretched || (!disk->kdf_memory_kib && !disk->kdf_passes &&
+                          !disk->kdf_lanes)) &&
+           (token ? is_zero(disk->salt, sizeof(disk->salt)) &&
+                    is_zero(disk->nonce, sizeof(disk->nonce)) &&
+                    is_zero(disk->tag, sizeof(disk->tag)) &&
+                    is_zero(disk->commitment, sizeof(disk->commitment))
+                  : !disk->mechanism && !disk->hash &&
+                    is_zero((const uint8_t *)disk->uri, sizeof(disk->uri)));
+}
+
+static bool type_is_sane(const BlobKeySlot *slot)
+{
+    switch (slot->type) {
+    case BLOB_KEY_SLOT_PASSPHRASE:
+        return slot->wrapped_bytes == BLOB_KEY_BYTES && kdf_is_sane(slot);
+    case BLOB_KEY_SLOT_RAW:
+        return slot->wrapped_bytes == BLOB_KEY_BYTES;
+    case BLOB_KEY_SLOT_TOKEN:
+        return slot->wrapped_bytes <= BLOB_KEY_WRAPPED_MAX_BYTES &&
+               token_is_sane(slot);
+    default:
+        return false;
+    }
+}
+
 bool blob_layout_decode_key_slot(const uint8_t in[BLOB_KEY_SLOT_BYTES],
                                  BlobKeySlot *slot)
 {
@@ -366,19 +403,10 @@ bool blob_layout_decode_key_slot(const uint8_t in[BLOB_KEY_SLOT_BYTES],
     memcpy(slot->salt, disk.salt, sizeof(disk.salt));
     memcpy(slot->nonce, disk.nonce, sizeof(disk.nonce));
     memcpy(slot->tag, disk.tag, sizeof(disk.tag));
+    memcpy(slot->commitment, disk.commitment, sizeof(disk.commitment));
     memcpy(slot->uri, disk.uri, sizeof(disk.uri));
     memcpy(slot->wrapped, disk.wrapped, sizeof(disk.wrapped));
-    switch (slot->type) {
-    case BLOB_KEY_SLOT_UNUSED:
-        return is_zero(in, BLOB_KEY_SLOT_BYTES);
-    case BLOB_KEY_SLOT_PASSPHRASE:
-        return slot->wrapped_bytes == BLOB_KEY_BYTES && kdf_is_sane(slot);
-    case BLOB_KEY_SLOT_RAW:
-        return slot->wrapped_bytes == BLOB_KEY_BYTES;
-    case BLOB_KEY_SLOT_TOKEN:
-        return slot->wrapped_bytes <= BLOB_KEY_WRAPPED_MAX_BYTES &&
-               token_is_sane(slot);
-    default:
-        return false;
-    }
+    return slot->type == BLOB_KEY_SLOT_UNUSED
+           ? is_zero(in, BLOB_KEY_SLOT_BYTES)
+           : type_is_sane(slot) && unused_is_zero(&disk, slot);
 }

@@ -71,15 +71,31 @@ static BlobSecret *mix_raw(const BlobSecret *raw, const BlobKeySlot *slot,
     return g_steal_pointer(&key);
 }
 
-/* The cipher that wraps the data key in a slot without a token */
+/*
+ * The cipher that wraps the data key in a slot without a token.  It does not
+ * commit to its key: a hostile slot would open with many secrets at once, and
+ * whether it did would tell whose secret is among them.  @commitment does.
+ */
 static BlobSeal *wrapping_seal(const BlobSecret *secret,
-                               const BlobKeySlot *slot, GError **error)
+                               const BlobKeySlot *slot,
+                               const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                               uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES],
+                               GError **error)
 {
-    g_autoptr(BlobSecret) key = slot->type == BLOB_KEY_SLOT_RAW
-                                ? mix_raw(secret, slot, error)
-                                : stretch(secret, slot, error);
+    g_autoptr(BlobSecret) bytes = slot->type == BLOB_KEY_SLOT_RAW
+                                  ? mix_raw(secret, slot, error)
+                                  : stretch(secret, slot, error);
+    g_autoptr(BlobKey) key = NULL;
 
-    return key ? blob_seal_new(key->data, error) : NULL;
+    if (!bytes) {
+        return NULL;
+    }
+    key = blob_key_new_from_bytes(bytes->data, error);
+    if (!key) {
+        return NULL;
+    }
+    blob_key_commit(key, uuid, commitment);
+    return blob_seal_new(bytes->data, error);
 }
 
 /* S4: a wrap is bound to the store, the slot's number and its parameters. */
@@ -148,11 +164,14 @@ static BlobKey *unwrap_by_secret(const BlobKeySlot *slot, unsigned n,
                                  const uint8_t uuid[BLOB_KEY_UUID_BYTES],
                                  const BlobSecret *secret, GError **error)
 {
-    g_autoptr(BlobSeal) seal = wrapping_seal(secret, slot, error);
+    uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES];
+    g_autoptr(BlobSeal) seal = wrapping_seal(secret, slot, uuid, commitment,
+                                             error);
     g_autoptr(BlobSecret) data = NULL;
     WrapAad aad;
 
-    if (!seal) {
+    if (!seal ||
+        !blob_digest_equal(commitment, slot->commitment, sizeof(commitment))) {
         return NULL;
     }
     data = blob_secret_new(slot->wrapped, BLOB_KEY_BYTES, error);
@@ -240,7 +259,7 @@ static bool wrap_by_secret(BlobKeySlot *slot, unsigned n, const BlobKey *key,
          !calibrate(secret, milliseconds, slot, error))) {
         return false;
     }
-    seal = wrapping_seal(secret, slot, error);
+    seal = wrapping_seal(secret, slot, uuid, slot->commitment, error);
     if (!seal) {
         return false;
     }

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import aead
 
-KEY_SLOT = struct.Struct('<IIII32s12s16sIII40x384s512s')
+KEY_SLOT = struct.Struct('<IIII32s12s16sIII32s8s384s512s')
 ASSOCIATED_DATA = struct.Struct('<16sQ1024s')
 assert (KEY_SLOT.size, ASSOCIATED_DATA.size) == (1024, 1048)
 
@@ -46,11 +46,27 @@ class KeySlot:
     wrapped_bytes: int
     mechanism: int
     hash: int
+    commitment: bytes
+    reserved: bytes
     uri: bytes
     wrapped: bytes
 
     @property
     def makes_sense(self):
+        return not any(map(bool, self.unused())) and self.is_sane()
+
+    def unused(self):
+        """What must be zero: fields as numbers, or whether there is another byte in them"""
+        yield any(self.reserved)
+        yield any(self.wrapped[self.wrapped_bytes:])
+        if self.type != PASSPHRASE:
+            yield from (self.memory, self.passes, self.lanes)
+        if self.type == TOKEN:
+            yield from map(any, (self.salt, self.nonce, self.tag, self.commitment))
+        else:
+            yield from (self.mechanism, self.hash, any(self.uri))
+
+    def is_sane(self):
         if self.type == PASSPHRASE:
             return self.is_passphrase()
         if self.type == TOKEN:
@@ -91,7 +107,7 @@ def wrapping_key(slot, secret):
 def associated_data(raw, number, uuid):
     """Of the wrapped key: all of the slot but what is made with it or reserved."""
     bound = bytearray(raw)
-    for start, end in ((48, 76), (88, 128), (512, 1024)):
+    for start, end in ((48, 76), (120, 128), (512, 1024)):
         bound[start:end] = bytes(end - start)
     return ASSOCIATED_DATA.pack(uuid, number, bytes(bound))
 
@@ -104,7 +120,10 @@ def unlock(key_slots, uuid, secret):
             if (slot is None or slot.type != kind
                     or kind == RAW and len(secret) != RAW_SECRET_BYTES):
                 continue
-            key = aead.unseal(wrapping_key(slot, secret), slot.nonce, slot.tag,
+            wrapping = wrapping_key(slot, secret)
+            if derive(wrapping, 'commitment', uuid) != slot.commitment:
+                continue
+            key = aead.unseal(wrapping, slot.nonce, slot.tag,
                               slot.wrapped[:KEY_BYTES], associated_data(raw, number, uuid))
             if key is not None:
                 return key

@@ -190,6 +190,8 @@ static void test_other_lengths_are_refused(void)
         for (unsigned n = 0; n < G_N_ELEMENTS(lengths); n++) {
             slot.wrapped_bytes = lengths[n];
             blob_layout_encode_key_slot(&slot, slots.bytes[2]);
+            memset(slots.bytes[2] + WRAPPED_AT + lengths[n], 0,
+                   BLOB_KEY_WRAPPED_MAX_BYTES - lengths[n]);
             if (lengths[n] == right) {
                 hsm_unlock_ok(&slots, pin());
             } else {
