@@ -207,23 +207,44 @@ bool blob_wrap_check_secret(const BlobSecret *secret, GError **error)
     return true;
 }
 
-/* How often to pass over the memory so that it takes @milliseconds here */
-static bool calibrate(const BlobSecret *passphrase, unsigned milliseconds,
-                      BlobKeySlot *slot, GError **error)
+/* How many microseconds @passes take here; -1 on failure */
+static gint64 time_passes(const BlobSecret *passphrase, BlobKeySlot *slot,
+                          unsigned passes, GError **error)
 {
     gint64 start = g_get_monotonic_time();
     g_autoptr(BlobSecret) ignored = NULL;
+
+    slot->kdf_passes = passes;
+    ignored = stretch(passphrase, slot, error);
+    return ignored ? g_get_monotonic_time() - start : -1;
+}
+
+/*
+ * How often to pass over the memory so that it takes @milliseconds here.  The
+ * first pass takes longer than the others: the memory has to be got.
+ */
+static bool calibrate(const BlobSecret *passphrase, unsigned milliseconds,
+                      BlobKeySlot *slot, GError **error)
+{
+    gint64 wanted = milliseconds * INT64_C(1000);
     gint64 one;
+    gint64 three;
 
     slot->kdf_memory_kib = BLOB_KEY_KDF_MEMORY_KIB;
     slot->kdf_lanes = 1;
-    slot->kdf_passes = 1;
-    ignored = stretch(passphrase, slot, error);
-    if (!ignored) {
+    one = time_passes(passphrase, slot, 1, error);
+    if (one < 0) {
         return false;
     }
-    one = MAX(g_get_monotonic_time() - start, 1);
-    slot->kdf_passes = CLAMP(milliseconds * INT64_C(1000) / one, 1, 64);
+    if (wanted <= one) {
+        return true;
+    }
+    three = time_passes(passphrase, slot, 3, error);
+    if (three < 0) {
+        return false;
+    }
+    slot->kdf_passes = CLAMP(1 + 2 * (wanted - one) / MAX(three - one, 1), 1,
+                             64);
     return true;
 }
 
