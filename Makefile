@@ -146,7 +146,8 @@ bench-commits:
 		$(meson) setup $(build)/bench -Dbuildtype=debugoptimized -Dbench=true
 	@$(ninja) -C $(build)/bench --quiet bench/bench
 	@mkdir -p $(BENCH_DIR)
-	@$(build)/bench/bench/bench --dir=$(BENCH_DIR) --json=$(BENCH_JSON)
+	@python3 bench/with_token.py $(build)/bench/bench/bench --dir=$(BENCH_DIR) \
+		--json=$(BENCH_JSON)
 	@python3 bench/plot.py $(BENCH_JSON) $(BENCH_SVG)
 
 .PHONY: bench-migration

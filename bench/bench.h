@@ -91,6 +91,7 @@ void bench_cpu(CpuCost *cost);
 typedef struct KeyCost {
     double raw_ms;
     double passphrase_ms;   /* as QEMU makes it by default */
+    double token_ms;        /* 0 without BENCH_KEY_URI */
 } KeyCost;
 
 /* keys.c */

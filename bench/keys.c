@@ -6,33 +6,30 @@
 #include "bench.h"
 
 #include <string.h>
+#include "pkcs11/pkcs11.h"
 #include "store.h"
 
 enum { UNLOCKS = 5 };
 
 static const uint8_t uuid[BLOB_UUID_BYTES] = { 0xbe, 0x4c };
 
-static double unlock_ms(BlobKeySlotType type, const char *text,
+static double unlock_ms(BlobKeySlotType type,
+                        const BlobCredential *credential,
                         unsigned milliseconds)
 {
-    g_autoptr(BlobSecret) secret = blob_secret_new(text, strlen(text), NULL);
     g_autoptr(BlobKey) key = blob_key_new(NULL);
-    BlobCredential credential = {
-        .secret = secret,
-        .slot = BLOB_KEY_SLOT_ANY,
-    };
     g_autofree BlobKeySlots *slots = g_new0(BlobKeySlots, 1);
     double samples[UNLOCKS];
     g_autoptr(GError) error = NULL;
 
-    if (!blob_key_slots_put(slots, 0, key, uuid, type, &credential,
+    if (!blob_key_slots_put(slots, 0, key, uuid, type, credential,
                             milliseconds, &error)) {
         bench_die("%s", error->message);
     }
     for (unsigned i = 0; i < UNLOCKS; i++) {
         double start = bench_now_us();
         g_autoptr(BlobKey) found = blob_key_slots_unlock(slots, uuid,
-                                                         &credential, &error);
+                                                         credential, &error);
 
         if (!found) {
             bench_die("%s", error->message);
@@ -42,12 +39,32 @@ static double unlock_ms(BlobKeySlotType type, const char *text,
     return bench_quantile(samples, UNLOCKS, 0.5);
 }
 
+static double unlock_by_secret_ms(BlobKeySlotType type, const char *text)
+{
+    g_autoptr(BlobSecret) secret = blob_secret_new(text, strlen(text), NULL);
+    BlobCredential credential = {
+        .secret = secret,
+        .slot = BLOB_KEY_SLOT_ANY,
+    };
+
+    return unlock_ms(type, &credential, BLOB_KEY_KDF_MILLISECONDS);
+}
+
 void bench_keys(KeyCost *cost)
 {
-    cost->raw_ms = unlock_ms(BLOB_KEY_SLOT_RAW,
-                             "exactly 32 bytes of a raw secret", 0);
-    cost->passphrase_ms = unlock_ms(BLOB_KEY_SLOT_PASSPHRASE, "passphrase",
-                                    BLOB_KEY_KDF_MILLISECONDS);
+    BlobCredential credential = {
+        .token = blob_pkcs11_token(),
+        .uri = g_getenv("BENCH_KEY_URI"),
+        .pin = g_getenv("BENCH_PIN"),
+        .slot = BLOB_KEY_SLOT_ANY,
+    };
+
+    cost->raw_ms = unlock_by_secret_ms(BLOB_KEY_SLOT_RAW,
+                                       "exactly 32 bytes of a raw secret");
+    cost->passphrase_ms = unlock_by_secret_ms(BLOB_KEY_SLOT_PASSPHRASE,
+                                              "passphrase");
+    cost->token_ms = credential.token && credential.uri
+                     ? unlock_ms(BLOB_KEY_SLOT_TOKEN, &credential, 0) : 0;
 }
 
 BlobStore *bench_open(BlobStorage *storage, bool sealed, GError **error)
