@@ -22,8 +22,25 @@ bool blob_fail_damaged(const Blob *blob, GError **error)
     return false;
 }
 
-bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
-                       GBytes **payload, GError **error)
+/* Its header without check value, as it is written, and what is stored */
+static void digest_version(const BlobStore *store, const BlobHeader *header,
+                           GBytes *payload, uint8_t out[BLOB_DIGEST_BYTES])
+{
+    uint8_t encoded[BLOB_HEADER_BYTES];
+    gsize bytes;
+    const void *data = g_bytes_get_data(payload, &bytes);
+
+    blob_layout_encode_header(header, store->guard, encoded);
+    blob_digest_sha256_of_two(encoded, BLOB_HEADER_CHECKED_BYTES, data, bytes,
+                              out);
+}
+
+/*
+ * The version that the directory says is current; @payload is NULL if it is
+ * not there.
+ */
+static bool load(BlobStore *store, const Blob *blob, BlobHeader *header,
+                 GBytes **payload, GError **error)
 {
     BlobSlot slot = blob_slot_of(blob, blob->entry.slot);
     BlobJudge judge = { .recorded = blob->entry.sequence };
@@ -44,13 +61,6 @@ bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
             goto failed;
         }
     }
-    if (!*payload) {
-        blob->damage = g_strdup_printf(
-            "the slot at offset %" G_GUINT64_FORMAT " does not hold "
-            "version %" G_GUINT64_FORMAT " as it was acknowledged",
-            slot.offset, blob->entry.sequence);
-        return blob_fail_damaged(blob, error);
-    }
     return true;
 
 failed:
@@ -58,6 +68,68 @@ failed:
                 "blob '%s/%s': %s", blob->entry.owner, blob->entry.name,
                 local->message);
     return false;
+}
+
+static char *describe_damage(const Blob *blob)
+{
+    return g_strdup_printf("the slot at offset %" G_GUINT64_FORMAT " does "
+                           "not hold version %" G_GUINT64_FORMAT " as it was "
+                           "acknowledged",
+                           blob_slot_of(blob, blob->entry.slot).offset,
+                           blob->entry.sequence);
+}
+
+/* S10: what is not sealed with the key in the key slots */
+static bool has_digests(const BlobStore *store)
+{
+    bool unsealing = store->super.conversion == BLOB_CONVERSION_UNSEAL;
+
+    return store->voucher && unsealing == !store->target;
+}
+
+bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
+                       GBytes **payload, GError **error)
+{
+    if (!load(store, blob, header, payload, error)) {
+        return false;
+    }
+    if (*payload && has_digests(store)) {
+        uint8_t digest[BLOB_DIGEST_BYTES];
+
+        digest_version(store, header, *payload, digest);
+        if (memcmp(digest, blob->entry.digest, sizeof(digest))) {
+            g_clear_pointer(payload, g_bytes_unref);
+        }
+    }
+    if (!*payload) {
+        blob->damage = describe_damage(blob);
+        return blob_fail_damaged(blob, error);
+    }
+    return true;
+}
+
+bool blob_content_digest(BlobStore *store, Blob *blob, GError **error)
+{
+    g_autoptr(GBytes) payload = NULL;
+    BlobHeader header;
+
+    memset(blob->entry.digest, 0, sizeof(blob->entry.digest));
+    if (!is_present(blob) || blob->damage) {
+        return true;
+    }
+    if (!load(store, blob, &header, &payload, error)) {
+        return false;
+    }
+    if (!payload) {
+        g_autofree char *damage = describe_damage(blob);
+
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED,
+                    "blob '%s/%s' is damaged: %s", blob->entry.owner,
+                    blob->entry.name, damage);
+        return false;
+    }
+    digest_version(store, &header, payload, blob->entry.digest);
+    return true;
 }
 
 bool blob_content_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,

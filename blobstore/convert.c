@@ -5,9 +5,10 @@
  * key, in place.  Every step is durable before the next, and each opening for
  * writing goes on from the last one that was (S7):
  *
- * 1. The superblock says what is to come, and holds the key (or, of a rekeyed
+ * 1. A clean directory as before, but with a voucher: made with the key that is
+ *    in the key slots then.  Until the end only directories with one count.
+ * 2. The superblock says what is to come, and holds the key (or, of a rekeyed
  *    store, both keys).
- * 2. A clean directory, as before.
  * 3. Each version is copied to the slot of its blob that is not current,
  *    under the new guard; its sequence stays.
  * 4. A clean directory under the new guard names the copies.  From the first
@@ -83,6 +84,16 @@ BlobGuard *blob_convert_previous_guard(const BlobStore *store,
                     : NULL;
 }
 
+BlobDigest *blob_convert_new_voucher(const BlobKey *key,
+                                     const uint8_t uuid[BLOB_UUID_BYTES],
+                                     GError **error)
+{
+    g_autoptr(BlobSecret) seed = blob_key_derive(key, BLOB_KEY_FOR_VOUCHERS,
+                                                 uuid, error);
+
+    return seed ? blob_digest_new_secret(seed->data, error) : NULL;
+}
+
 static bool check_convertible(BlobStore *store, const BlobKey *key,
                               const BlobKeySlots *slots, GError **error)
 {
@@ -106,18 +117,10 @@ static bool check_convertible(BlobStore *store, const BlobKey *key,
                     "no key slot holds the new data key");
         return false;
     }
-    for (guint i = 0; i < store->blobs->len; i++) {
-        Blob *blob = g_ptr_array_index(store->blobs, i);
-        g_autoptr(GBytes) content = NULL;
-
-        if (!blob_store_read(store, blob, &content, NULL, error)) {
-            return false;
-        }
-    }
     return true;
 }
 
-/* What the superblock says in the first step; the guard that is to come */
+/* What the superblock says in the second step; the guard that is to come */
 static BlobGuard *plan(const BlobStore *store, const BlobKey *key,
                        const BlobKeySlots *slots, BlobSuperblock *super,
                        GError **error)
@@ -140,18 +143,67 @@ static BlobGuard *plan(const BlobStore *store, const BlobKey *key,
     return blob_guard_new_sealed(key, super->uuid, error);
 }
 
+/* S10: what is damaged could not be vouched for. */
+static bool digest_versions(BlobStore *store, GError **error)
+{
+    for (guint i = 0; i < store->blobs->len; i++) {
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        if (!blob_content_digest(store, blob, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Step 1 */
+static bool vouch(BlobStore *store, const BlobKey *key, GError **error)
+{
+    for (guint i = 0; i < store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        if (blob->damage) {
+            return blob_fail_damaged(blob, error);
+        }
+    }
+    if (!digest_versions(store, error)) {
+        return false;
+    }
+    store->voucher = blob_convert_new_voucher(key, store->super.uuid, error);
+    return store->voucher && blob_epoch_record(store, true, error);
+}
+
+/*
+ * The superblock of a conversion that failed to begin may have landed, and
+ * under it no directory without a voucher counts.  So before the next one is
+ * recorded there has to be another superblock.
+ */
+static bool take_back(BlobStore *store, GError **error)
+{
+    return !store->voucher || blob_superblock_heal(store, error);
+}
+
 bool blob_store_convert(BlobStore *store, BlobKey *key,
                         const BlobKeySlots *slots, GError **error)
 {
+    BlobKey *keys = key ?: store->key;
     BlobSuperblock super;
     g_autoptr(BlobGuard) target = NULL;
 
-    if (!check_convertible(store, key, slots, error)) {
+    if (!check_convertible(store, key, slots, error) ||
+        !take_back(store, error)) {
         return false;
     }
     target = plan(store, key, slots, &super, error);
-    if (!target ||
-        !blob_superblock_change(store, &super, key ?: store->key, error)) {
+    if (!target) {
+        return false;
+    }
+    if (!vouch(store, keys, error)) {
+        g_clear_pointer(&store->voucher, blob_digest_free);
+        return false;
+    }
+    if (!blob_superblock_change(store, &super, keys, error)) {
+        take_back(store, NULL);
         return false;
     }
     store->target = g_steal_pointer(&target);
@@ -202,15 +254,61 @@ static void swap_guards(BlobStore *store)
     blob_store_take_census(store);
 }
 
+/*
+ * A sealed copy needs none, and if the record fails and yet lands, the next
+ * try makes another copy of the same version.
+ */
+static bool digest_copies(BlobStore *store, GError **error)
+{
+    if (!store->guard->seal) {
+        return digest_versions(store, error);
+    }
+    for (guint i = 0; i < store->blobs->len; i++) {
+        BlobEntry *entry = &((Blob *)g_ptr_array_index(store->blobs,
+                                                       i))->entry;
+
+        memset(entry->digest, 0, sizeof(entry->digest));
+    }
+    return true;
+}
+
+typedef struct Digest {
+    uint8_t bytes[BLOB_DIGEST_BYTES];
+} Digest;
+
+static Digest *save_digests(const BlobStore *store)
+{
+    Digest *digests = g_new(Digest, store->blobs->len);
+
+    for (guint i = 0; i < store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        memcpy(digests[i].bytes, blob->entry.digest, sizeof(digests[i]));
+    }
+    return digests;
+}
+
+static void restore_digests(BlobStore *store, const Digest *digests)
+{
+    for (guint i = 0; i < store->blobs->len; i++) {
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        memcpy(blob->entry.digest, digests[i].bytes, sizeof(digests[i]));
+    }
+}
+
 /* Step 4 */
 static bool record_copies(BlobStore *store, GError **error)
 {
     uint64_t sealings = store->sealings;
+    g_autofree Digest *digests = save_digests(store);
 
     store->sealings = store->blobs->len;
     swap_guards(store);
-    if (!blob_epoch_record(store, true, error)) {
+    if (!digest_copies(store, error) ||
+        !blob_epoch_record(store, true, error)) {
         swap_guards(store);
+        restore_digests(store, digests);
         store->sealings = sealings;
         return false;
     }
@@ -237,6 +335,16 @@ static bool forget_former_guard(BlobStore *store, GError **error)
                                   error);
 }
 
+/*
+ * Of a record that was cut short, a copy may be the one before, or one that
+ * names copies which are about to be made anew.
+ */
+static bool ensure_whole_directory(BlobStore *store, GError **error)
+{
+    return blob_pair_is_whole(&store->directory_pair) ||
+           blob_epoch_record(store, true, error);
+}
+
 /* Steps 6 and 7 */
 static bool wipe_former(BlobStore *store, GError **error)
 {
@@ -257,13 +365,11 @@ bool blob_convert_finish(BlobStore *store, GError **error)
         return true;
     }
     if (store->target &&
-        (!blob_epoch_record(store, true, error) ||
+        (!ensure_whole_directory(store, error) ||
          !copy_versions(store, error) || !record_copies(store, error))) {
         return false;
     }
-    /* Of a record that was cut short, one copy may be the former one's. */
-    if (!blob_pair_is_whole(&store->directory_pair) &&
-        !blob_epoch_record(store, true, error)) {
+    if (!ensure_whole_directory(store, error)) {
         return false;
     }
     if (converting && !forget_former_guard(store, error)) {

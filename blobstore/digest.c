@@ -134,35 +134,43 @@ void blob_digest_check(BlobDigest *digest, const void *data, size_t bytes,
     }
 }
 
-void blob_digest_census(BlobDigest *digest, uint64_t id, uint64_t sequence,
-                        uint8_t census[BLOB_CENSUS_BYTES])
-{
-    uint64_t numbers[] = { GUINT64_TO_LE(id), GUINT64_TO_LE(sequence) };
-    /* The seed may be secret: it is not copied. */
-    gcry_buffer_t input[] = {
-        { .data = digest->seed, .len = sizeof(digest->seed) },
-        { .data = numbers, .len = sizeof(numbers) },
-    };
-    uint8_t hash[BLOB_DIGEST_BYTES];
-    gcry_error_t err;
-
-    if (!sequence) {
-        return;
-    }
-    err = gcry_md_hash_buffers(GCRY_MD_SHA256, 0, hash, input,
-                               G_N_ELEMENTS(input));
-    if (err) {
-        g_error("libgcrypt: SHA-256: %s", gcry_strerror(err));
-    }
-    for (unsigned i = 0; i < BLOB_CENSUS_BYTES; i++) {
-        census[i] ^= hash[i];
-    }
-}
-
 void blob_digest_sha256(const void *data, size_t bytes,
                         uint8_t out[BLOB_DIGEST_BYTES])
 {
     gcry_md_hash_buffer(GCRY_MD_SHA256, out, data, bytes);
+}
+
+void blob_digest_sha256_of_two(const void *a, size_t a_bytes, const void *b,
+                               size_t b_bytes,
+                               uint8_t out[BLOB_DIGEST_BYTES])
+{
+    gcry_buffer_t input[] = {
+        { .data = (void *)a, .len = a_bytes },
+        { .data = (void *)b, .len = b_bytes },
+    };
+    gcry_error_t err = gcry_md_hash_buffers(GCRY_MD_SHA256, 0, out, input,
+                                            G_N_ELEMENTS(input));
+
+    if (err) {
+        g_error("libgcrypt: SHA-256: %s", gcry_strerror(err));
+    }
+}
+
+void blob_digest_census(BlobDigest *digest, uint64_t id, uint64_t sequence,
+                        uint8_t census[BLOB_CENSUS_BYTES])
+{
+    uint64_t numbers[] = { GUINT64_TO_LE(id), GUINT64_TO_LE(sequence) };
+    uint8_t hash[BLOB_DIGEST_BYTES];
+
+    if (!sequence) {
+        return;
+    }
+    /* The seed may be secret: it is not copied. */
+    blob_digest_sha256_of_two(digest->seed, sizeof(digest->seed), numbers,
+                              sizeof(numbers), hash);
+    for (unsigned i = 0; i < BLOB_CENSUS_BYTES; i++) {
+        census[i] ^= hash[i];
+    }
 }
 
 char *blob_digest_to_hex(const uint8_t *bytes, size_t count)

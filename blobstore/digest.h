@@ -59,6 +59,10 @@ void blob_digest_census(BlobDigest *digest, uint64_t id, uint64_t sequence,
 /* SHA-256 (FIPS 180-4) */
 void blob_digest_sha256(const void *data, size_t bytes,
                         uint8_t out[BLOB_DIGEST_BYTES]);
+/* ... of @a and @b behind it */
+void blob_digest_sha256_of_two(const void *a, size_t a_bytes, const void *b,
+                               size_t b_bytes,
+                               uint8_t out[BLOB_DIGEST_BYTES]);
 
 /* @count bytes of anything in hexadecimal; the caller frees the text. */
 char *blob_digest_to_hex(const uint8_t *bytes, size_t count);

@@ -130,6 +130,11 @@ static bool record(BlobStore *store, bool clean, GError **error)
     uint32_t last =
         MAX(before, blob_sequence_epoch(store->options.follows.number));
 
+    if (store->voucher && !clean) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    "store is being converted: start it again first");
+        return false;
+    }
     if (last == UINT32_MAX) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
                     "store has used up its last epoch and can only be read: "
@@ -152,7 +157,7 @@ static bool record(BlobStore *store, bool clean, GError **error)
         store->epoch = before;
         return false;
     }
-    payload = blob_layout_encode_directory(&directory);
+    payload = blob_layout_encode_directory(&directory, store->voucher);
     header.sequence = blob_sequence(store->epoch, 0);
     header.raw_bytes = g_bytes_get_size(payload);
     memcpy(header.epoch_id, directory.epoch_id, sizeof(header.epoch_id));

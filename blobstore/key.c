@@ -22,6 +22,7 @@ static const char labels[][LABEL_BYTES] = {
     [BLOB_KEY_FOR_PAYLOADS] = "payload",
     [BLOB_KEY_FOR_SUPERBLOCK] = "superblock",
     [BLOB_KEY_FOR_PREVIOUS_KEY] = "previous key",
+    [BLOB_KEY_FOR_VOUCHERS] = "voucher",
     [BLOB_KEY_FOR_STREAM] = "stream",
 };
 static const char commitment_label[LABEL_BYTES] = "commitment";

@@ -40,6 +40,7 @@ typedef enum BlobKeyPurpose {
     BLOB_KEY_FOR_PAYLOADS,
     BLOB_KEY_FOR_SUPERBLOCK,    /* seed of its keyed check */
     BLOB_KEY_FOR_PREVIOUS_KEY,  /* which it wraps while a store is rekeyed */
+    BLOB_KEY_FOR_VOUCHERS,      /* seed of what vouches for a directory */
     BLOB_KEY_FOR_STREAM,        /* of a migration or snapshot */
 } BlobKeyPurpose;
 

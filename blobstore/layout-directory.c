@@ -20,7 +20,8 @@ typedef struct DiskDirectory {
     uint8_t key_commitment[32];
     uint64_t sealings;
     uint32_t past_count;
-    uint8_t reserved1[28];
+    uint8_t reserved1[12];
+    uint8_t voucher[16];
 } DiskDirectory;
 
 enum { DISK_DIRECTORY_CLEAN = 1 << 0 };
@@ -28,6 +29,7 @@ enum { DISK_DIRECTORY_CLEAN = 1 << 0 };
 G_STATIC_ASSERT(sizeof(DiskDirectory) == BLOB_DIRECTORY_HEAD_BYTES);
 G_STATIC_ASSERT(offsetof(DiskDirectory, key_commitment) == 56);
 G_STATIC_ASSERT(offsetof(DiskDirectory, past_count) == 96);
+G_STATIC_ASSERT(offsetof(DiskDirectory, voucher) == 112);
 
 typedef struct DiskEntry {
     uint64_t id;
@@ -44,7 +46,7 @@ typedef struct DiskEntry {
     uint8_t reserved0;
     char owner[64];
     char name[64];
-    uint8_t reserved1[32];
+    uint8_t digest[32];
 } DiskEntry;
 
 G_STATIC_ASSERT(sizeof(DiskEntry) == BLOB_ENTRY_BYTES);
@@ -101,9 +103,43 @@ static void encode_entry(const BlobEntry *entry, DiskEntry *disk)
     };
     memcpy(disk->owner, entry->owner, sizeof(disk->owner));
     memcpy(disk->name, entry->name, sizeof(disk->name));
+    memcpy(disk->digest, entry->digest, sizeof(disk->digest));
 }
 
-GBytes *blob_layout_encode_directory(const BlobDirectory *directory)
+/* The first half of the HMAC of it all, where it stands itself as zeros */
+static void make_voucher(const uint8_t *payload, size_t bytes,
+                         BlobDigest *voucher,
+                         uint8_t out[BLOB_DIGEST_BYTES])
+{
+    g_autofree uint8_t *copy = g_memdup2(payload, bytes);
+
+    memset(copy + offsetof(DiskDirectory, voucher), 0,
+           sizeof(((DiskDirectory *)NULL)->voucher));
+    blob_digest_check(voucher, copy, bytes, out);
+}
+
+static void vouch(uint8_t *payload, size_t bytes, BlobDigest *voucher)
+{
+    uint8_t check[BLOB_DIGEST_BYTES];
+
+    make_voucher(payload, bytes, voucher, check);
+    memcpy(payload + offsetof(DiskDirectory, voucher), check,
+           sizeof(((DiskDirectory *)NULL)->voucher));
+}
+
+bool blob_layout_directory_is_vouched(GBytes *payload, BlobDigest *voucher)
+{
+    gsize bytes;
+    const uint8_t *data = g_bytes_get_data(payload, &bytes);
+    uint8_t check[BLOB_DIGEST_BYTES];
+
+    make_voucher(data, bytes, voucher, check);
+    return blob_digest_equal(data + offsetof(DiskDirectory, voucher), check,
+                             sizeof(((DiskDirectory *)NULL)->voucher));
+}
+
+GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
+                                     BlobDigest *voucher)
 {
     uint32_t count = directory->entries->len;
     uint32_t past_count = directory->past->len;
@@ -132,6 +168,9 @@ GBytes *blob_layout_encode_directory(const BlobDirectory *directory)
         DiskEntry entry;
 
         encode_entry(&g_array_index(directory->entries, BlobEntry, i), &entry);
+        if (!voucher) {
+            memset(entry.digest, 0, sizeof(entry.digest));
+        }
         memcpy(at, &entry, sizeof(entry));
         at += sizeof(entry);
     }
@@ -145,6 +184,9 @@ GBytes *blob_layout_encode_directory(const BlobDirectory *directory)
         memcpy(to.epoch_id, past->epoch_id, sizeof(to.epoch_id));
         memcpy(at, &to, sizeof(to));
         at += sizeof(to);
+    }
+    if (voucher) {
+        vouch(out, bytes, voucher);
     }
     return g_bytes_new_take(out, bytes);
 }
@@ -211,6 +253,7 @@ static bool decode_entry(const DiskEntry *disk, const BlobSuperblock *super,
         .flags = disk->flags,
         .slot = disk->slot,
     };
+    memcpy(entry->digest, disk->digest, sizeof(entry->digest));
     return decode_name(disk->owner, entry->owner) &&
            decode_name(disk->name, entry->name) &&
            entry->id >= BLOB_ID_FIRST && entry->id < directory->next_id &&

@@ -38,7 +38,7 @@ G_STATIC_ASSERT(sizeof(DiskHeader) == BLOB_HEADER_BYTES);
 G_STATIC_ASSERT(offsetof(DiskHeader, id) == 32);
 G_STATIC_ASSERT(offsetof(DiskHeader, census) == 96);
 G_STATIC_ASSERT(offsetof(DiskHeader, members) == 224);
-G_STATIC_ASSERT(offsetof(DiskHeader, check) == 1248);
+G_STATIC_ASSERT(offsetof(DiskHeader, check) == BLOB_HEADER_CHECKED_BYTES);
 
 /* Nothing of it is on the medium, but both sides of sealing must agree. */
 typedef struct DiskAad {

@@ -18,6 +18,7 @@ enum {
     BLOB_FORMAT_VERSION = 1,
     BLOB_BLOCK_BYTES = 4096,
     BLOB_HEADER_BYTES = 1280,
+    BLOB_HEADER_CHECKED_BYTES = 1248,
     BLOB_SUPERBLOCK_SLOT_BYTES = 16384,
     BLOB_SUPERBLOCK_BYTES = 8704,
     BLOB_DIRECTORY_OFFSET = 2 * BLOB_SUPERBLOCK_SLOT_BYTES,
@@ -211,6 +212,7 @@ typedef struct BlobEntry {
     BlobKind kind;
     uint32_t flags;             /* of the current version */
     unsigned slot;              /* which slot holds the current version */
+    uint8_t digest[BLOB_DIGEST_BYTES]; /* see BlobDirectory */
     char owner[BLOB_NAME_MAX_BYTES + 1];
     char name[BLOB_NAME_MAX_BYTES + 1];
 } BlobEntry;
@@ -231,6 +233,12 @@ typedef struct BlobPast {
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
 } BlobPast;
 
+/*
+ * While a store is converted, forging what it was or is to be may take no key,
+ * or one that is not its key any more.  So the directory then has a voucher,
+ * made with the key in the key slots, and a digest of each version that is not
+ * sealed with that key.
+ */
 typedef struct BlobDirectory {
     uint32_t epoch;
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
@@ -247,8 +255,15 @@ typedef struct BlobDirectory {
 void blob_layout_clear_directory(BlobDirectory *directory);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobDirectory, blob_layout_clear_directory)
 
-/* Returns the payload, to be released by the caller. */
-GBytes *blob_layout_encode_directory(const BlobDirectory *directory);
+/*
+ * Returns the payload, to be released by the caller.  @voucher makes the
+ * voucher; if it is NULL, there is none, and no digests.
+ */
+GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
+                                     BlobDigest *voucher);
+
+/* Whether the voucher is right. */
+bool blob_layout_directory_is_vouched(GBytes *payload, BlobDigest *voucher);
 
 /*
  * Fills @directory, to be cleared by the caller.  @sealed: so are the blobs

@@ -139,6 +139,13 @@ static bool make_guards(BlobStore *store, GError **error)
     if (!sealed) {
         return false;
     }
+    if (super->conversion != BLOB_CONVERSION_NONE) {
+        store->voucher = blob_convert_new_voucher(store->key, super->uuid,
+                                                  error);
+        if (!store->voucher) {
+            return false;
+        }
+    }
     switch (super->conversion) {
     case BLOB_CONVERSION_SEAL:
         store->guard = blob_guard_new_plain(super->seed);
@@ -204,7 +211,8 @@ static void warn_of_directory(BlobStore *store)
 }
 
 static bool check_directory(const BlobStore *store, const BlobHeader *header,
-                            const BlobDirectory *directory, GError **error)
+                            GBytes *payload, const BlobDirectory *directory,
+                            GError **error)
 {
     uint32_t sealed_flag = store->guard->seal ? BLOB_FLAG_SEALED : 0;
 
@@ -222,6 +230,16 @@ static bool check_directory(const BlobStore *store, const BlobHeader *header,
                            sizeof(directory->key_commitment))) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
                     "directory was made for another key");
+        return false;
+    }
+    /* S10 */
+    if (store->voucher &&
+        (!directory->clean ||
+         !blob_layout_directory_is_vouched(payload, store->voucher))) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
+                    "store is being converted, but its directory was not made "
+                    "with its key: somebody has changed it, restore the image "
+                    "from a backup");
         return false;
     }
     return true;
@@ -262,7 +280,7 @@ static bool open_directory(BlobStore *store, uint64_t length, GError **error)
     if (!blob_layout_decode_directory(payload, &store->super,
                                       store->guard->seal, &directory,
                                       error) ||
-        !check_directory(store, &header, &directory, error)) {
+        !check_directory(store, &header, payload, &directory, error)) {
         return false;
     }
     store->directory_bytes = header.raw_bytes;

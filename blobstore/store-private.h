@@ -32,6 +32,7 @@ struct BlobStore {
     BlobGuard *zero_guard;      /* of the superblock */
     BlobGuard *guard;           /* of everything else; NULL while blank */
     BlobGuard *target;          /* which is to take its place; or NULL */
+    BlobDigest *voucher;        /* S10: of directories, while converting */
     BlobKey *key;               /* in the key slots; NULL if there are none */
     BlobSuperblock super;
     uint64_t generation;        /* the highest used, even in vain */
@@ -109,6 +110,13 @@ uint64_t blob_format_directory_slot_bytes(const BlobStore *store);
 bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
                        GBytes **payload, GError **error);
 bool blob_fail_damaged(const Blob *blob, GError **error);
+
+/*
+ * content.c: notes the digest of the current version for a directory with a
+ * voucher.  There is none of a tombstone, nor of a damaged blob that shall be
+ * replaced.  Errors: IO, DAMAGED.
+ */
+bool blob_content_digest(BlobStore *store, Blob *blob, GError **error);
 
 /*
  * content.c: writes the current version of @blob, as it is, to another slot

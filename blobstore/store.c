@@ -85,6 +85,7 @@ void blob_store_free(BlobStore *store)
     g_clear_pointer(&store->past, g_array_unref);
     blob_guard_free(store->guard);
     blob_guard_free(store->target);
+    blob_digest_free(store->voucher);
     blob_guard_free(store->zero_guard);
     blob_key_unref(store->key);
     g_free(store->uuid);

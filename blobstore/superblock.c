@@ -164,6 +164,9 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
     }
     store->super_unknown = false;
     store->super = super;
+    if (super.state != BLOB_STATE_CONVERTING) {
+        g_clear_pointer(&store->voucher, blob_digest_free);
+    }
     if (key != store->key) {
         blob_key_unref(store->key);
         store->key = key ? blob_key_ref(key) : NULL;

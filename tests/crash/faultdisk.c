@@ -45,6 +45,9 @@ static bool say(FaultDisk *disk, const char *what, uint64_t offset, int err,
                                  ": %s", what, offset, g_strerror(err));
     g_set_error_literal(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO,
                         disk->said);
+    if (!disk->said_first) {
+        disk->said_first = g_strdup(disk->said);
+    }
     return false;
 }
 
@@ -137,6 +140,7 @@ static void fault_free(BlobStorage *storage)
 
     test_disk_free(disk->disk);
     g_free(disk->said);
+    g_free(disk->said_first);
     g_free(disk);
 }
 

@@ -37,6 +37,7 @@ typedef struct FaultDisk {
     unsigned write_errors;      /* of them, writes and flushes */
     uint64_t limit;             /* the medium ends here */
     char *said;                 /* the error that was reported last */
+    char *said_first;           /* ... and first, since it was cleared */
 } FaultDisk;
 
 FaultDisk *fault_disk_new(uint64_t bytes);

@@ -160,7 +160,7 @@ static const struct {
     { "unseal-cut-wiping", SEALED FILL "write:a broken:14,convert:0 write:b|"
       BEGIN },
     { "open-converting", SEALED FILL "broken:6,convert:2|open" },
-    { "write-converting", SEALED RUNNING " broken:6,convert:2 write:a" },
+    { "start-converting", SEALED RUNNING " broken:6,convert:2 start" },
     { "write-wiping", SEALED RUNNING " broken:14,convert:0 write:a" },
 
     { "register", RUNNING " register:e" },
@@ -243,6 +243,11 @@ static void give_up(Faults *faults, const Fault *fault)
         return;
     }
     run->last_version += 100;
+    /* S10: writing has to wait for the end of the conversion. */
+    if (run->store->voucher && !run_step(run, "start", &error)) {
+        fault_fail(faults, "starting again fails: %s", error->message);
+        return;
+    }
     if (!run_step(run, "write:c", &error)) {
         fault_fail(faults, "another write fails: %s", error->message);
         return;

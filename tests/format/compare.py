@@ -300,9 +300,18 @@ class Forger:
         guard = next((guard for guard in self.guards if self.open(32768, guard, NO_PLACE)),
                      self.guard)
         self.change(32768, fields)
+        if self.probably(0.8):
+            self.vouch(32768, guard)
         self.sign(32768, guard, NO_PLACE, size)
         if self.probably(0.8):              # else the other copy may win
             self.copy_slot(32768, guard.seed, size)
+
+    def vouch(self, offset, guard):
+        """For a directory that is open"""
+        at = self.payload_at(offset)
+        if guard.conversion:
+            payload = bytes(self.image[at])
+            self.image[at] = payload[:112] + guard.conversion.voucher(payload) + payload[128:]
 
     def forge_head(self):
         self.forge_directory(HEADER_FIELDS + inside(1280, DIRECTORY_FIELDS))

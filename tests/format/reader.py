@@ -31,8 +31,8 @@ HEADER = struct.Struct('<8sII16sQQQQQQQII16s32s80x1024s32s')
 MEMBER = struct.Struct('<QQ')
 SUPERBLOCK = struct.Struct('<IIQQQ16sQIIQQQ32s256s60s4x32s32s8x8192s')
 KEYED, HEAD = 440, 472      # what the keyed check, and the head digest, is of
-DIRECTORY = struct.Struct('<II16sQQQI4x32sQI28x')
-ENTRY = struct.Struct('<QQQQQQQIBBBx64s64s32x')
+DIRECTORY = struct.Struct('<II16sQQQI4x32sQI12x16s')
+ENTRY = struct.Struct('<QQQQQQQIBBBx64s64s32s')
 PAST = struct.Struct('<II16s')
 PLACE = struct.Struct('<Q64s64s')
 assert (HEADER.size, SUPERBLOCK.size, DIRECTORY.size, ENTRY.size) == (1280, 8704, 128, 224)
@@ -133,9 +133,21 @@ class Guard:
     """How it is known that what is read was written: in a plain store"""
     flag = 0
     commitment = bytes(32)
+    conversion = None       # while the store is converted
 
     def __init__(self, seed):
         self.seed = seed
+
+    def check_directory(self, payload, head):
+        """Section 9.4"""
+        if self.conversion:
+            demand(head.flags & CLEAN and self.conversion.voucher(payload) == head.voucher,
+                   'voucher of the directory')
+
+    def accepts(self, slot, digest):
+        """Whether it is the version of which the directory has this digest."""
+        return (not self.conversion or not self.conversion.needs_digest(self)
+                or version_digest(slot) == digest)
 
     def open(self, header, stored, place):
         """The payload, possibly packed, or None."""
@@ -162,6 +174,28 @@ class Seal(Guard):
     def open(self, header, stored, place):
         tag, nonce = header.digest[:16], header.digest[16:28]
         return aead.unseal(self.key, nonce, tag, stored, self.associated_data(header, place))
+
+
+@dataclass
+class Conversion:
+    """Section 9.4: what the key in the key slots vouches for"""
+    key: bytes
+    uuid: bytes
+
+    def voucher(self, payload):
+        bound = payload[:112] + bytes(16) + payload[128:]
+        return hmac.new(derive(self.key, 'voucher', self.uuid), bound, 'sha256').digest()[:16]
+
+    def needs_digest(self, guard):
+        return guard.commitment != derive(self.key, 'commitment', self.uuid)
+
+
+def version_digest(slot):
+    bound = bytearray(slot.header.raw[:CHECKED])
+    unused = min(224 + MEMBER.size * slot.header.member_count, CHECKED)
+    for start, end in ((92, 96), (144, 224), (unused, CHECKED)):
+        bound[start:end] = bytes(end - start)
+    return hashlib.sha256(bound + slot.payload).digest()
 
 
 class Slot:
@@ -274,6 +308,7 @@ class Directory:
     commitment: bytes
     sealings: int
     past_count: int
+    voucher: bytes
     past: list = ()
 
 
@@ -292,6 +327,7 @@ class Entry:
     slot: int
     owner: bytes
     name: bytes
+    digest: bytes
 
     @property
     def place(self):
@@ -428,9 +464,12 @@ def find_guards(superblock, credential):
     seal = Seal(key, superblock.uuid)
     if superblock.state != CONVERTING:
         return [seal]
-    if superblock.conversion == REKEYING:
-        return [Seal(find_previous_key(superblock, key), superblock.uuid), seal]
-    return [plain, seal] if superblock.conversion == SEALING else [seal, plain]
+    guards = ([Seal(find_previous_key(superblock, key), superblock.uuid), seal]
+              if superblock.conversion == REKEYING else
+              [plain, seal] if superblock.conversion == SEALING else [seal, plain])
+    for guard in guards:
+        guard.conversion = Conversion(key, superblock.uuid)
+    return guards
 
 
 def find_data_key(superblock, credential):
@@ -467,6 +506,7 @@ def read_directory(medium, superblock, guards):
     payload = slot.payload
     demand(len(payload) >= DIRECTORY.size, 'length of the directory')
     head = Directory(*DIRECTORY.unpack_from(payload))
+    slot.guard.check_directory(payload, head)
     demand(head.epoch >= 1 and slot.header.sequence == head.epoch << 32
            and slot.header.epoch_id == head.epoch_id, 'epoch of the directory')
     demand(head.generation <= superblock.generation, 'directory newer than the superblock')
@@ -562,7 +602,8 @@ def decide_clean(medium, guard, entries):
                     entry.offset + entry.slot * entry.slot_bytes, entry.slot_bytes)
         blob = Blob(entry, [slot], sequence=entry.sequence)
         if entry.sequence and not entry.flags & DELETED:
-            blob.damaged = not (slot.valid and is_as_recorded(entry, slot.header))
+            blob.damaged = not (slot.valid and is_as_recorded(entry, slot.header)
+                                and guard.accepts(slot, entry.digest))
             blob.current = slot
         blobs.append(blob)
     return blobs

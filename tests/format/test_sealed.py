@@ -167,8 +167,45 @@ class ConversionTest(AgreementCase):
                                   (80, 8, len(payload))):
             forger.put(latter + at, number, value)
         forger.image[forger.payload_at(latter)] = payload
+        forger.vouch(latter, latter_guard)
         forger.sign(latter, latter_guard, NO_PLACE, size)
         return bytes(forger.image)
+
+    def test_only_what_the_key_vouches_for_is_converted(self):
+        """Who can sign it, but has another key than that of the key slots"""
+        forged, expected = [], []
+        for name in CONVERSIONS:
+            for image in self.begun(name):
+                for field in ('whole', 'voucher', 'clean flag', 'content'):
+                    forger = Forger(self.random, image, self.credential)
+                    needs_digest = forger.guard.conversion.needs_digest(forger.guard)
+                    self.forge(forger, field)
+                    forged.append((f'{name} {field}', bytes(forger.image)))
+                    expected.append('refused' if field in ('voucher', 'clean flag') else
+                                    'damaged' if field == 'content' and needs_digest else
+                                    'ready')
+        said = self.demand_agreement(forged)
+        self.assertEqual(['damaged' if '"damaged"' in by_core else json.loads(by_core)['store']
+                          for by_core in said], expected)
+
+    def forge(self, forger, field):
+        size = forger.superblock.directory_bytes
+        if field == 'content':
+            entry = next(entry for entry in forger.entries if entry.raw_bytes)
+            offset = entry.offset + entry.slot * entry.slot_bytes
+            self.assertTrue(forger.open(offset, forger.guard, entry.place))
+            forger.image[offset + 1280 + entry.raw_bytes - 1] ^= 1
+            forger.sign(offset, forger.guard, entry.place, entry.slot_bytes)
+        elif field != 'whole':
+            offset = reader.newest_valid(reader.directory_slots(
+                forger.medium, forger.superblock, forger.guard)).offset
+            self.assertTrue(forger.open(offset, forger.guard, NO_PLACE))
+            forger.image[offset + 1280 + (112 if field == 'voucher' else 4)] ^= 1
+            if field != 'voucher':
+                forger.vouch(offset, forger.guard)
+            forger.sign(offset, forger.guard, NO_PLACE, size)
+            other = 2 * 32768 + size - offset
+            forger.image[other:other + 8] = bytes(8)
 
     def test_each_state_goes_with_its_conversions_and_with_being_sealed_or_not(self):
         forged, allowed = [], []
@@ -205,6 +242,29 @@ class ConversionTest(AgreementCase):
         self.assertEqual(count_states(self.demand_agreement(forged))['refused'], len(forged))
 
 
+def make_key_slot(forger, number, kind, secret, key, **fields):
+    """A slot of this kind that opens with the secret, if the fields allow that"""
+    usual = {'memory': 0, 'passes': 0, 'lanes': 0, 'salt': forger.random.randbytes(32),
+             'nonce': forger.random.randbytes(12), 'tag': b'', 'wrapped_bytes': 32,
+             'mechanism': 0, 'hash': 0, 'commitment': b'', 'reserved': b'', 'uri': b'',
+             'wrapped': b''}
+    if kind == PASSPHRASE:
+        usual.update(memory=8, passes=1, lanes=1)
+    if kind == TOKEN:
+        usual.update(salt=b'', nonce=b'')
+    slot = keyslots.KeySlot(**{**usual, 'type': kind, **fields})
+    wrapping = keyslots.wrapping_key(slot, secret)
+    uuid = forger.superblock.uuid
+    if kind != TOKEN and 'commitment' not in fields:
+        slot.commitment = keyslots.derive(wrapping, 'commitment', uuid)
+    raw = keyslots.KEY_SLOT.pack(*vars(slot).values())
+    tag, wrapped = aead.seal(wrapping, slot.nonce.ljust(12, b'\0'), key,
+                             keyslots.associated_data(raw, number, uuid))
+    slot.tag = b'' if kind == TOKEN else tag
+    slot.wrapped = wrapped + slot.wrapped
+    return keyslots.KEY_SLOT.pack(*vars(slot).values())
+
+
 class KeySlotTest(AgreementCase):
     """The store has a passphrase in slots 0 and 7, a token in 1."""
 
@@ -220,21 +280,9 @@ class KeySlotTest(AgreementCase):
         return 1280 + 512 + 1024 * number
 
     def put_slot(self, forger, number, kind, secret=b'', key=KEYS[1].key, **fields):
-        """A slot of this kind that opens with the secret, if the fields allow that"""
-        usual = {'memory': 0, 'passes': 0, 'lanes': 0, 'wrapped_bytes': 32, 'mechanism': 0,
-                 'hash': 0, 'uri': b''}
-        if kind == PASSPHRASE:
-            usual.update(memory=8, passes=1, lanes=1)
-        slot = keyslots.KeySlot(**{**usual, 'type': kind, 'salt': self.random.randbytes(32),
-                                   'nonce': self.random.randbytes(12), 'tag': bytes(16),
-                                   'wrapped': b'', **fields})
-        raw = keyslots.KEY_SLOT.pack(*vars(slot).values())
-        associated = keyslots.associated_data(raw, number, forger.superblock.uuid)
-        slot.tag, wrapped = aead.seal(keyslots.wrapping_key(slot, secret), slot.nonce, key,
-                                      associated)
-        slot.wrapped = wrapped + slot.wrapped
         at = self.slot_at(number)
-        forger.image[at:at + 1024] = keyslots.KEY_SLOT.pack(*vars(slot).values())
+        forger.image[at:at + 1024] = make_key_slot(forger, number, kind, secret, key,
+                                                     **fields)
 
     def judge(self, cases, credential):
         """Of (name, forger, expected): what the core says has to have that in it."""
@@ -267,17 +315,24 @@ class KeySlotTest(AgreementCase):
             ('memory times passes', PASSPHRASE, {'memory': 838861, 'passes': 5}, False),
             ('passphrase wraps less', PASSPHRASE, {'wrapped_bytes': 31}, False),
             ('passphrase wraps more', PASSPHRASE, {'wrapped_bytes': 33}, False),
-            ('passphrase and the last byte', PASSPHRASE, {'wrapped': bytes(479) + b'\1'}, True),
+            ('passphrase and the last byte', PASSPHRASE, {'wrapped': bytes(479) + b'\1'}, False),
             ('raw', RAW, {}, True),
             ('raw wraps less', RAW, {'wrapped_bytes': 31}, False),
             ('raw wraps more', RAW, {'wrapped_bytes': 33}, False),
-            ('raw and what follows', RAW, {'wrapped': b'\1'}, True),
+            ('raw and what follows', RAW, {'wrapped': b'\1'}, False),
             ('token', TOKEN, token, True),
             ('token wraps the least', TOKEN, {**token, 'wrapped_bytes': 56}, True),
             ('token wraps too little', TOKEN, {**token, 'wrapped_bytes': 55}, False),
             ('token wraps the most', TOKEN, {**token, 'wrapped_bytes': 512}, True),
             ('token wraps too much', TOKEN, {**token, 'wrapped_bytes': 513}, False),
-            ('token and what follows', TOKEN, {**token, 'wrapped': bytes(32) + b'\1'}, True),
+            ('token and what follows', TOKEN, {**token, 'wrapped': bytes(32) + b'\1'}, False),
+            ('token and memory', TOKEN, {**token, 'memory': 1}, False),
+            ('token and passes', TOKEN, {**token, 'passes': 1}, False),
+            ('token and lanes', TOKEN, {**token, 'lanes': 1}, False),
+            ('token and salt', TOKEN, {**token, 'salt': b'x'}, False),
+            ('token and nonce', TOKEN, {**token, 'nonce': b'x'}, False),
+            ('token and commitment', TOKEN, {**token, 'commitment': b'x'}, False),
+            ('token and reserved', TOKEN, {**token, 'reserved': b'x'}, False),
             ('key wrap with a hash', TOKEN, {**token, 'hash': 1}, False),
             ('OAEP without a hash', TOKEN, {**token, 'mechanism': 1}, False),
             ('OAEP with SHA-1', TOKEN, {**token, 'mechanism': 1, 'hash': 1}, True),
@@ -303,27 +358,35 @@ class KeySlotTest(AgreementCase):
                          f'["passphrase", "token", "unused", "{expected}", "unused"'))
         self.judge(made, None)
 
-    def test_what_a_kind_has_no_use_for_is_bound_but_ignored(self):
+    def test_what_a_kind_has_no_use_for_is_refused(self):
         fields = {'memory': 9, 'passes': 2, 'lanes': 1, 'mechanism': 1, 'hash': 1, 'uri': b'x',
-                  'wrapped': b'more'}
+                  'reserved': b'x', 'wrapped': b'more'}
         cases = []
         for name, value in fields.items():
             forger = self.forger()
             self.put_slot(forger, 3, RAW, RAW_SECRET.secret, **{name: value})
-            cases.append((f'raw, {name}', forger, '"ready"'))
-        for name in ('mechanism', 'hash', 'uri', 'wrapped'):
+            cases.append((f'raw, {name}', forger, '"refused"'))
+        for name in ('mechanism', 'hash', 'uri', 'reserved', 'wrapped'):
             forger = self.forger()
             self.put_slot(forger, 3, PASSPHRASE, RAW_SECRET.secret, **{name: fields[name]})
-            cases.append((f'passphrase, {name}', forger, '"ready"'))
+            cases.append((f'passphrase, {name}', forger, '"refused"'))
         for at in range(4, 1024, 15):
             forger = self.forger()
             self.put_slot(forger, 3, RAW, RAW_SECRET.secret)
             forger.image[self.slot_at(3) + at] ^= 1
-            # What is reserved, or follows the wrapped key, is not even bound.
-            expected = '"ready"' if 88 <= at < 128 or at >= 544 else '"refused"'
-            cases.append((f'raw, byte {at}', forger, expected))
+            cases.append((f'raw, byte {at}', forger, '"refused"'))
         for case in cases:      # else each of them would be tried, and takes its time
             self.remove(case[1], 0, 7)
+        self.judge(cases, RAW_SECRET)
+
+    def test_a_slot_opens_with_the_one_key_that_it_commits_to(self):
+        cases = []
+        for kind in (RAW, PASSPHRASE):
+            for expected, fields in (('"ready"', {}), ('"refused"', {'commitment': b'x'})):
+                forger = self.forger()
+                self.remove(forger, 0, 7)
+                self.put_slot(forger, 3, kind, RAW_SECRET.secret, **fields)
+                cases.append((f'{kind} {fields}', forger, expected))
         self.judge(cases, RAW_SECRET)
 
     def remove(self, forger, *numbers):
@@ -460,7 +523,9 @@ class SalvageTest(AgreementCase):
         forger.put(1280 + 48, 8, generation)
         forger.put(40, 8, generation)
         forger.sign_superblock(both=False)
-        forger.image[16384 + 1280 + 512 + 3 * 1024 + 100] ^= 1          # reserved
+        at = 16384 + 1280 + 512 + 3 * 1024
+        forger.image[at:at + 1024] = make_key_slot(forger, 3, RAW, RAW_SECRET.secret,
+                                                     forger.data_key)
         forger.sign_superblock(both=False, offset=16384)
         return bytes(forger.image)
 
@@ -576,6 +641,10 @@ class LeftOutTest(unittest.TestCase):
                 ('reader.find_guards', lambda *arguments: find(*arguments)[:1]),
             'the former way is tried (9.4)':
                 ('reader.find_guards', lambda *arguments: find(*arguments)[-1:]),
+            'the directory is vouched for (9.4)':
+                ('reader.Conversion.voucher', lambda conversion, payload: bytes(16)),
+            'what has a digest is that of the directory (9.4)':
+                ('reader.version_digest', lambda slot: bytes(32)),
             'a store that is being wiped is read (9.4)': ('reader.STATES', (1, 2, 3)),
             'the data key is bound to place and header (9.2)':
                 ('reader.Seal.associated_data', lambda seal, header, place: b''),

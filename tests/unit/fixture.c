@@ -267,7 +267,7 @@ void test_edit_directory(TestDisk *disk, TestEditDirectory *edit)
     g_assert_true(blob_layout_decode_directory(payload, &super, guard->seal,
                                                &directory, NULL));
     edit(&directory);
-    edited = blob_layout_encode_directory(&directory);
+    edited = blob_layout_encode_directory(&directory, NULL);
     header.raw_bytes = g_bytes_get_size(edited);
     g_assert_true(blob_pair_write(&medium, guard, &pair, &header, edited,
                                   NULL));

@@ -259,9 +259,17 @@ static void expect_goes_on(BlobStore *store, TestDisk *disk, const Way *way,
     BlobStoreInfo info;
     bool begun;
 
+    Blob *b = blob_store_find(store, "t", "b");
+
     expect_content(store);
-    test_write(store, blob_store_find(store, "t", "b"), "in between");
-    test_write(store, blob_store_find(store, "t", "b"), content_b);
+    if (store->voucher) {
+        test_write_fails(store, b, "in between", BLOBSTORE_ERROR_READ_ONLY,
+                         "store is being converted: start it again first");
+        expect_content(store);
+    } else {
+        test_write(store, b, "in between");
+        test_write(store, b, content_b);
+    }
     test_start(store);
     blob_store_get_info(store, &info);
     begun = is_converted(&info, way);
@@ -421,6 +429,136 @@ static void test_superblock_of_before_is_refused(gconstpointer opaque)
     g_clear_error(&error);
 }
 
+/* A conversion that is cut off at the write @after, or runs through */
+static bool cut_at(TestDisk *disk, const Way *way, int after)
+{
+    g_autoptr(BlobStore) store = make_store(disk, way);
+    bool cut;
+
+    disk->fail_write = after;
+    cut = !convert(store, way, NULL);
+    disk->fail_write = TEST_NEVER;
+    return cut;
+}
+
+static int key_in_slots(const Way *way)
+{
+    return way->to < 0 ? way->from : way->to;
+}
+
+static bool is_converting(TestDisk *disk, const Way *way,
+                          uint8_t seed[BLOB_SEED_BYTES])
+{
+    g_autoptr(BlobStore) store = keys_try_open(disk, key_in_slots(way), NULL);
+
+    if (!store || store->super.state != BLOB_STATE_CONVERTING) {
+        return false;
+    }
+    memcpy(seed, store->super.seed, BLOB_SEED_BYTES);
+    return true;
+}
+
+/* Plain stores have their seed in the superblock, for everybody to see. */
+static void take_seed(BlobStore *store, const uint8_t *seed)
+{
+    blob_guard_free(store->guard);
+    store->guard = blob_guard_new_plain(seed);
+    blob_store_take_census(store);
+}
+
+/* Changes the current version, if that takes not the key in the slots. */
+static bool forge_content(BlobStore *store, Blob *blob, int key)
+{
+    BlobSlot slot = blob_slot_of(blob, blob->entry.slot);
+    uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES];
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+    g_autoptr(GBytes) forged = NULL;
+    g_autofree uint8_t *bytes = NULL;
+    gsize count;
+
+    blob_key_commit(keys_data_key(key), store->super.uuid, commitment);
+    if (!memcmp(store->guard->commitment, commitment, sizeof(commitment))) {
+        return false;
+    }
+    g_assert_true(blob_content_load(store, blob, &header, &payload, NULL));
+    bytes = g_memdup2(g_bytes_get_data(payload, &count),
+                      g_bytes_get_size(payload));
+    bytes[count - 1] ^= 1;
+    forged = g_bytes_new(bytes, count);
+    g_assert_true(blob_slot_write(&store->medium, store->guard, &slot, &header,
+                                  forged, false, NULL));
+    return true;
+}
+
+/*
+ * Who has no key, or the previous one, may have seen the superblock of the
+ * time when it was converted.  Under that he puts a store of his own.
+ */
+static void test_superblock_of_meanwhile_brings_no_other_store(
+    gconstpointer opaque)
+{
+    const Way *way = opaque;
+    bool cut = true;
+    unsigned tried = 0;
+
+    for (int after = 0; cut; after++) {
+        g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+        g_autofree uint8_t *seen = NULL;
+        g_autoptr(BlobStore) forged = NULL;
+        bool plain = way->from < 0 || way->to < 0;
+        uint8_t seed[BLOB_SEED_BYTES];
+
+        cut = cut_at(disk, way, after);
+        if (!is_converting(disk, way, seed)) {
+            continue;
+        }
+        seen = g_memdup2(test_disk_bytes(disk), BLOB_DIRECTORY_OFFSET);
+        memset(test_disk_bytes(disk), 0, DISK_BYTES);
+        forged = plain ? test_store(disk, NULL, 4) : keys_store(disk, NULL, 4);
+        if (plain) {
+            take_seed(forged, seed);
+        }
+        test_write(forged, blob_store_find(forged, "t", "a"), "forged");
+        test_close(forged);
+        memcpy(test_disk_bytes(disk), seen, BLOB_DIRECTORY_OFFSET);
+        keys_open_fails(disk, key_in_slots(way), BLOBSTORE_ERROR_TAMPERED,
+                        "store is being converted, but its directory*");
+        tried++;
+    }
+    g_assert_cmpuint(tried, >, 0);
+}
+
+/* ... or content of his own under the directory of that time. */
+static void test_directory_of_meanwhile_has_no_other_content(
+    gconstpointer opaque)
+{
+    const Way *way = opaque;
+    bool cut = true;
+    unsigned forged = 0;
+
+    for (int after = 0; cut; after++) {
+        g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+        g_autoptr(BlobStore) store = NULL;
+        Blob *a;
+
+        cut = cut_at(disk, way, after);
+        store = keys_try_open(disk, key_in_slots(way), NULL);
+        if (!store || store->super.state != BLOB_STATE_CONVERTING) {
+            continue;
+        }
+        a = blob_store_find(store, "t", "a");
+        if (forge_content(store, a, key_in_slots(way))) {
+            forged++;
+            test_expect_damaged(store, a);
+            register_all(store);
+            test_start_fails(store, BLOBSTORE_ERROR_DAMAGED,
+                             "blob 't/a' is damaged*");
+        }
+    }
+    g_assert_cmpuint(forged, >, 0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -435,6 +573,8 @@ int main(int argc, char **argv)
         ADD_WAY(conversion_survives_every_failing_call);
         ADD_WAY(zeroing_waits_for_a_record_of_what_came_since);
         ADD_WAY(superblock_of_before_is_refused);
+        ADD_WAY(superblock_of_meanwhile_brings_no_other_store);
+        ADD_WAY(directory_of_meanwhile_has_no_other_content);
     }
 #define ADD(name) g_test_add_func("/convert/" #name, test_##name)
     ADD(nothing_is_converted_twice_or_while_it_cannot_be);

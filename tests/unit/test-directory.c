@@ -70,7 +70,7 @@ static GBytes *sample(void)
 
     g_array_append_vals(directory.entries, entries, 2);
     g_array_append_vals(directory.past, past, 2);
-    return blob_layout_encode_directory(&directory);
+    return blob_layout_encode_directory(&directory, NULL);
 }
 
 /* docs/format.md, section 5.2 */
@@ -127,7 +127,7 @@ static void test_directory_comes_back_as_it_was(void)
     entry = &g_array_index(directory.entries, BlobEntry, 0);
     g_assert_cmpuint(entry->metadata_bytes, ==, 15);
     g_assert_cmpstr(entry->name, ==, "savestate");
-    again = blob_layout_encode_directory(&directory);
+    again = blob_layout_encode_directory(&directory, NULL);
     g_assert_true(g_bytes_equal(again, payload));
 }
 
