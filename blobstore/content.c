@@ -1,5 +1,5 @@
 /*
- * Blobstore core: the content of blobs, read and written
+ * Blobstore core: the content of blobs, read
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,12 +7,6 @@
 
 #include <string.h>
 #include "pack.h"
-#include "wipe.h"
-
-static bool is_present(const Blob *blob)
-{
-    return blob->entry.sequence && !(blob->entry.flags & BLOB_FLAG_DELETED);
-}
 
 bool blob_fail_damaged(const Blob *blob, GError **error)
 {
@@ -114,7 +108,7 @@ bool blob_content_digest(BlobStore *store, Blob *blob, GError **error)
     BlobHeader header;
 
     memset(blob->entry.digest, 0, sizeof(blob->entry.digest));
-    if (!is_present(blob) || blob->damage) {
+    if (!blob_is_present(blob) || blob->damage) {
         return true;
     }
     if (!load(store, blob, &header, &payload, error)) {
@@ -144,7 +138,7 @@ bool blob_content_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
     g_autoptr(GError) local = NULL;
 
     /* After a clean close nobody has looked at tombstones. */
-    if (is_present(blob) && !blob->damage &&
+    if (blob_is_present(blob) && !blob->damage &&
         !blob_content_load(store, blob, &header, &payload, &local) &&
         !(blob->damage && store->options.replace_damaged)) {
         g_propagate_error(error, g_steal_pointer(&local));
@@ -187,7 +181,7 @@ bool blob_store_read(BlobStore *store, Blob *blob, GBytes **content,
     if (blob->damage) {
         return blob_fail_damaged(blob, error);
     }
-    if (!is_present(blob)) {
+    if (!blob_is_present(blob)) {
         if (metadata) {
             *metadata = g_new0(char *, 1);
         }
@@ -228,326 +222,5 @@ bool blob_metadata_is_valid(const char *const *metadata)
         }
         room -= bytes;
     }
-    return true;
-}
-
-static void encode_metadata(const char *const *metadata, GByteArray *out)
-{
-    for (; metadata && *metadata; metadata++) {
-        g_byte_array_append(out, (const uint8_t *)*metadata,
-                            strlen(*metadata) + 1);
-    }
-}
-
-/* Content that has no metadata before it is not copied. */
-static GBytes *join_payload(const GByteArray *metadata, GBytes *content)
-{
-    gsize bytes;
-    const void *data = g_bytes_get_data(content, &bytes);
-    uint8_t *payload;
-
-    if (!metadata->len) {
-        return g_bytes_ref(content);
-    }
-    payload = g_malloc(metadata->len + bytes);
-    memcpy(payload, metadata->data, metadata->len);
-    if (bytes) {
-        memcpy(payload + metadata->len, data, bytes);
-    }
-    return g_bytes_new_take(payload, metadata->len + bytes);
-}
-
-/* One blob's part of a commit */
-typedef struct Version {
-    Blob *blob;
-    BlobEntry before;
-    BlobHeader header;
-    GBytes *payload;
-} Version;
-
-static void version_clear(gpointer data)
-{
-    g_clear_pointer(&((Version *)data)->payload, g_bytes_unref);
-}
-
-static bool check_change(const BlobStore *store, const BlobChange *change,
-                         GError **error)
-{
-    const Blob *blob = change->blob;
-
-    if (blob->damage && !store->options.replace_damaged) {
-        return blob_fail_damaged(blob, error);
-    }
-    /* Registered larger than before, it gets its room by the next start. */
-    if (!blob->registered || !blob->entry.slot_bytes ||
-        blob->max_size > blob->entry.max_size) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
-                    "blob '%s/%s' is not registered and started",
-                    blob->entry.owner, blob->entry.name);
-        return false;
-    }
-    if (change->content &&
-        g_bytes_get_size(change->content) > blob->max_size) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_LARGE,
-                    "blob '%s/%s': %zu bytes are more than its registered "
-                    "maximum of %" G_GUINT64_FORMAT, blob->entry.owner,
-                    blob->entry.name, g_bytes_get_size(change->content),
-                    blob->max_size);
-        return false;
-    }
-    return true;
-}
-
-static bool prepare_version(BlobStore *store, const BlobChange *change,
-                            Version *version, GError **error)
-{
-    g_autoptr(GByteArray) metadata = g_byte_array_new();
-
-    version->blob = change->blob;
-    if (!check_change(store, change, error)) {
-        return false;
-    }
-    if (!change->content) {
-        version->header.flags = BLOB_FLAG_DELETED;
-        return true;
-    }
-    if (!blob_metadata_is_valid(change->metadata)) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
-                    "blob '%s/%s': metadata is not a list of key=value of at "
-                    "most %d bytes", change->blob->entry.owner,
-                    change->blob->entry.name, BLOB_METADATA_MAX_BYTES);
-        return false;
-    }
-    encode_metadata(change->metadata, metadata);
-    version->header.metadata_bytes = metadata->len;
-    version->payload = join_payload(metadata, change->content);
-    version->header.raw_bytes = g_bytes_get_size(version->payload);
-    if (store->options.pack) {
-        GBytes *packed = blob_pack(version->payload);
-
-        if (packed) {
-            g_bytes_unref(version->payload);
-            version->payload = packed;
-            version->header.flags = BLOB_FLAG_PACKED;
-        }
-    }
-    return true;
-}
-
-/* Checks @changes and makes the versions to be written of them. */
-static bool prepare_versions(BlobStore *store, const BlobChange *changes,
-                             size_t count, GArray *versions, GError **error)
-{
-    if (count < 1 || count > BLOB_MEMBERS_MAX) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
-                    "a write takes 1 to %d blobs, not %zu", BLOB_MEMBERS_MAX,
-                    count);
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        Version *version;
-
-        for (size_t j = 0; j < i; j++) {
-            if (changes[i].blob == changes[j].blob) {
-                g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
-                            "blob '%s/%s' is in the same write twice",
-                            changes[i].blob->entry.owner,
-                            changes[i].blob->entry.name);
-                return false;
-            }
-        }
-        g_array_set_size(versions, versions->len + 1);
-        version = &g_array_index(versions, Version, versions->len - 1);
-        if (!prepare_version(store, &changes[i], version, error)) {
-            return false;
-        }
-        if (!changes[i].content && !is_present(changes[i].blob) &&
-            !(changes[i].delete_again && changes[i].blob->entry.sequence)) {
-            g_array_set_size(versions, versions->len - 1);
-        }
-    }
-    return true;
-}
-
-/* Gives every version its sequence and what the headers share. */
-static void number_versions(BlobStore *store, GArray *versions)
-{
-    BlobMember members[BLOB_MEMBERS_MAX];
-
-    for (guint i = 0; i < versions->len; i++) {
-        Version *version = &g_array_index(versions, Version, i);
-
-        version->before = version->blob->entry;
-        version->header.sequence = blob_sequence(store->epoch,
-                                                 ++store->counter);
-        version->header.previous = version->before.sequence;
-        members[i].id = version->before.id;
-        members[i].sequence = version->header.sequence;
-    }
-    for (guint i = 0; i < versions->len; i++) {
-        BlobHeader *header = &g_array_index(versions, Version, i).header;
-
-        memcpy(header->epoch_id, store->epoch_id, sizeof(header->epoch_id));
-        memcpy(header->census, store->census, sizeof(header->census));
-        header->watermark = store->acknowledged;
-        if (versions->len > 1) {
-            header->member_count = versions->len;
-            memcpy(header->members, members,
-                   versions->len * sizeof(members[0]));
-        }
-    }
-}
-
-/* To the slot that does not hold the current version */
-static unsigned target_slot(const BlobEntry *entry)
-{
-    return entry->sequence ? !entry->slot : 0;
-}
-
-static bool write_versions(BlobStore *store, GArray *versions, GError **error)
-{
-    bool single = versions->len == 1;
-
-    store->sealings += versions->len;
-    for (guint i = 0; i < versions->len; i++) {
-        Version *version = &g_array_index(versions, Version, i);
-        BlobSlot slot = blob_slot_of(version->blob,
-                                     target_slot(&version->before));
-
-        if (!blob_slot_write(&store->medium, store->guard, &slot,
-                             &version->header, version->payload, single,
-                             error)) {
-            return false;
-        }
-    }
-    return single || blob_medium_flush(&store->medium, error);
-}
-
-/* S9: how much one key seals before two nonces may be the same */
-static bool check_sealings(const BlobStore *store, guint count,
-                           GError **error)
-{
-    if (store->guard->seal &&
-        count > BLOB_SEALINGS_MAX - MIN(store->sealings, BLOB_SEALINGS_MAX)) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
-                    "store has encrypted as much as is safe with one data key: "
-                    "change the key (rekey)");
-        return false;
-    }
-    return true;
-}
-
-/* S8: what a deleted blob held goes; it was sealed, so failing is no error. */
-static void wipe_deleted(BlobStore *store, const GArray *versions)
-{
-    for (guint i = 0; store->guard->seal && i < versions->len; i++) {
-        const Version *version = &g_array_index(versions, Version, i);
-
-        if (version->header.flags & BLOB_FLAG_DELETED) {
-            blob_wipe_later(store, version->blob);
-        }
-    }
-    blob_wipe_pending(store, NULL);
-}
-
-/* Changes the store in memory between the versions and those before. */
-static void adopt_versions(BlobStore *store, GArray *versions, bool adopt)
-{
-    for (guint i = 0; i < versions->len; i++) {
-        Version *version = &g_array_index(versions, Version, i);
-        const BlobHeader *header = &version->header;
-        BlobEntry *entry = &version->blob->entry;
-
-        blob_digest_census(store->guard->digest, entry->id, entry->sequence,
-                           store->census);
-        *entry = version->before;
-        if (adopt) {
-            entry->slot = target_slot(&version->before);
-            entry->sequence = header->sequence;
-            entry->raw_bytes = header->raw_bytes;
-            entry->stored_bytes = header->stored_bytes;
-            entry->metadata_bytes = header->metadata_bytes;
-            entry->flags = header->flags;
-        }
-        blob_digest_census(store->guard->digest, entry->id, entry->sequence,
-                           store->census);
-    }
-}
-
-/* What was damaged has been replaced. */
-static void forget_damage(GArray *versions)
-{
-    for (guint i = 0; i < versions->len; i++) {
-        Blob *blob = g_array_index(versions, Version, i).blob;
-
-        g_clear_pointer(&blob->damage, g_free);
-    }
-}
-
-static bool has_first_version(const GArray *versions)
-{
-    for (guint i = 0; i < versions->len; i++) {
-        if (!g_array_index(versions, Version, i).before.sequence) {
-            return true;
-        }
-    }
-    return false;
-}
-
-bool blob_store_write(BlobStore *store, const BlobChange *changes,
-                      size_t count, GError **error)
-{
-    g_autoptr(GArray) versions = g_array_new(FALSE, TRUE, sizeof(Version));
-    bool ok;
-
-    if (!store->started) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
-                    "store is not started for writing");
-        return false;
-    }
-    g_array_set_clear_func(versions, version_clear);
-    if (!prepare_versions(store, changes, count, versions, error)) {
-        return false;
-    }
-    if (!versions->len) {
-        /*
-         * Deleting what is absent takes no commit.  But a failed write may
-         * have left a version of it, and must not come to life any more.
-         */
-        return store->epoch_open || store->clean ||
-               blob_epoch_record(store, false, error);
-    }
-    /*
-     * R4, R14, R1: a failed commit, a clean close and a full counter all
-     * want a new epoch first.
-     */
-    if ((!store->epoch_open || versions->len > UINT32_MAX - store->counter) &&
-        !blob_epoch_record(store, false, error)) {
-        return false;
-    }
-    if (!check_sealings(store, versions->len, error) ||
-        !blob_commit_begin(store, error)) {
-        return false;
-    }
-    number_versions(store, versions);
-    ok = write_versions(store, versions, error);
-    blob_commit_end(store);
-    if (!ok) {
-        store->epoch_open = false;
-        return false;
-    }
-    adopt_versions(store, versions, true);
-    /* R11: a first version is acknowledged only when it is recorded. */
-    if (has_first_version(versions) &&
-        !blob_epoch_record(store, false, error)) {
-        adopt_versions(store, versions, false);
-        store->epoch_open = false;
-        return false;
-    }
-    forget_damage(versions);
-    store->acknowledged = MAX(store->acknowledged,
-                              blob_sequence(store->epoch, store->counter));
-    store->commits++;
-    wipe_deleted(store, versions);
     return true;
 }

@@ -62,6 +62,11 @@ struct BlobStore {
     uint64_t commits;
 };
 
+static inline bool blob_is_present(const Blob *blob)
+{
+    return blob->entry.sequence && !(blob->entry.flags & BLOB_FLAG_DELETED);
+}
+
 /* store.c */
 void blob_store_warn(BlobStore *store, const char *format, ...)
     G_GNUC_PRINTF(2, 3);

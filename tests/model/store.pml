@@ -10,7 +10,7 @@
  *   current()       content.c: blob_content_load()               R3 R7
  *   record()        epoch.c, slot.c: blob_pair_write()           R2 R12 R14
  *   place()         start.c: place_and_record()                  R12
- *   commit()        content.c: blob_store_write()                R4-R6 R9 R11
+ *   commit()        write.c: blob_store_write()                  R4-R6 R9 R11
  *   put() and below the medium: landing, failing, crashing
  *   check()         the promise
  *
