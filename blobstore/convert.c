@@ -166,7 +166,8 @@ static bool vouch(BlobStore *store, const BlobKey *key, GError **error)
             return blob_fail_damaged(blob, error);
         }
     }
-    if (!digest_versions(store, error)) {
+    /* S8: with a clean directory the next start would not know of it. */
+    if (!blob_wipe_pending(store, error) || !digest_versions(store, error)) {
         return false;
     }
     store->voucher = blob_convert_new_voucher(key, store->super.uuid, error);
@@ -181,33 +182,6 @@ static bool vouch(BlobStore *store, const BlobKey *key, GError **error)
 static bool take_back(BlobStore *store, GError **error)
 {
     return !store->voucher || blob_superblock_heal(store, error);
-}
-
-bool blob_store_convert(BlobStore *store, BlobKey *key,
-                        const BlobKeySlots *slots, GError **error)
-{
-    BlobKey *keys = key ?: store->key;
-    BlobSuperblock super;
-    g_autoptr(BlobGuard) target = NULL;
-
-    if (!check_convertible(store, key, slots, error) ||
-        !take_back(store, error)) {
-        return false;
-    }
-    target = plan(store, key, slots, &super, error);
-    if (!target) {
-        return false;
-    }
-    if (!vouch(store, keys, error)) {
-        g_clear_pointer(&store->voucher, blob_digest_free);
-        return false;
-    }
-    if (!blob_superblock_change(store, &super, keys, error)) {
-        take_back(store, NULL);
-        return false;
-    }
-    store->target = g_steal_pointer(&target);
-    return blob_convert_finish(store, error);
 }
 
 /* Step 3.  A tombstone holds nothing that would have to be read. */
@@ -335,16 +309,6 @@ static bool forget_former_guard(BlobStore *store, GError **error)
                                   error);
 }
 
-/*
- * Of a record that was cut short, a copy may be the one before, or one that
- * names copies which are about to be made anew.
- */
-static bool ensure_whole_directory(BlobStore *store, GError **error)
-{
-    return blob_pair_is_whole(&store->directory_pair) ||
-           blob_epoch_record(store, true, error);
-}
-
 /* Steps 6 and 7 */
 static bool wipe_former(BlobStore *store, GError **error)
 {
@@ -357,23 +321,65 @@ static bool wipe_former(BlobStore *store, GError **error)
            blob_epoch_record(store, false, error);
 }
 
-bool blob_convert_finish(BlobStore *store, GError **error)
+/* Steps 3 to 7 */
+static bool go_on(BlobStore *store, GError **error)
 {
     bool converting = store->super.state == BLOB_STATE_CONVERTING;
 
-    if (!converting && store->super.state != BLOB_STATE_WIPING) {
-        return true;
-    }
     if (store->target &&
-        (!ensure_whole_directory(store, error) ||
-         !copy_versions(store, error) || !record_copies(store, error))) {
+        (!copy_versions(store, error) || !record_copies(store, error))) {
         return false;
     }
-    if (!ensure_whole_directory(store, error)) {
+    /* Of a record that was cut short, one copy may be the former one's. */
+    if (!blob_pair_is_whole(&store->directory_pair) &&
+        !blob_epoch_record(store, true, error)) {
         return false;
     }
     if (converting && !forget_former_guard(store, error)) {
         return false;
     }
     return wipe_former(store, error);
+}
+
+bool blob_store_convert(BlobStore *store, BlobKey *key,
+                        const BlobKeySlots *slots, GError **error)
+{
+    BlobKey *keys = key ?: store->key;
+    BlobSuperblock super;
+    g_autoptr(BlobGuard) target = NULL;
+
+    if (!check_convertible(store, key, slots, error) ||
+        !take_back(store, error)) {
+        return false;
+    }
+    target = plan(store, key, slots, &super, error);
+    if (!target) {
+        return false;
+    }
+    if (!vouch(store, keys, error)) {
+        g_clear_pointer(&store->voucher, blob_digest_free);
+        return false;
+    }
+    if (!blob_superblock_change(store, &super, keys, error)) {
+        take_back(store, NULL);
+        return false;
+    }
+    store->target = g_steal_pointer(&target);
+    return go_on(store, error);
+}
+
+bool blob_convert_finish(BlobStore *store, GError **error)
+{
+    if (store->super.state != BLOB_STATE_CONVERTING &&
+        store->super.state != BLOB_STATE_WIPING) {
+        return true;
+    }
+    /*
+     * A directory that names copies, of a record that failed, may have landed
+     * since the medium was read.  They are about to be made anew.
+     */
+    if (store->target && !blob_epoch_record(store, true, error)) {
+        return false;
+    }
+    return go_on(store, error);
 }

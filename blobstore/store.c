@@ -211,7 +211,8 @@ bool blob_store_restore(BlobStore *store, GError **error)
         !is_lost(store, store->guard, &store->directory_pair, &lost, error)) {
         return false;
     }
-    return !lost || blob_epoch_record(store, false, error);
+    /* S10: a store that is being converted has only clean directories. */
+    return !lost || blob_epoch_record(store, store->voucher, error);
 }
 
 bool blob_store_supersede(BlobStore *store, GError **error)

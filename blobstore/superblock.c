@@ -151,6 +151,7 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
 {
     BlobSuperblock super = *wanted;
 
+    store->super_unknown = true;
     /* What failed before must not land on top of it. */
     if (store->medium.unsettled &&
         !blob_medium_flush(&store->medium, error)) {
@@ -158,7 +159,6 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
     }
     /* A number is never used twice, even if this write fails. */
     super.generation = ++store->generation;
-    store->super_unknown = true;
     if (!write_pair(store, &super, key, error)) {
         return false;
     }

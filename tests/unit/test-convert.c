@@ -320,6 +320,77 @@ static void test_conversion_survives_every_failing_call(gconstpointer opaque)
     }
 }
 
+static bool is_directory(const BlobStore *store, const TestEvent *write)
+{
+    uint64_t offset = store->super.directory_offset;
+
+    return write->data && write->offset >= offset &&
+           write->offset < offset + 2 * store->super.directory_slot_bytes;
+}
+
+/*
+ * A directory that has failed lands when the next core starts, after that has
+ * read the medium; then the power fails.
+ */
+static void test_conversion_survives_a_write_that_lands_late(
+    gconstpointer opaque)
+{
+    const Way *way = opaque;
+    bool failed = true;
+    unsigned tried = 0;
+
+    for (int after = 0; failed; after++) {
+        g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+        g_autoptr(BlobStore) store = make_store(disk, way);
+
+        disk->failing_write_is_late = true;
+        disk->fail_write = after;
+        failed = !convert(store, way, NULL);
+        disk->fail_write = TEST_NEVER;
+        g_clear_pointer(&store, blob_store_free);
+        store = open_either(disk, way);
+        if (store->target && is_directory(store, &disk->late)) {
+            tried++;
+            register_all(store);
+            test_disk_record(disk);
+            test_start(store);
+            expect_converted(store, disk, way);
+            test_disk_each_crash(disk, check_second_crash, (void *)way);
+        }
+    }
+    g_assert_cmpuint(tried, >, 0);
+}
+
+/* S8: what was deleted waits for being zeroed when a conversion begins. */
+static void test_conversion_that_fails_to_begin_forgets_no_zeros(void)
+{
+    static const Way rekey = { "rekey", 1, 2 };
+    unsigned failed = 0;
+
+    for (int after = 0; after < 12; after++) {
+        g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+        g_autoptr(BlobStore) store = keys_store(disk, NULL, 4);
+        Blob *c = blob_store_find(store, "t", "c");
+        uint8_t *slot = test_slot(disk, c, 0) + BLOB_HEADER_BYTES;
+        g_autofree uint8_t *was = NULL;
+
+        test_write(store, c, content_c);
+        was = g_memdup2(slot, sizeof(content_c));
+        /* The tombstone and a record of both copies; then zeros */
+        disk->fail_write = 3;
+        test_write(store, c, NULL);
+        disk->fail_write = after;
+        g_assert_true(store->unwiped);
+        failed += !convert(store, &rekey, NULL);
+        disk->fail_write = TEST_NEVER;
+        g_clear_pointer(&store, blob_store_free);
+        store = open_either(disk, &rekey);
+        test_start(store);
+        g_assert_cmpint(memcmp(slot, was, sizeof(content_c)), !=, 0);
+    }
+    g_assert_cmpuint(failed, >, 3);
+}
+
 static void test_nothing_is_converted_twice_or_while_it_cannot_be(void)
 {
     static const Way seal = { "seal", -1, 2 };
@@ -572,11 +643,13 @@ int main(int argc, char **argv)
         ADD_WAY(conversion_survives_power_loss_everywhere);
         ADD_WAY(conversion_survives_every_failing_call);
         ADD_WAY(zeroing_waits_for_a_record_of_what_came_since);
+        ADD_WAY(conversion_survives_a_write_that_lands_late);
         ADD_WAY(superblock_of_before_is_refused);
         ADD_WAY(superblock_of_meanwhile_brings_no_other_store);
         ADD_WAY(directory_of_meanwhile_has_no_other_content);
     }
 #define ADD(name) g_test_add_func("/convert/" #name, test_##name)
+    ADD(conversion_that_fails_to_begin_forgets_no_zeros);
     ADD(nothing_is_converted_twice_or_while_it_cannot_be);
     ADD(damaged_blob_keeps_a_store_from_being_converted);
     return g_test_run();

@@ -109,6 +109,7 @@ static bool disk_flush(BlobStorage *storage, GError **error)
     if (disk->late.data) {
         memcpy(test_disk_bytes(disk) + disk->late.offset, disk->late.data,
                disk->late.bytes);
+        record(disk, disk->late.offset, disk->late.data, disk->late.bytes);
         g_clear_pointer(&disk->late.data, g_free);
     }
     record(disk, 0, NULL, 0);
