@@ -149,9 +149,8 @@ const char *history_breaks_promise_of_keys(const Promise *promise,
     return NULL;
 }
 
-/* What cannot be done is refused, and the disk sees nothing of it. */
-static bool expect_refused(History *history, bool done, const GError *local,
-                           bool is_converting, guint events, GError **error)
+bool history_expect_refused(History *history, bool done, const GError *local,
+                            bool is_converting, guint events, GError **error)
 {
     history->fail_next = -1;
     history->last_op_cut = history->cuts->len;
@@ -198,8 +197,8 @@ bool history_change_key_slots(History *history, GError **error)
     blob_store_get_key_slots(store, &slots);
     if (!keys.data_key || keys.target) {
         done = blob_store_set_key_slots(store, store->key, &slots, &local);
-        return expect_refused(history, done, local, keys.target, first,
-                              error);
+        return history_expect_refused(history, done, local, keys.target, first,
+                                      error);
     }
     keyring_change(&slots, store->super.uuid, &keys, &history->last_secret);
     promise_add_key(&wanted, &keys);
@@ -253,8 +252,8 @@ bool history_convert(History *history, bool unseal, GError **error)
     if (keys.target || (unseal && !keys.data_key)) {
         done = blob_store_convert(store, keyring_key(data_key), &slots,
                                   &local);
-        return expect_refused(history, done, local, keys.target, first,
-                              error);
+        return history_expect_refused(history, done, local, keys.target, first,
+                                      error);
     }
     plan_conversion(history, &keys, data_key, &slots, &wanted);
     if (unseal) {

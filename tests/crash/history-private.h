@@ -61,6 +61,13 @@ bool history_settle_keys(History *history, const KeyState *found,
 bool history_check_deleted(const History *history, unsigned mask,
                            GError **error);
 
+/*
+ * What cannot be done (it was not @done, because of @local) is refused, and
+ * since there were @events the disk has seen nothing of it.
+ */
+bool history_expect_refused(History *history, bool done, const GError *local,
+                            bool is_converting, guint events, GError **error);
+
 /* The operations k, and x or y */
 bool history_change_key_slots(History *history, GError **error);
 bool history_convert(History *history, bool unseal, GError **error);

@@ -124,7 +124,8 @@ static bool write_blobs(History *history, unsigned mask, unsigned deleted,
     unsigned first = history->disk->events->len;
     unsigned deletes = mask & deleted;
     bool may_fail = history->fail_next >= 0;
-    unsigned promise;
+    bool refuses;
+    unsigned promise = 0;
     g_autoptr(GError) local = NULL;
     bool done;
 
@@ -142,11 +143,22 @@ static bool write_blobs(History *history, unsigned mask, unsigned deleted,
             };
         }
     }
-    promise = history_begin(history, &after, NULL);
+    /* S10: a conversion that was cut short has to be ended first. */
+    refuses = history->store->voucher &&
+              memcmp(&after, &history->acknowledged, sizeof(after));
+    if (!refuses) {
+        promise = history_begin(history, &after, NULL);
+    }
     done = blob_store_write(history->store, changes, count, &local);
-    history_end(history, &after, promise, first, done);
+    if (!refuses) {
+        history_end(history, &after, promise, first, done);
+    }
     for (size_t i = 0; i < count; i++) {
         g_clear_pointer(&changes[i].content, g_bytes_unref);
+    }
+    if (refuses) {
+        return history_expect_refused(history, done, local, true, first,
+                                      error);
     }
     if (!done && !(may_fail && g_error_matches(local, BLOBSTORE_ERROR,
                                                BLOBSTORE_ERROR_IO))) {
