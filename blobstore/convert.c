@@ -25,21 +25,13 @@
 #include "superblock.h"
 #include "wipe.h"
 
-static BlobSeal *previous_key_seal(const BlobKey *key,
-                                   const uint8_t uuid[BLOB_UUID_BYTES],
-                                   GError **error)
-{
-    g_autoptr(BlobSecret) secret =
-        blob_key_derive(key, BLOB_KEY_FOR_PREVIOUS_KEY, uuid, error);
-
-    return secret ? blob_seal_new(secret->data, error) : NULL;
-}
-
 static bool wrap_previous_key(const BlobKey *key, const BlobKey *previous,
                               BlobSuperblock *super, GError **error)
 {
     BlobPreviousKey *out = &super->previous_key;
-    g_autoptr(BlobSeal) seal = previous_key_seal(key, super->uuid, error);
+    g_autoptr(BlobSeal) seal = blob_key_new_seal(key,
+                                                 BLOB_KEY_FOR_PREVIOUS_KEY,
+                                                 super->uuid, error);
     g_autoptr(BlobSecret) data = NULL;
 
     if (!seal) {
@@ -60,8 +52,9 @@ BlobGuard *blob_convert_previous_guard(const BlobStore *store,
 {
     const BlobSuperblock *super = &store->super;
     const BlobPreviousKey *wrapped = &super->previous_key;
-    g_autoptr(BlobSeal) seal = previous_key_seal(store->key, super->uuid,
-                                                 error);
+    g_autoptr(BlobSeal) seal = blob_key_new_seal(store->key,
+                                                 BLOB_KEY_FOR_PREVIOUS_KEY,
+                                                 super->uuid, error);
     g_autoptr(BlobSecret) data = NULL;
     g_autoptr(BlobKey) previous = NULL;
 
@@ -82,16 +75,6 @@ BlobGuard *blob_convert_previous_guard(const BlobStore *store,
     previous = blob_key_new_from_bytes(data->data, error);
     return previous ? blob_guard_new_sealed(previous, super->uuid, error)
                     : NULL;
-}
-
-BlobDigest *blob_convert_new_voucher(const BlobKey *key,
-                                     const uint8_t uuid[BLOB_UUID_BYTES],
-                                     GError **error)
-{
-    g_autoptr(BlobSecret) seed = blob_key_derive(key, BLOB_KEY_FOR_VOUCHERS,
-                                                 uuid, error);
-
-    return seed ? blob_digest_new_secret(seed->data, error) : NULL;
 }
 
 static bool check_convertible(BlobStore *store, const BlobKey *key,
@@ -170,7 +153,8 @@ static bool vouch(BlobStore *store, const BlobKey *key, GError **error)
     if (!blob_wipe_pending(store, error) || !digest_versions(store, error)) {
         return false;
     }
-    store->voucher = blob_convert_new_voucher(key, store->super.uuid, error);
+    store->voucher = blob_key_new_digest(key, BLOB_KEY_FOR_VOUCHERS,
+                                         store->super.uuid, error);
     return store->voucher && blob_epoch_record(store, true, error);
 }
 

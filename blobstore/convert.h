@@ -16,14 +16,6 @@ BlobGuard *blob_convert_previous_guard(const BlobStore *store,
                                        GError **error);
 
 /*
- * What vouches for directories of the store @uuid while it is converted:
- * @key is the one in the key slots.  Errors: NO_SECURE_MEMORY.
- */
-BlobDigest *blob_convert_new_voucher(const BlobKey *key,
-                                     const uint8_t uuid[BLOB_UUID_BYTES],
-                                     GError **error);
-
-/*
  * Goes on with a conversion that was begun, if there is one.  Errors: those
  * of blob_store_convert().
  */

@@ -20,24 +20,14 @@ BlobGuard *blob_guard_new_sealed(const BlobKey *key,
                                  GError **error)
 {
     g_autoptr(BlobGuard) guard = g_new0(BlobGuard, 1);
-    g_autoptr(BlobSecret) seed = NULL;
-    g_autoptr(BlobSecret) payload_key = NULL;
 
     memcpy(guard->uuid, uuid, sizeof(guard->uuid));
     blob_key_commit(key, uuid, guard->commitment);
-    seed = blob_key_derive(key, BLOB_KEY_FOR_CHECKS, uuid, error);
-    if (!seed) {
-        return NULL;
-    }
-    guard->digest = blob_digest_new_secret(seed->data, error);
+    guard->digest = blob_key_new_digest(key, BLOB_KEY_FOR_CHECKS, uuid, error);
     if (!guard->digest) {
         return NULL;
     }
-    payload_key = blob_key_derive(key, BLOB_KEY_FOR_PAYLOADS, uuid, error);
-    if (!payload_key) {
-        return NULL;
-    }
-    guard->seal = blob_seal_new(payload_key->data, error);
+    guard->seal = blob_key_new_seal(key, BLOB_KEY_FOR_PAYLOADS, uuid, error);
     return guard->seal ? g_steal_pointer(&guard) : NULL;
 }
 

@@ -6,9 +6,7 @@
 #ifndef BLOBSTORE_GUARD_H
 #define BLOBSTORE_GUARD_H
 
-#include "digest.h"
 #include "key.h"
-#include "seal.h"
 
 /*
  * How headers are checked, and payloads digested or sealed.  One belongs to

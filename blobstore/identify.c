@@ -147,7 +147,8 @@ static bool check_key(BlobStore *store, GBytes *payload, GError **error)
                     blob_key_slots_count_used(&store->super.key_slots));
         return false;
     }
-    keyed = blob_superblock_new_keyed(store->key, store->super.uuid, error);
+    keyed = blob_key_new_digest(store->key, BLOB_KEY_FOR_SUPERBLOCK,
+                                store->super.uuid, error);
     if (!keyed) {
         return false;
     }
@@ -258,8 +259,8 @@ bool blob_store_read_label(BlobStorage *storage, BlobStoreLabel *label,
 
 bool blob_store_label_fits(const BlobStoreLabel *label, const BlobKey *key)
 {
-    g_autoptr(BlobDigest) keyed = blob_superblock_new_keyed(key, label->uuid,
-                                                            NULL);
+    g_autoptr(BlobDigest) keyed =
+        blob_key_new_digest(key, BLOB_KEY_FOR_SUPERBLOCK, label->uuid, NULL);
 
     return label->sealed && keyed &&
            blob_layout_superblock_is_authentic(label->head, keyed);

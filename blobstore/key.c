@@ -6,7 +6,6 @@
 #include "key.h"
 
 #include <string.h>
-#include "digest.h"
 
 struct BlobKey {
     gint refs;
@@ -106,6 +105,24 @@ BlobSecret *blob_key_derive(const BlobKey *key, BlobKeyPurpose purpose,
         derive(key, labels[purpose], uuid, derived->data);
     }
     return derived;
+}
+
+BlobDigest *blob_key_new_digest(const BlobKey *key, BlobKeyPurpose purpose,
+                                const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                                GError **error)
+{
+    g_autoptr(BlobSecret) seed = blob_key_derive(key, purpose, uuid, error);
+
+    return seed ? blob_digest_new_secret(seed->data, error) : NULL;
+}
+
+BlobSeal *blob_key_new_seal(const BlobKey *key, BlobKeyPurpose purpose,
+                            const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                            GError **error)
+{
+    g_autoptr(BlobSecret) secret = blob_key_derive(key, purpose, uuid, error);
+
+    return secret ? blob_seal_new(secret->data, error) : NULL;
 }
 
 void blob_key_commit(const BlobKey *key,

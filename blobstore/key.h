@@ -7,6 +7,8 @@
 #define BLOBSTORE_KEY_H
 
 #include <stdbool.h>
+#include "digest.h"
+#include "seal.h"
 #include "secret.h"
 
 enum {
@@ -49,6 +51,14 @@ typedef enum BlobKeyPurpose {
  * Errors: NO_SECURE_MEMORY.
  */
 BlobSecret *blob_key_derive(const BlobKey *key, BlobKeyPurpose purpose,
+                            const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                            GError **error);
+
+/* Check values, or a cipher, under the key derived so.  The same errors. */
+BlobDigest *blob_key_new_digest(const BlobKey *key, BlobKeyPurpose purpose,
+                                const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                                GError **error);
+BlobSeal *blob_key_new_seal(const BlobKey *key, BlobKeyPurpose purpose,
                             const uint8_t uuid[BLOB_KEY_UUID_BYTES],
                             GError **error);
 

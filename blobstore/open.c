@@ -140,8 +140,9 @@ static bool make_guards(BlobStore *store, GError **error)
         return false;
     }
     if (super->conversion != BLOB_CONVERSION_NONE) {
-        store->voucher = blob_convert_new_voucher(store->key, super->uuid,
-                                                  error);
+        store->voucher = blob_key_new_digest(store->key,
+                                             BLOB_KEY_FOR_VOUCHERS,
+                                             super->uuid, error);
         if (!store->voucher) {
             return false;
         }

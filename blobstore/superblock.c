@@ -99,16 +99,6 @@ bool blob_superblock_decode(const BlobHeader *header, GBytes *payload,
     return true;
 }
 
-BlobDigest *blob_superblock_new_keyed(const BlobKey *key,
-                                      const uint8_t uuid[BLOB_UUID_BYTES],
-                                      GError **error)
-{
-    g_autoptr(BlobSecret) seed = blob_key_derive(key, BLOB_KEY_FOR_SUPERBLOCK,
-                                                 uuid, error);
-
-    return seed ? blob_digest_new_secret(seed->data, error) : NULL;
-}
-
 static GBytes *encode(const BlobSuperblock *super, const BlobKey *key,
                       GError **error)
 {
@@ -116,7 +106,8 @@ static GBytes *encode(const BlobSuperblock *super, const BlobKey *key,
     g_autoptr(BlobDigest) keyed = NULL;
 
     if (key) {
-        keyed = blob_superblock_new_keyed(key, super->uuid, error);
+        keyed = blob_key_new_digest(key, BLOB_KEY_FOR_SUPERBLOCK, super->uuid,
+                                    error);
         if (!keyed) {
             return NULL;
         }

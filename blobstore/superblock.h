@@ -27,11 +27,6 @@ bool blob_superblock_read(BlobMedium *medium, const BlobGuard *zero_guard,
 bool blob_superblock_decode(const BlobHeader *header, GBytes *payload,
                             BlobSuperblock *super, GError **error);
 
-/* What makes the keyed check.  Errors: NO_SECURE_MEMORY. */
-BlobDigest *blob_superblock_new_keyed(const BlobKey *key,
-                                      const uint8_t uuid[BLOB_UUID_BYTES],
-                                      GError **error);
-
 /*
  * Writes store->super as it is, to both slots.  Its key slots hold store->key.
  * Errors: IO, NO_SECURE_MEMORY.

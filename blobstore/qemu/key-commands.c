@@ -62,7 +62,6 @@ static bool check_encrypted(const BlobStoreObject *store, bool wanted,
     return true;
 }
 
-
 static void change_end(KeyChange *change)
 {
     if (change->store) {

@@ -216,16 +216,6 @@ static void make_aad(const BlobsState *state, const Carried *carried,
     memcpy(aad->name, carried->name, sizeof(aad->name));
 }
 
-static BlobSeal *new_seal(const BlobStoreObject *store, const QemuUUID *uuid,
-                          GError **error)
-{
-    g_autoptr(BlobSecret) key = blob_key_derive(store->key,
-                                                BLOB_KEY_FOR_STREAM,
-                                                uuid->data, error);
-
-    return key ? blob_seal_new(key->data, error) : NULL;
-}
-
 /* Nothing of an encrypted store's content leaves it in plain text. */
 static bool seal_all(BlobsState *state, GError **error)
 {
@@ -236,7 +226,8 @@ static bool seal_all(BlobsState *state, GError **error)
         return true;
     }
     qemu_uuid_parse(state->store->medium_uuid, &uuid);
-    seal = new_seal(state->store, &uuid, error);
+    seal = blob_key_new_seal(state->store->key, BLOB_KEY_FOR_STREAM, uuid.data,
+                             error);
     for (uint32_t i = 0; seal && i < state->carried_count; i++) {
         Carried *carried = &state->carried[i];
         CarriedAad aad;
@@ -260,7 +251,8 @@ static bool unseal_all(BlobsState *state, GError **error)
 
     if (store->key) {
         qemu_uuid_parse(store->medium_uuid, &uuid);
-        seal = new_seal(store, &uuid, error);
+        seal = blob_key_new_seal(store->key, BLOB_KEY_FOR_STREAM, uuid.data,
+                                 error);
         if (!seal) {
             return false;
         }

@@ -205,9 +205,8 @@ static bool is_rekeyed(const uint8_t *payload)
 static void wrap_previous_key(uint8_t *payload)
 {
     const uint8_t *uuid = payload + SUPER_AT_UUID;
-    g_autoptr(BlobSecret) secret =
-        blob_key_derive(fuzz_key(1), BLOB_KEY_FOR_PREVIOUS_KEY, uuid, NULL);
-    g_autoptr(BlobSeal) seal = blob_seal_new(secret->data, NULL);
+    g_autoptr(BlobSeal) seal =
+        blob_key_new_seal(fuzz_key(1), BLOB_KEY_FOR_PREVIOUS_KEY, uuid, NULL);
     uint8_t nonce[BLOB_NONCE_BYTES];
 
     memcpy(payload + SUPER_AT_PREVIOUS_KEY, blob_key_bytes(fuzz_key(2)),
@@ -244,8 +243,8 @@ void fuzz_superblock_finish(uint8_t *payload)
     }
     if (is_sealed(payload)) {
         g_autoptr(BlobDigest) keyed =
-            blob_superblock_new_keyed(fuzz_key(1), payload + SUPER_AT_UUID,
-                                      NULL);
+            blob_key_new_digest(fuzz_key(1), BLOB_KEY_FOR_SUPERBLOCK,
+                                payload + SUPER_AT_UUID, NULL);
 
         blob_digest_check(keyed, payload, SUPER_AT_KEYED_CHECK,
                           payload + SUPER_AT_KEYED_CHECK);

@@ -233,7 +233,8 @@ void test_edit_superblock(TestDisk *disk, TestEditSuper *edit)
         NULL));
     edit(&super, &header);
     if (sealed_key()) {
-        keyed = blob_superblock_new_keyed(sealed_key(), super.uuid, NULL);
+        keyed = blob_key_new_digest(sealed_key(), BLOB_KEY_FOR_SUPERBLOCK,
+                                    super.uuid, NULL);
     }
     blob_layout_encode_superblock(&super, keyed, bytes);
     edited = g_bytes_new_take(bytes, BLOB_SUPERBLOCK_BYTES);
