@@ -333,6 +333,28 @@ static GBytes *read_directory(Signing *signing, BlobPair *pair)
     return g_steal_pointer(&payload);
 }
 
+/* Of a store that is converted; else nothing is reached behind it. */
+static void vouch(const Signing *signing, const BlobSlot *slot)
+{
+    const BlobSuperblock *super = &signing->super;
+    uint8_t *header = signing->disk->data + slot->offset;
+    uint8_t *payload = header + BLOB_HEADER_BYTES;
+    uint8_t check[BLOB_DIGEST_BYTES];
+    g_autoptr(BlobDigest) voucher = NULL;
+
+    if (super->conversion == BLOB_CONVERSION_NONE ||
+        signing_is_zero(header, AT_CHECK) ||
+        !signing_image_end(slot, header)) {
+        return;
+    }
+    voucher = blob_key_new_digest(fuzz_key(1), BLOB_KEY_FOR_VOUCHERS,
+                                  super->uuid, NULL);
+    memset(payload + DIRECTORY_AT_VOUCHER, 0, VOUCHER_BYTES);
+    blob_digest_check(voucher, payload, get64(header + AT_STORED_BYTES),
+                      check);
+    memcpy(payload + DIRECTORY_AT_VOUCHER, check, VOUCHER_BYTES);
+}
+
 bool signing_do_directory(Signing *signing)
 {
     BlobPair pair = {
@@ -352,6 +374,10 @@ bool signing_do_directory(Signing *signing)
         if (signing->head->repair & FUZZ_REPAIR_SHAPE &&
             sign_of(signing, 2 + n) != FUZZ_SIGN_NOT) {
             shape_directory(signing, &slot);
+        }
+        if (signing->head->repair & FUZZ_REPAIR_DIGEST &&
+            sign_of(signing, 2 + n) != FUZZ_SIGN_NOT) {
+            vouch(signing, &slot);
         }
     }
     sign_pair(signing, &pair, NULL, 2);
