@@ -3,24 +3,9 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "keys.h"
+#include "conversion.h"
 
 #include <string.h>
-
-enum { DISK_BYTES = 192 << 10 };
-
-/* From which data key to which; each is behind the raw secret of its number. */
-typedef struct Way {
-    const char *name;
-    int from;                   /* -1: plain */
-    int to;
-} Way;
-
-static const Way ways[] = {
-    { "seal", -1, 2 },
-    { "rekey", 1, 2 },
-    { "unseal", 1, -1 },
-};
 
 static const char first_a[] = "the first content of a, secret";
 static const char last_a[] = "the last content of a, secret too";
@@ -34,8 +19,7 @@ static const char content_c[] = "the content of c, which goes, secret";
 static BlobStore *make_store(TestDisk *disk, const Way *way)
 {
     Blob *blobs[4];
-    BlobStore *store = way->from < 0 ? test_store(disk, blobs, 4)
-                                     : keys_store(disk, blobs, 4);
+    BlobStore *store = conversion_store(disk, way, blobs, 4);
 
     test_register(store, "secret", 1000);
     test_start(store);
@@ -64,19 +48,6 @@ static void expect_content(BlobStore *store)
     test_expect(store, blob_store_find(store, "t", "b"), content_b);
     g_assert_true(!c || !test_read(store, c, NULL));
     g_assert_true(!d || !test_read(store, d, NULL));
-}
-
-static bool convert(BlobStore *store, const Way *way, GError **error)
-{
-    BlobStoreInfo info;
-    BlobKeySlots slots = { 0 };
-    BlobKey *key = way->to < 0 ? NULL : keys_data_key(way->to);
-
-    blob_store_get_info(store, &info);
-    if (key) {
-        keys_put_raw(&slots, way->to, key, info.uuid);
-    }
-    return blob_store_convert(store, key, &slots, error);
 }
 
 static bool is_converted(const BlobStoreInfo *info, const Way *way)
@@ -170,12 +141,12 @@ static void expect_resumed(TestDisk *disk, const Way *way)
 static void test_conversion_keeps_the_content(gconstpointer opaque)
 {
     const Way *way = opaque;
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
     g_autoptr(BlobStore) store = make_store(disk, way);
     g_autoptr(GError) error = NULL;
 
     g_assert_cmpint(keys_disk_contains(disk, "secret"), ==, way->from < 0);
-    convert(store, way, &error);
+    conversion_run(store, way, &error);
     g_assert_no_error(error);
     expect_converted(store, disk, way);
     /* It goes on as it is, and after a restart. */
@@ -233,11 +204,11 @@ static void test_conversion_survives_power_loss_everywhere(
     gconstpointer opaque)
 {
     Cut cut = { .way = opaque };
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
     g_autoptr(BlobStore) store = make_store(disk, cut.way);
 
     test_disk_record(disk);
-    g_assert_true(convert(store, cut.way, NULL));
+    g_assert_true(conversion_run(store, cut.way, NULL));
     test_disk_each_crash(disk, check_crash, &cut);
     g_assert_true(cut.again);
 }
@@ -277,7 +248,7 @@ static void expect_goes_on(BlobStore *store, TestDisk *disk, const Way *way,
     if (begun) {
         expect_converted(store, disk, way);
     } else {
-        g_assert_true(convert(store, way, NULL));
+        g_assert_true(conversion_run(store, way, NULL));
         expect_converted(store, disk, way);
     }
 }
@@ -285,13 +256,13 @@ static void expect_goes_on(BlobStore *store, TestDisk *disk, const Way *way,
 static void fail_at(const Way *way, Call call, int after, bool lands,
                     bool restart, bool *failed)
 {
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
     g_autoptr(BlobStore) store = make_store(disk, way);
     GError *error = NULL;
 
     disk->failing_write_lands = lands;
     *counter_of(disk, call) = after;
-    *failed = !convert(store, way, &error);
+    *failed = !conversion_run(store, way, &error);
     *counter_of(disk, call) = TEST_NEVER;
     if (!*failed) {
         return;
@@ -340,12 +311,12 @@ static void test_conversion_survives_a_write_that_lands_late(
     unsigned tried = 0;
 
     for (int after = 0; failed; after++) {
-        g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+        g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
         g_autoptr(BlobStore) store = make_store(disk, way);
 
         disk->failing_write_is_late = true;
         disk->fail_write = after;
-        failed = !convert(store, way, NULL);
+        failed = !conversion_run(store, way, NULL);
         disk->fail_write = TEST_NEVER;
         g_clear_pointer(&store, blob_store_free);
         store = open_either(disk, way);
@@ -368,7 +339,7 @@ static void test_conversion_that_fails_to_begin_forgets_no_zeros(void)
     unsigned failed = 0;
 
     for (int after = 0; after < 12; after++) {
-        g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+        g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
         g_autoptr(BlobStore) store = keys_store(disk, NULL, 4);
         Blob *c = blob_store_find(store, "t", "c");
         uint8_t *slot = test_slot(disk, c, 0) + BLOB_HEADER_BYTES;
@@ -381,7 +352,7 @@ static void test_conversion_that_fails_to_begin_forgets_no_zeros(void)
         test_write(store, c, NULL);
         disk->fail_write = after;
         g_assert_true(store->unwiped);
-        failed += !convert(store, &rekey, NULL);
+        failed += !conversion_run(store, &rekey, NULL);
         disk->fail_write = TEST_NEVER;
         g_clear_pointer(&store, blob_store_free);
         store = open_either(disk, &rekey);
@@ -395,21 +366,21 @@ static void test_nothing_is_converted_twice_or_while_it_cannot_be(void)
 {
     static const Way seal = { "seal", -1, 2 };
     static const Way unseal = { "unseal", 1, -1 };
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
     g_autoptr(BlobStore) store = make_store(disk, &seal);
     BlobKeySlots none = { 0 };
     GError *error = NULL;
 
-    g_assert_false(convert(store, &unseal, &error));
+    g_assert_false(conversion_run(store, &unseal, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_KEY, "store is not encrypted");
     g_assert_false(blob_store_convert(store, keys_data_key(2), &none,
                                       &error));
     test_assert_error(&error, BLOBSTORE_ERROR_KEY, "no key slot holds*");
     /* Half way, it has to be gone on with. */
     disk->fail_write = 4;
-    g_assert_false(convert(store, &seal, NULL));
+    g_assert_false(conversion_run(store, &seal, NULL));
     disk->fail_write = TEST_NEVER;
-    g_assert_false(convert(store, &seal, &error));
+    g_assert_false(conversion_run(store, &seal, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_READ_ONLY,
                       "store is being converted already*");
     g_assert_false(blob_store_set_key_slots(store, keys_data_key(1),
@@ -418,7 +389,7 @@ static void test_nothing_is_converted_twice_or_while_it_cannot_be(void)
                       "store is being converted*");
     g_clear_pointer(&store, blob_store_free);
     store = keys_open(disk, 2);
-    g_assert_false(convert(store, &unseal, &error));
+    g_assert_false(conversion_run(store, &unseal, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_READ_ONLY,
                       "store is not started for writing");
 }
@@ -426,19 +397,19 @@ static void test_nothing_is_converted_twice_or_while_it_cannot_be(void)
 static void test_damaged_blob_keeps_a_store_from_being_converted(void)
 {
     static const Way seal = { "seal", -1, 2 };
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
     g_autoptr(BlobStore) store = make_store(disk, &seal);
     Blob *a = blob_store_find(store, "t", "a");
     g_autofree uint8_t *before = NULL;
     GError *error = NULL;
 
     test_slot(disk, a, a->entry.slot)[BLOB_HEADER_BYTES] ^= 1;
-    before = g_memdup2(test_disk_bytes(disk), DISK_BYTES);
-    g_assert_false(convert(store, &seal, &error));
+    before = g_memdup2(test_disk_bytes(disk), CONVERSION_DISK_BYTES);
+    g_assert_false(conversion_run(store, &seal, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_DAMAGED,
                       "blob 't/a' is damaged*");
-    g_assert_cmpmem(test_disk_bytes(disk), DISK_BYTES, before,
-                    DISK_BYTES);
+    g_assert_cmpmem(test_disk_bytes(disk), CONVERSION_DISK_BYTES, before,
+                    CONVERSION_DISK_BYTES);
 }
 
 /*
@@ -449,19 +420,19 @@ static void test_zeroing_waits_for_a_record_of_what_came_since(
     gconstpointer opaque)
 {
     const Way *way = opaque;
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
     g_autoptr(BlobStore) store = make_store(disk, way);
     const TestEvent *event;
     uint64_t at = 0;
 
     for (int after = 0; store->super.state != BLOB_STATE_WIPING; after++) {
         disk->fail_write = after;
-        g_assert_false(convert(store, way, NULL));
+        g_assert_false(conversion_run(store, way, NULL));
         disk->fail_write = TEST_NEVER;
         if (store->super.state != BLOB_STATE_WIPING) {
             g_clear_pointer(&store, blob_store_free);
             g_clear_pointer(&disk, test_disk_free);
-            disk = test_disk_new(DISK_BYTES);
+            disk = test_disk_new(CONVERSION_DISK_BYTES);
             store = make_store(disk, way);
         }
     }
@@ -481,172 +452,20 @@ static void test_zeroing_waits_for_a_record_of_what_came_since(
     test_expect(store, blob_store_find(store, "t", "b"), "in between");
 }
 
-/* What is sealed is copied, and a superblock of the time before is refused. */
-static void test_superblock_of_before_is_refused(gconstpointer opaque)
-{
-    const Way *way = opaque;
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
-    g_autoptr(BlobStore) store = make_store(disk, way);
-    g_autofree uint8_t *before = g_memdup2(test_disk_bytes(disk),
-                                           BLOB_DIRECTORY_OFFSET);
-    GError *error = NULL;
-
-    g_assert_true(convert(store, way, NULL));
-    memcpy(test_disk_bytes(disk), before, BLOB_DIRECTORY_OFFSET);
-    g_assert_null(keys_try_open(disk, way->from, &error));
-    g_assert_nonnull(error);
-    g_clear_error(&error);
-    g_assert_null(keys_try_open(disk, way->to, &error));
-    g_clear_error(&error);
-}
-
-/* A conversion that is cut off at the write @after, or runs through */
-static bool cut_at(TestDisk *disk, const Way *way, int after)
-{
-    g_autoptr(BlobStore) store = make_store(disk, way);
-    bool cut;
-
-    disk->fail_write = after;
-    cut = !convert(store, way, NULL);
-    disk->fail_write = TEST_NEVER;
-    return cut;
-}
-
-static int key_in_slots(const Way *way)
-{
-    return way->to < 0 ? way->from : way->to;
-}
-
-static bool is_converting(TestDisk *disk, const Way *way,
-                          uint8_t seed[BLOB_SEED_BYTES])
-{
-    g_autoptr(BlobStore) store = keys_try_open(disk, key_in_slots(way), NULL);
-
-    if (!store || store->super.state != BLOB_STATE_CONVERTING) {
-        return false;
-    }
-    memcpy(seed, store->super.seed, BLOB_SEED_BYTES);
-    return true;
-}
-
-/* Plain stores have their seed in the superblock, for everybody to see. */
-static void take_seed(BlobStore *store, const uint8_t *seed)
-{
-    blob_guard_free(store->guard);
-    store->guard = blob_guard_new_plain(seed);
-    blob_store_take_census(store);
-}
-
-/* Changes the current version, if that takes not the key in the slots. */
-static bool forge_content(BlobStore *store, Blob *blob, int key)
-{
-    BlobSlot slot = blob_slot_of(blob, blob->entry.slot);
-    uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES];
-    BlobHeader header;
-    g_autoptr(GBytes) payload = NULL;
-    g_autoptr(GBytes) forged = NULL;
-    g_autofree uint8_t *bytes = NULL;
-    gsize count;
-
-    blob_key_commit(keys_data_key(key), store->super.uuid, commitment);
-    if (!memcmp(store->guard->commitment, commitment, sizeof(commitment))) {
-        return false;
-    }
-    g_assert_true(blob_content_load(store, blob, &header, &payload, NULL));
-    bytes = g_memdup2(g_bytes_get_data(payload, &count),
-                      g_bytes_get_size(payload));
-    bytes[count - 1] ^= 1;
-    forged = g_bytes_new(bytes, count);
-    g_assert_true(blob_slot_write(&store->medium, store->guard, &slot, &header,
-                                  forged, false, NULL));
-    return true;
-}
-
-/*
- * Who has no key, or the previous one, may have seen the superblock of the
- * time when it was converted.  Under that he puts a store of his own.
- */
-static void test_superblock_of_meanwhile_brings_no_other_store(
-    gconstpointer opaque)
-{
-    const Way *way = opaque;
-    bool cut = true;
-    unsigned tried = 0;
-
-    for (int after = 0; cut; after++) {
-        g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
-        g_autofree uint8_t *seen = NULL;
-        g_autoptr(BlobStore) forged = NULL;
-        bool plain = way->from < 0 || way->to < 0;
-        uint8_t seed[BLOB_SEED_BYTES];
-
-        cut = cut_at(disk, way, after);
-        if (!is_converting(disk, way, seed)) {
-            continue;
-        }
-        seen = g_memdup2(test_disk_bytes(disk), BLOB_DIRECTORY_OFFSET);
-        memset(test_disk_bytes(disk), 0, DISK_BYTES);
-        forged = plain ? test_store(disk, NULL, 4) : keys_store(disk, NULL, 4);
-        if (plain) {
-            take_seed(forged, seed);
-        }
-        test_write(forged, blob_store_find(forged, "t", "a"), "forged");
-        test_close(forged);
-        memcpy(test_disk_bytes(disk), seen, BLOB_DIRECTORY_OFFSET);
-        keys_open_fails(disk, key_in_slots(way), BLOBSTORE_ERROR_TAMPERED,
-                        "store is being converted, but its directory*");
-        tried++;
-    }
-    g_assert_cmpuint(tried, >, 0);
-}
-
-/* ... or content of his own under the directory of that time. */
-static void test_directory_of_meanwhile_has_no_other_content(
-    gconstpointer opaque)
-{
-    const Way *way = opaque;
-    bool cut = true;
-    unsigned forged = 0;
-
-    for (int after = 0; cut; after++) {
-        g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
-        g_autoptr(BlobStore) store = NULL;
-        Blob *a;
-
-        cut = cut_at(disk, way, after);
-        store = keys_try_open(disk, key_in_slots(way), NULL);
-        if (!store || store->super.state != BLOB_STATE_CONVERTING) {
-            continue;
-        }
-        a = blob_store_find(store, "t", "a");
-        if (forge_content(store, a, key_in_slots(way))) {
-            forged++;
-            test_expect_damaged(store, a);
-            register_all(store);
-            test_start_fails(store, BLOBSTORE_ERROR_DAMAGED,
-                             "blob 't/a' is damaged*");
-        }
-    }
-    g_assert_cmpuint(forged, >, 0);
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    for (guint i = 0; i < G_N_ELEMENTS(ways); i++) {
+    for (guint i = 0; i < CONVERSION_WAYS; i++) {
 #define ADD_WAY(test) do {                                                 \
         g_autofree char *path = g_strdup_printf("/convert/%s/" #test,      \
-                                                ways[i].name);             \
-        g_test_add_data_func(path, &ways[i], test_##test);                 \
+                                                conversion_ways[i].name);  \
+        g_test_add_data_func(path, &conversion_ways[i], test_##test);      \
     } while (0)
         ADD_WAY(conversion_keeps_the_content);
         ADD_WAY(conversion_survives_power_loss_everywhere);
         ADD_WAY(conversion_survives_every_failing_call);
         ADD_WAY(zeroing_waits_for_a_record_of_what_came_since);
         ADD_WAY(conversion_survives_a_write_that_lands_late);
-        ADD_WAY(superblock_of_before_is_refused);
-        ADD_WAY(superblock_of_meanwhile_brings_no_other_store);
-        ADD_WAY(directory_of_meanwhile_has_no_other_content);
     }
 #define ADD(name) g_test_add_func("/convert/" #name, test_##name)
     ADD(conversion_that_fails_to_begin_forgets_no_zeros);

@@ -4,55 +4,26 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "keys.h"
+#include "conversion.h"
 
 #include <string.h>
 
-enum { DISK_BYTES = 192 << 10 };
-
 static const char before[] = "of before, secret";
 static const char present[] = "of now, secret as well";
-
-/* From which data key to which; each is behind the raw secret of its number. */
-typedef struct Way {
-    const char *name;
-    int from;                   /* -1: plain */
-    int to;
-} Way;
-
-static const Way ways[] = {
-    { "seal", -1, 2 },
-    { "rekey", 1, 2 },
-    { "unseal", 1, -1 },
-};
-
-static void convert(BlobStore *store, const Way *way)
-{
-    BlobStoreInfo info;
-    BlobKeySlots slots = { 0 };
-    BlobKey *key = way->to < 0 ? NULL : keys_data_key(way->to);
-
-    blob_store_get_info(store, &info);
-    if (key) {
-        keys_put_raw(&slots, way->to, key, info.uuid);
-    }
-    g_assert_true(blob_store_convert(store, key, &slots, NULL));
-}
 
 /* A store that was converted, on a medium that was not */
 static BlobStore *make_reverted(TestDisk *disk, const Way *way)
 {
     Blob *blobs[2];
-    BlobStore *store = way->from < 0 ? test_store(disk, blobs, 2)
-                                     : keys_store(disk, blobs, 2);
+    BlobStore *store = conversion_store(disk, way, blobs, 2);
     g_autofree uint8_t *bytes = NULL;
 
     test_write2(store, blobs[0], before, blobs[1], before);
     test_write2(store, blobs[0], before, blobs[1], before);
-    bytes = g_memdup2(test_disk_bytes(disk), DISK_BYTES);
-    convert(store, way);
+    bytes = g_memdup2(test_disk_bytes(disk), CONVERSION_DISK_BYTES);
+    g_assert_true(conversion_run(store, way, NULL));
     test_write(store, blobs[0], present);
-    memcpy(test_disk_bytes(disk), bytes, DISK_BYTES);
+    memcpy(test_disk_bytes(disk), bytes, CONVERSION_DISK_BYTES);
     return store;
 }
 
@@ -89,7 +60,7 @@ static void expect_superseded(TestDisk *disk, const Way *way)
 static void test_reverted_medium_becomes_the_store_again(gconstpointer opaque)
 {
     const Way *way = opaque;
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
     g_autoptr(BlobStore) store = make_reverted(disk, way);
     g_autoptr(GError) error = NULL;
 
@@ -104,7 +75,7 @@ static void test_reverted_medium_becomes_the_store_again(gconstpointer opaque)
 
 static bool fail_at(const Way *way, int after)
 {
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
     g_autoptr(BlobStore) store = make_reverted(disk, way);
     g_autoptr(GError) error = NULL;
     bool failed;
@@ -138,7 +109,7 @@ static void test_it_can_be_repeated_after_every_failing_write(
 static void test_superblock_that_has_a_higher_number_is_outnumbered(void)
 {
     static const Way rekey = { "rekey", 1, 2 };
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
     g_autoptr(BlobStore) store = make_reverted(disk, &rekey);
     g_autoptr(BlobStore) other = keys_open(disk, 1);
     uint64_t last;
@@ -159,19 +130,20 @@ static void test_superblock_that_has_a_higher_number_is_outnumbered(void)
 static void test_other_media_are_left_alone(void)
 {
     static const Way seal = { "seal", -1, 2 };
-    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
-    g_autoptr(TestDisk) other = test_disk_new(DISK_BYTES);
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
+    g_autoptr(TestDisk) other = test_disk_new(CONVERSION_DISK_BYTES);
     g_autoptr(BlobStore) store = make_reverted(disk, &seal);
     GError *error = NULL;
 
     blob_store_free(test_store(other, NULL, 1));
     for (unsigned i = 0; i < 2; i++) {
-        memcpy(test_disk_bytes(disk), test_disk_bytes(other), DISK_BYTES);
+        memcpy(test_disk_bytes(disk), test_disk_bytes(other),
+               CONVERSION_DISK_BYTES);
         g_assert_false(blob_store_supersede(store, &error));
         test_assert_error(&error, BLOBSTORE_ERROR_UUID, "*any more");
         g_assert_false(memcmp(test_disk_bytes(disk), test_disk_bytes(other),
-                              DISK_BYTES));
-        memset(test_disk_bytes(other), 0, DISK_BYTES);
+                              CONVERSION_DISK_BYTES));
+        memset(test_disk_bytes(other), 0, CONVERSION_DISK_BYTES);
     }
     g_clear_pointer(&store, blob_store_free);
     blob_store_free(test_store(disk, NULL, 1));
@@ -183,11 +155,12 @@ static void test_other_media_are_left_alone(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    for (unsigned i = 0; i < G_N_ELEMENTS(ways); i++) {
+    for (unsigned i = 0; i < CONVERSION_WAYS; i++) {
 #define ADD_WAY(test) do {                                                 \
         g_autofree char *path =                                            \
-            g_strdup_printf("/supersede/" #test "/%s", ways[i].name);      \
-        g_test_add_data_func(path, &ways[i], test_##test);                 \
+            g_strdup_printf("/supersede/" #test "/%s",                     \
+                            conversion_ways[i].name);                      \
+        g_test_add_data_func(path, &conversion_ways[i], test_##test);      \
     } while (0)
         ADD_WAY(reverted_medium_becomes_the_store_again);
         ADD_WAY(it_can_be_repeated_after_every_failing_write);
