@@ -10,7 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
-#include "store.h"
+#include "blobstore/store.h"
 
 enum {
     CONTENDERS = 7,

@@ -16,7 +16,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include "store.h"
+#include "blobstore/store.h"
 
 static int open_or_die(const char *path, int flags)
 {

@@ -6,8 +6,8 @@
 #include "bench.h"
 
 #include <time.h>
-#include "digest.h"
-#include "layout.h"
+#include "blobstore/crypto/digest.h"
+#include "blobstore/format/layout.h"
 
 enum { ROUNDS = 2000, SAMPLES = 5, MEDIUM_BYTES = 1 << 20 };
 

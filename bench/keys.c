@@ -6,8 +6,8 @@
 #include "bench.h"
 
 #include <string.h>
-#include "pkcs11/pkcs11.h"
-#include "store.h"
+#include "blobstore/pkcs11/pkcs11.h"
+#include "blobstore/store.h"
 
 enum { UNLOCKS = 5 };
 

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-#include "store.h"
+#include "blobstore/store.h"
 
 enum {
     OTHER_MAX_BYTES = 1024,

@@ -111,23 +111,30 @@ static const BlobSlot marker_slot = {
     .bytes = BLOB_SUPERBLOCK_SLOT_BYTES,
 };
 
-bool blob_blank_write_marker(BlobMedium *medium, const BlobGuard *zero_seed,
-                             GError **error)
+/* The payload of the marker; *@header becomes its header. */
+static GBytes *make_marker(BlobHeader *header)
 {
     BlobSuperblock super = {
         .version = BLOB_FORMAT_VERSION,
         .state = BLOB_STATE_FORMATTING,
         .generation = 1,
     };
-    BlobHeader header = {
+    uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);
+
+    *header = (BlobHeader) {
         .sequence = super.generation,
         .raw_bytes = BLOB_SUPERBLOCK_BYTES,
     };
-    uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);
-    g_autoptr(GBytes) payload = g_bytes_new_take(bytes,
-                                                 BLOB_SUPERBLOCK_BYTES);
-
     blob_layout_encode_superblock(&super, NULL, bytes);
+    return g_bytes_new_take(bytes, BLOB_SUPERBLOCK_BYTES);
+}
+
+bool blob_blank_write_marker(BlobMedium *medium, const BlobGuard *zero_seed,
+                             GError **error)
+{
+    BlobHeader header;
+    g_autoptr(GBytes) payload = make_marker(&header);
+
     return blob_slot_write(medium, zero_seed, &marker_slot, &header, payload,
                            true, error);
 }
@@ -158,9 +165,10 @@ static bool is_part_of(const uint8_t *found, const uint8_t *expected,
 bool blob_blank_is_cut_marker(BlobMedium *medium, const BlobGuard *zero_seed,
                               uint64_t bytes, bool *is_cut, GError **error)
 {
-    uint64_t image_bytes = blob_layout_image_bytes(BLOB_SUPERBLOCK_BYTES);
-    BlobStorage *scratch;
-    BlobMedium expected;
+    BlobHeader header;
+    g_autoptr(GBytes) payload = make_marker(&header);
+    uint64_t image_bytes;
+    g_autofree uint8_t *expected = NULL;
     g_autofree uint8_t *found = NULL;
     uint64_t data;
 
@@ -168,18 +176,16 @@ bool blob_blank_is_cut_marker(BlobMedium *medium, const BlobGuard *zero_seed,
     if (bytes < BLOB_DIRECTORY_OFFSET) {
         return true;
     }
+    expected = blob_slot_render(zero_seed, &marker_slot, &header, payload,
+                                &image_bytes, error);
+    if (!expected) {
+        return false;
+    }
     found = blob_medium_alloc(image_bytes);
     if (!blob_medium_read(medium, 0, found, image_bytes, error)) {
         return false;
     }
-    scratch = blob_storage_new_memory(BLOB_SUPERBLOCK_SLOT_BYTES);
-    expected = (BlobMedium) { .storage = scratch };
-    if (blob_blank_write_marker(&expected, zero_seed, NULL)) {
-        *is_cut = is_part_of(found, blob_storage_memory(scratch),
-                             image_bytes);
-    }
-    blob_storage_free(scratch);
-    if (!*is_cut) {
+    if (!is_part_of(found, expected, image_bytes)) {
         return true;
     }
     if (!blob_blank_find_data(medium, image_bytes, bytes, &data, error)) {

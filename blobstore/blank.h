@@ -6,7 +6,7 @@
 #ifndef BLOBSTORE_BLANK_H
 #define BLOBSTORE_BLANK_H
 
-#include "slot.h"
+#include "blobstore/format/slot.h"
 
 /*
  * *@offset becomes the place of the first byte between @start and @end that

@@ -132,7 +132,7 @@ static bool digest_versions(BlobStore *store, GError **error)
     for (guint i = 0; i < store->blobs->len; i++) {
         Blob *blob = g_ptr_array_index(store->blobs, i);
 
-        if (!blob_content_digest(store, blob, error)) {
+        if (!blob_version_digest(store, blob, error)) {
             return false;
         }
     }
@@ -146,7 +146,7 @@ static bool vouch(BlobStore *store, const BlobKey *key, GError **error)
         const Blob *blob = g_ptr_array_index(store->blobs, i);
 
         if (blob->damage) {
-            return blob_fail_damaged(blob, error);
+            return blob_version_fail_damaged(blob, error);
         }
     }
     /* S8: with a clean directory the next start would not know of it. */
@@ -177,10 +177,10 @@ static bool copy_versions(BlobStore *store, GError **error)
 
         /* What its other slot may hold still would be lost as well. */
         if (blob->damage && !store->options.replace_damaged) {
-            return blob_fail_damaged(blob, error);
+            return blob_version_fail_damaged(blob, error);
         }
         if (blob->entry.sequence &&
-            !blob_content_copy(store, blob, store->target, &slot, error)) {
+            !blob_version_copy(store, blob, store->target, &slot, error)) {
             return false;
         }
     }
@@ -366,4 +366,52 @@ bool blob_convert_finish(BlobStore *store, GError **error)
         return false;
     }
     return go_on(store, error);
+}
+
+void blob_store_get_key_slots(const BlobStore *store, BlobKeySlots *slots)
+{
+    *slots = store->super.key_slots;
+}
+
+static bool check_key_slots(const BlobStore *store, const BlobKey *key,
+                            const BlobKeySlots *slots, GError **error)
+{
+    const char *text = NULL;
+
+    if (!store->key) {
+        text = "store is not encrypted";
+    } else if (!blob_key_equal(key, store->key)) {
+        text = "the data key of the store has changed meanwhile";
+    } else if (!blob_key_slots_count_used(slots)) {
+        text = "no key slot would be left";
+    }
+    if (text) {
+        g_set_error_literal(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                            text);
+    }
+    return !text;
+}
+
+bool blob_store_set_key_slots(BlobStore *store, const BlobKey *key,
+                              const BlobKeySlots *slots, GError **error)
+{
+    BlobSuperblock super = store->super;
+
+    if (!store->started || super.state != BLOB_STATE_READY) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    store->started
+                    ? "store is being converted: start it again first"
+                    : "store is not started for writing");
+        return false;
+    }
+    if (!check_key_slots(store, key, slots, error)) {
+        return false;
+    }
+    if (store->committing) {
+        return blob_commit_begin(store, error);     /* says so */
+    }
+    super.key_slots = *slots;
+    /* S5: what was there before is refused once this is on record. */
+    return blob_superblock_change(store, &super, store->key, error) &&
+           blob_epoch_record(store, false, error);
 }

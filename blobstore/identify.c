@@ -7,7 +7,7 @@
 
 #include <string.h>
 #include "blank.h"
-#include "pin.h"
+#include "expect.h"
 #include "superblock.h"
 
 /*
@@ -29,10 +29,10 @@ static bool open_blank(BlobStore *store, GError **error)
                     "(format=never): is this the right image?");
         return false;
     }
-    if (!blob_pin_check_blank(&store->options, error)) {
+    if (!blob_expect_blank(&store->options, error)) {
         return false;
     }
-    /* What a new store is to be is for blob_format() to know. */
+    /* What a new store is to be is for blob_create_store() to know. */
     if (store->key && store->options.key_slots) {
         store->super.key_slots = *store->options.key_slots;
     } else if (store->key) {
@@ -183,8 +183,8 @@ static void warn_of_superblock(BlobStore *store)
     }
 }
 
-bool blob_identify(BlobStore *store, uint64_t length, bool *found,
-                   GError **error)
+bool blob_identify_medium(BlobStore *store, uint64_t length, bool *found,
+                          GError **error)
 {
     BlobHeader header;
     g_autoptr(GBytes) payload = NULL;

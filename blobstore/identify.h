@@ -15,7 +15,7 @@
  * and may be.
  * Errors: those of blob_store_open() but for what is of the directory.
  */
-bool blob_identify(BlobStore *store, uint64_t length, bool *found,
-                   GError **error);
+bool blob_identify_medium(BlobStore *store, uint64_t length, bool *found,
+                          GError **error);
 
 #endif /* BLOBSTORE_IDENTIFY_H */

@@ -7,9 +7,9 @@
 
 #include <string.h>
 
-void blob_store_get_info(const BlobStore *store, BlobStoreInfo *info)
+void blob_store_get_status(const BlobStore *store, BlobStoreStatus *info)
 {
-    *info = (BlobStoreInfo) {
+    *info = (BlobStoreStatus) {
         .blank = store->blank,
         .started = store->started,
         .read_only = store->read_only,
@@ -39,24 +39,6 @@ void blob_store_get_info(const BlobStore *store, BlobStoreInfo *info)
     }
 }
 
-size_t blob_store_count(const BlobStore *store)
-{
-    return store->blobs->len;
-}
-
-Blob *blob_store_nth(const BlobStore *store, size_t n)
-{
-    return n < store->blobs->len ? g_ptr_array_index(store->blobs, n) : NULL;
-}
-
-Blob *blob_store_find(const BlobStore *store, const char *owner,
-                      const char *name)
-{
-    g_autofree char *full = g_strdup_printf("%s/%s", owner, name);
-
-    return g_hash_table_lookup(store->by_name, full);
-}
-
 void blob_get_info(const Blob *blob, BlobInfo *info)
 {
     const BlobEntry *entry = &blob->entry;
@@ -82,9 +64,4 @@ void blob_get_info(const Blob *blob, BlobInfo *info)
         info->slot[n].length = slot.bytes;
         info->slot[n].current = entry->sequence && entry->slot == n;
     }
-}
-
-const char *const *blob_store_warnings(const BlobStore *store)
-{
-    return (const char *const *)store->warnings->pdata;
 }

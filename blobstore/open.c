@@ -8,7 +8,7 @@
 #include <string.h>
 #include "convert.h"
 #include "identify.h"
-#include "pin.h"
+#include "expect.h"
 #include "superblock.h"
 
 static void blob_free(gpointer data)
@@ -304,26 +304,26 @@ BlobStore *blob_store_open(BlobStorage *storage,
     bool found;
 
     if (!storage->ops->length(storage, &length, error) ||
-        !blob_identify(store, length, &found, error)) {
+        !blob_identify_medium(store, length, &found, error)) {
         return NULL;
     }
     if (!found) {
         forget_borrowed(&store->options);
         return g_steal_pointer(&store);
     }
-    if (!blob_pin_check_key(store, error) ||
+    if (!blob_expect_key(store, error) ||
         !open_directory(store, length, error)) {
         return NULL;
     }
     /* R14: after a clean close the directory tells everything. */
-    if (!store->clean && !blob_recover(store, error)) {
+    if (!store->clean && !blob_recover_store(store, error)) {
         return NULL;
     }
     if (!store->clean) {
         /* As far as the epoch is seen to have come, and a last commit */
         store->sealings += (uint32_t)store->acknowledged + BLOB_MEMBERS_MAX;
     }
-    if (!blob_pin_check_sequence(store, error)) {
+    if (!blob_expect_sequence(store, error)) {
         return NULL;
     }
     forget_borrowed(&store->options);

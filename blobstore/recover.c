@@ -333,7 +333,7 @@ static void adopt(BlobStore *store, Finding *finding)
     store->acknowledged = MAX(store->acknowledged, entry->sequence);
 }
 
-bool blob_recover(BlobStore *store, GError **error)
+bool blob_recover_store(BlobStore *store, GError **error)
 {
     g_autoptr(GArray) findings =
         g_array_sized_new(FALSE, TRUE, sizeof(Finding), store->blobs->len);

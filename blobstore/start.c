@@ -42,7 +42,7 @@ uint64_t blob_store_required_bytes(const BlobStore *store)
         blob_space_extend(space, INT64_MAX);
     } else {
         data_offset = BLOB_DIRECTORY_OFFSET +
-                      2 * blob_format_directory_slot_bytes(store);
+                      2 * blob_create_directory_slot_bytes(store);
         space = blob_space_new(data_offset, INT64_MAX);
     }
     for (guint i = 0; i < store->blobs->len; i++) {
@@ -145,7 +145,7 @@ static bool place_blob(BlobStore *store, Blob *blob, GArray *changes,
         };
 
         /* The same version: no new sequence, nothing else changes. */
-        if (!blob_content_copy(store, blob, store->guard, &slot, error)) {
+        if (!blob_version_copy(store, blob, store->guard, &slot, error)) {
             blob->entry = change.before;
             blob_space_release(store->space, offset, bytes);
             return false;
@@ -253,7 +253,7 @@ static bool check_registered(const BlobStore *store, GError **error)
         const Blob *blob = g_ptr_array_index(store->blobs, i);
 
         if (blob->registered && blob->damage) {
-            return blob_fail_damaged(blob, error);
+            return blob_version_fail_damaged(blob, error);
         }
     }
     return true;
@@ -314,8 +314,8 @@ bool blob_store_start(BlobStore *store, GError **error)
         return false;
     }
     if (store->blank &&
-        (!ensure_capacity(store, error) ||
-         !check_still_blank(store, error) || !blob_format(store, error))) {
+        (!ensure_capacity(store, error) || !check_still_blank(store, error) ||
+         !blob_create_store(store, error))) {
         return false;
     }
     if (!blob_superblock_heal(store, error) ||
@@ -326,4 +326,13 @@ bool blob_store_start(BlobStore *store, GError **error)
     }
     store->started = true;
     return true;
+}
+
+bool blob_store_close_clean(BlobStore *store, GError **error)
+{
+    if (!store->started || store->clean) {
+        return true;
+    }
+    return blob_wipe_pending(store, error) &&
+           blob_epoch_record(store, true, error);
 }

@@ -6,7 +6,8 @@
 #ifndef BLOBSTORE_STORE_PRIVATE_H
 #define BLOBSTORE_STORE_PRIVATE_H
 
-#include "slot.h"
+#include "blobstore/format/slot.h"
+#include "store.h"
 #include "space.h"
 
 /* How much is sealed with one data key, under random nonces of 96 bits */
@@ -81,7 +82,7 @@ void blob_store_take_census(BlobStore *store);
  * close; damaged blobs are marked.  Writes nothing.  Errors: IO, STALE,
  * CORRUPT.
  */
-bool blob_recover(BlobStore *store, GError **error);
+bool blob_recover_store(BlobStore *store, GError **error);
 
 /*
  * epoch.c: R5.  Whether no other commit is in flight.  In QEMU the core waits
@@ -102,33 +103,33 @@ bool blob_epoch_record(BlobStore *store, bool clean, GError **error);
 bool blob_epoch_record_all(BlobStore *store, GError **error);
 
 /* format.c: R13.  Makes an empty store on a blank medium. */
-bool blob_format(BlobStore *store, GError **error);
+bool blob_create_store(BlobStore *store, GError **error);
 
 /* How large a directory copy is made in a new store */
-uint64_t blob_format_directory_slot_bytes(const BlobStore *store);
+uint64_t blob_create_directory_slot_bytes(const BlobStore *store);
 
 /*
  * content.c: the stored payload of a blob's current version as it is on the
  * medium, and its header.  Marks the blob damaged if it is not there.
  * Errors: IO, DAMAGED.
  */
-bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
+bool blob_version_load(BlobStore *store, Blob *blob, BlobHeader *header,
                        GBytes **payload, GError **error);
-bool blob_fail_damaged(const Blob *blob, GError **error);
+bool blob_version_fail_damaged(const Blob *blob, GError **error);
 
 /*
  * content.c: notes the digest of the current version for a directory with a
  * voucher.  There is none of a tombstone, nor of a damaged blob that shall be
  * replaced.  Errors: IO, DAMAGED.
  */
-bool blob_content_digest(BlobStore *store, Blob *blob, GError **error);
+bool blob_version_digest(BlobStore *store, Blob *blob, GError **error);
 
 /*
  * content.c: writes the current version of @blob, as it is, to another slot
  * under @guard.  Not durable before a flush.  Of a damaged blob that shall be
  * replaced there is nothing to write.  Errors: IO, DAMAGED, RANDOM.
  */
-bool blob_content_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
+bool blob_version_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
                        const BlobSlot *to, GError **error);
 
 #endif /* BLOBSTORE_STORE_PRIVATE_H */

@@ -17,46 +17,15 @@
 
 #include "blobstore/error.h"
 #include "blobstore/storage.h"
-#include "keyslot.h"
+#include "blobstore/crypto/keyslot.h"
+#include "blobstore/format/limits.h"
 
 typedef struct BlobStore BlobStore;
 typedef struct Blob Blob;
 
-enum {
-    BLOB_NAME_MAX_BYTES = 63,           /* owner and name, without the NUL */
-    BLOB_METADATA_MAX_BYTES = 1024,     /* all "key=value" with their NULs */
-    BLOB_MEMBERS_MAX = 64,              /* blobs in one write */
-    BLOB_UUID_BYTES = 16,
-    BLOB_EPOCH_ID_BYTES = 16,
-};
-
-/* The largest maximum size that can be registered: 64 MiB */
-#define BLOB_MAX_SIZE_BYTES (UINT64_C(64) << 20)
-
-/* Kinds that reach the medium.  Volatile blobs never do; see the glue. */
-typedef enum BlobKind {
-    BLOB_KIND_PERMANENT = 1,
-    BLOB_KIND_SAVESTATE = 2,
-} BlobKind;
-
-/*
- * Whether @name is 1 to BLOB_NAME_MAX_BYTES of printable ASCII without space
- * or '/', as owners and names of blobs have to be
- */
-bool blob_name_is_valid(const char *name);
-
-/*
- * Whether @metadata, a NULL-terminated array or NULL, is all "key=value" with
- * a key and of at most BLOB_METADATA_MAX_BYTES
- */
-bool blob_metadata_is_valid(const char *const *metadata);
-
-/* "permanent" or "savestate"; static. */
-const char *blob_kind_name(BlobKind kind);
-
 /* A sequence of a store and the epoch in which it was acknowledged */
 typedef struct BlobSequence {
-    uint64_t number;        /* BlobStoreInfo.sequence */
+    uint64_t number;        /* BlobStoreStatus.sequence */
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
 } BlobSequence;
 
@@ -287,7 +256,7 @@ bool blob_store_supersede(BlobStore *store, GError **error);
 bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
                                 GError **error);
 
-typedef struct BlobStoreInfo {
+typedef struct BlobStoreStatus {
     uint8_t uuid[BLOB_UUID_BYTES];        /* zero while blank */
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
     bool blank;             /* not formatted yet */
@@ -307,9 +276,9 @@ typedef struct BlobStoreInfo {
     uint64_t commits;       /* successful writes since open */
     uint64_t bytes_written; /* to the medium since open */
     uint64_t write_errors;  /* failed writes and flushes since open */
-} BlobStoreInfo;
+} BlobStoreStatus;
 
-void blob_store_get_info(const BlobStore *store, BlobStoreInfo *info);
+void blob_store_get_status(const BlobStore *store, BlobStoreStatus *info);
 
 typedef struct BlobSlotInfo {
     uint64_t offset;        /* bytes */

@@ -6,7 +6,7 @@
 #include "store-private.h"
 
 #include <string.h>
-#include "pack.h"
+#include "blobstore/format/pack.h"
 #include "wipe.h"
 
 static void encode_metadata(const char *const *metadata, GByteArray *out)
@@ -54,7 +54,7 @@ static bool check_change(const BlobStore *store, const BlobChange *change,
     const Blob *blob = change->blob;
 
     if (blob->damage && !store->options.replace_damaged) {
-        return blob_fail_damaged(blob, error);
+        return blob_version_fail_damaged(blob, error);
     }
     /* Registered larger than before, it gets its room by the next start. */
     if (!blob->registered || !blob->entry.slot_bytes ||

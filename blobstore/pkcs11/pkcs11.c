@@ -6,7 +6,7 @@
 #include "pkcs11-private.h"
 
 #include <string.h>
-#include "../digest.h"
+#include "blobstore/crypto/digest.h"
 
 static bool wrap_by(const BlobPkcs11Session *session,
                     const BlobPkcs11Key *key,

@@ -9,7 +9,7 @@
 #ifndef BLOBSTORE_PKCS11_H
 #define BLOBSTORE_PKCS11_H
 
-#include "../keyslot.h"
+#include "blobstore/crypto/keyslot.h"
 
 /*
  * Keys in the tokens of the modules that the host's p11-kit configuration

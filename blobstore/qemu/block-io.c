@@ -7,7 +7,7 @@
  */
 #include "qemu/osdep.h"
 #include "glue.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
 static BlockStorage *to_medium(BlobStorage *storage)
 {
@@ -125,7 +125,7 @@ static const BlobStorageOps medium_ops = {
     .free = medium_free,
 };
 
-void blobstore_medium_init(BlockStorage *medium, BlockBackend *blk)
+void blobstore_block_io_init(BlockStorage *medium, BlockBackend *blk)
 {
     *medium = (BlockStorage) {
         .parent.ops = &medium_ops,

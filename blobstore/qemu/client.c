@@ -54,7 +54,7 @@ BlobStoreClient *blobstore_attach(const char *name, const char *owner,
                    BLOBSTORE_NAME_MAX_BYTES);
         return NULL;
     }
-    store = blobstore_object_find(name, errp);
+    store = blobstore_stores_find(name, errp);
     if (!store) {
         return NULL;
     }
@@ -93,7 +93,7 @@ static BlobStoreBlob *find_blob(BlobStoreClient *client, const char *name)
 /* A client that comes while the medium is not ours could not be served. */
 static bool check_writable(BlobStoreObject *store, Error **errp)
 {
-    if (blobstore_may_write(store)) {
+    if (blobstore_drive_may_write(store)) {
         return true;
     }
     if (store->loading) {
@@ -118,25 +118,25 @@ static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
         return true;
     }
     if (!check_writable(store, errp) ||
-        !blobstore_try_lock_core(store, errp)) {
+        !blobstore_gate_try_enter(store, errp)) {
         return false;
     }
-    ok = blobstore_ensure_medium(store, &error);
+    ok = blobstore_reconcile_ensure(store, &error);
     if (ok) {
-        blob->core = blobstore_register_core(store->core, blob, &error);
+        blob->core = blobstore_reconcile_register(store->core, blob, &error);
         ok = blob->core;
     }
-    blobstore_unlock_core(store);
+    blobstore_gate_leave(store);
     if (!ok) {
-        blobstore_propagate(store, error, errp);
+        blobstore_report_propagate(store, error, errp);
     }
     return ok;
 }
 
 static void free_blob(BlobStoreBlob *blob)
 {
-    blob_version_unref(blob->acknowledged);
-    blob_version_unref(blob->staged);
+    blobstore_version_unref(blob->acknowledged);
+    blobstore_version_unref(blob->staged);
     g_free(blob->name);
     g_free(blob);
 }
@@ -172,9 +172,9 @@ BlobStoreBlob *blobstore_register_blob(BlobStoreClient *client,
     blob->name = g_strdup(name);
     blob->kind = kind;
     blob->max_size = max_size;
-    blob->acknowledged = blob_version_new(NULL, NULL);
+    blob->acknowledged = blobstore_version_new(NULL, NULL);
     if (kind != BLOBSTORE_VOLATILE &&
-        !blobstore_call(store, call_register, blob, errp)) {
+        !blobstore_call_core(store, call_register, blob, errp)) {
         free_blob(blob);
         return NULL;
     }
@@ -189,16 +189,16 @@ static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
     bool ok;
 
     if (store->incoming) {
-        return true;            /* See blobstore_prepare_start(). */
+        return true;            /* See blobstore_commit_before_start(). */
     }
     if (!check_writable(store, errp) ||
-        !blobstore_try_lock_core(store, errp)) {
+        !blobstore_gate_try_enter(store, errp)) {
         return false;
     }
-    ok = blobstore_start_core(opaque, &error);
-    blobstore_unlock_core(store);
+    ok = blobstore_reconcile_start(opaque, &error);
+    blobstore_gate_leave(store);
     if (!ok) {
-        blobstore_propagate(store, error, errp);
+        blobstore_report_propagate(store, error, errp);
     }
     return ok;
 }
@@ -213,7 +213,8 @@ void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
 bool blobstore_start(BlobStoreClient *client, Error **errp)
 {
     assert(!client->started);
-    client->started = blobstore_call(client->store, call_start, client, errp);
+    client->started =
+        blobstore_call_core(client->store, call_start, client, errp);
     if (client->started && !runstate_is_running()) {
         client->store->check_medium = true;
     }
@@ -223,7 +224,7 @@ bool blobstore_start(BlobStoreClient *client, Error **errp)
 bool blobstore_read_blob(BlobStoreBlob *blob, GBytes **content,
                          char ***metadata, Error **errp)
 {
-    g_autoptr(BlobVersion) version = blobstore_latest_version(blob);
+    g_autoptr(BlobStoreVersion) version = blobstore_version_latest(blob);
 
     assert(blob->client->started);
     *content = version->content ? g_bytes_ref(version->content) : NULL;
@@ -237,7 +238,7 @@ bool blobstore_write_blobs(BlobStoreClient *client,
                            const BlobStoreChange *changes, size_t count,
                            Error **errp)
 {
-    return blobstore_commit(client, changes, count, errp);
+    return blobstore_commit_changes(client, changes, count, errp);
 }
 
 bool blobstore_write_blob(BlobStoreBlob *blob, const void *data, size_t size,
@@ -246,14 +247,14 @@ bool blobstore_write_blob(BlobStoreBlob *blob, const void *data, size_t size,
     g_autoptr(GBytes) content = g_bytes_new(data, size);
     BlobStoreChange change = { blob, content, metadata };
 
-    return blobstore_commit(blob->client, &change, 1, errp);
+    return blobstore_commit_changes(blob->client, &change, 1, errp);
 }
 
 bool blobstore_delete_blob(BlobStoreBlob *blob, Error **errp)
 {
     BlobStoreChange change = { .blob = blob };
 
-    return blobstore_commit(blob->client, &change, 1, errp);
+    return blobstore_commit_changes(blob->client, &change, 1, errp);
 }
 
 /* No I/O: done in a drained section as well */
@@ -271,7 +272,7 @@ static bool coroutine_fn call_unregister(BlobStoreObject *store, void *opaque,
         }
     }
     QTAILQ_REMOVE(&store->clients, client, next);
-    blobstore_take_snapshot(store);
+    blobstore_report_take_snapshot(store);
     qemu_co_mutex_unlock(&store->core_lock);
     return true;
 }
@@ -285,8 +286,8 @@ void blobstore_detach(BlobStoreClient *client)
         return;
     }
     store = client->store;
-    blobstore_write_staged(store);
-    blobstore_call(store, call_unregister, client, NULL);
+    blobstore_commit_staged(store);
+    blobstore_call_core(store, call_unregister, client, NULL);
     QTAILQ_FOREACH_SAFE(blob, &client->blobs, next, next) {
         if (blob->staged) {
             error_report("blobstore '%s': the last change of blob '%s/%s' "

@@ -11,12 +11,12 @@
 #include "qemu/error-report.h"
 #include "qemu/timer.h"
 #include "glue.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
 /* One blob's part of a commit */
 typedef struct Change {
     BlobStoreBlob *blob;
-    BlobVersion *version;
+    BlobStoreVersion *version;
 } Change;
 
 typedef struct Commit {
@@ -27,7 +27,7 @@ typedef struct Commit {
 
 static void clear_change(gpointer data)
 {
-    blob_version_unref(((Change *)data)->version);
+    blobstore_version_unref(((Change *)data)->version);
 }
 
 static GArray *new_changes(void)
@@ -40,7 +40,7 @@ static GArray *new_changes(void)
 
 /* Takes over the reference to @version. */
 static void add_change(GArray *changes, BlobStoreBlob *blob,
-                       BlobVersion *version)
+                       BlobStoreVersion *version)
 {
     Change change = { blob, version };
 
@@ -52,7 +52,7 @@ static void stage_changes(GArray *changes, const char *reason)
     for (guint i = 0; i < changes->len; i++) {
         Change *change = &g_array_index(changes, Change, i);
 
-        blobstore_stage(change->blob, change->version, reason);
+        blobstore_version_stage(change->blob, change->version, reason);
     }
 }
 
@@ -61,7 +61,7 @@ static void acknowledge_changes(GArray *changes)
     for (guint i = 0; i < changes->len; i++) {
         Change *change = &g_array_index(changes, Change, i);
 
-        blobstore_acknowledge(change->blob, change->version);
+        blobstore_version_acknowledge(change->blob, change->version);
         change->blob->rewrite = false;
     }
 }
@@ -106,12 +106,12 @@ static GArray *collect_staged(BlobStoreObject *store)
 
     QTAILQ_FOREACH(client, &store->clients, next) {
         QTAILQ_FOREACH(blob, &client->blobs, next) {
-            BlobVersion *staged = blobstore_staged_version(blob);
+            BlobStoreVersion *staged = blobstore_version_staged(blob);
 
             if (staged && changes->len < BLOBSTORE_MAX_BLOBS_PER_WRITE) {
                 add_change(changes, blob, staged);
             } else {
-                blob_version_unref(staged);
+                blobstore_version_unref(staged);
             }
         }
     }
@@ -121,7 +121,7 @@ static GArray *collect_staged(BlobStoreObject *store)
 static bool coroutine_fn write_all_staged(BlobStoreObject *store,
                                           GError **error)
 {
-    while (blobstore_is_dirty(store)) {
+    while (blobstore_version_is_dirty(store)) {
         g_autoptr(GArray) changes = collect_staged(store);
 
         trace_blobstore_flush_staged(store->id, changes->len);
@@ -140,7 +140,7 @@ static strList *paths_of(GArray *changes)
     for (guint i = 0; i < changes->len; i++) {
         Change *change = &g_array_index(changes, Change, i);
 
-        QAPI_LIST_PREPEND(paths, blobstore_blob_path(change->blob));
+        QAPI_LIST_PREPEND(paths, blobstore_report_blob_path(change->blob));
     }
     return paths;
 }
@@ -154,7 +154,7 @@ static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
     BlockErrorAction action;
 
     store->write_failed = true;
-    blobstore_send_error(store, paths_of(changes), error);
+    blobstore_report_error(store, paths_of(changes), error);
     if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
         return BLOCK_ERROR_ACTION_REPORT;
     }
@@ -189,7 +189,7 @@ static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
     BlockErrorAction action = error_action(store, commit->changes, error);
 
     if (action == BLOCK_ERROR_ACTION_REPORT) {
-        blobstore_propagate(store, error, errp);
+        blobstore_report_propagate(store, error, errp);
         return false;
     }
     trace_blobstore_error(store->id, error->message);
@@ -197,7 +197,7 @@ static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
                 "written %s", store->id, error->message,
                 action == BLOCK_ERROR_ACTION_STOP
                 ? "when the VM continues" : "with the next change");
-    blobstore_advise_on_flush(store);
+    blobstore_report_flush_advice(store);
     g_error_free(error);
     commit->again = action == BLOCK_ERROR_ACTION_STOP && commit->may_wait &&
                     wait_for_stop(store);
@@ -215,19 +215,19 @@ static bool coroutine_fn try_commit(BlobStoreObject *store, Commit *commit,
 
     commit->again = false;
     if (commit->may_wait) {
-        blobstore_lock_core(store);
-    } else if (!blobstore_try_lock_core(store, NULL)) {
+        blobstore_gate_enter(store);
+    } else if (!blobstore_gate_try_enter(store, NULL)) {
         stage_changes(commit->changes, "the drive is drained");
         return true;
     }
-    if (!blobstore_may_write(store)) {
+    if (!blobstore_drive_may_write(store)) {
         stage_changes(commit->changes, "the drive is inactive");
     } else {
-        ok = blobstore_ensure_medium(store, &error) &&
+        ok = blobstore_reconcile_ensure(store, &error) &&
              write_all_staged(store, &error) &&
              write_changes(store, commit->changes, &error);
     }
-    blobstore_unlock_core(store);
+    blobstore_gate_leave(store);
     return ok || commit_failed(store, commit, error, errp);
 }
 
@@ -250,36 +250,36 @@ static bool coroutine_fn call_write_staged(BlobStoreObject *store,
     g_autoptr(GArray) staged = collect_staged(store);
     bool ok = true;
 
-    if (!blobstore_try_lock_core(store, NULL)) {
+    if (!blobstore_gate_try_enter(store, NULL)) {
         return true;            /* It is done when the section ends. */
     }
-    if (blobstore_may_write(store)) {
-        ok = blobstore_ensure_medium(store, &error) &&
+    if (blobstore_drive_may_write(store)) {
+        ok = blobstore_reconcile_ensure(store, &error) &&
              write_all_staged(store, &error);
     }
-    blobstore_unlock_core(store);
+    blobstore_gate_leave(store);
     if (!ok) {
         error_action(store, staged, error);
         trace_blobstore_error(store->id, error->message);
         error_report("blobstore '%s': %s; the device state is in RAM only",
                      store->id, error->message);
-        blobstore_advise_on_flush(store);
+        blobstore_report_flush_advice(store);
     }
     return ok;
 }
 
-void blobstore_write_staged(BlobStoreObject *store)
+void blobstore_commit_staged(BlobStoreObject *store)
 {
-    if (blobstore_is_dirty(store)) {
-        blobstore_call(store, call_write_staged, NULL, NULL);
+    if (blobstore_version_is_dirty(store)) {
+        blobstore_call_core(store, call_write_staged, NULL, NULL);
     }
 }
 
-void blobstore_write_last(BlobStoreObject *store)
+void blobstore_commit_last(BlobStoreObject *store)
 {
-    blobstore_look_at_medium(store);
-    if (store->core && (store->reopen || blobstore_is_dirty(store))) {
-        blobstore_call(store, call_write_staged, NULL, NULL);
+    blobstore_reconcile_look(store);
+    if (store->core && (store->reopen || blobstore_version_is_dirty(store))) {
+        blobstore_call_core(store, call_write_staged, NULL, NULL);
     }
 }
 
@@ -291,15 +291,15 @@ static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
     GError *error = NULL;
     bool ok;
 
-    if (!blobstore_try_lock_core(store, errp)) {
+    if (!blobstore_gate_try_enter(store, errp)) {
         return false;
     }
-    ok = blobstore_ensure_medium(store, &error) &&
+    ok = blobstore_reconcile_ensure(store, &error) &&
          write_all_staged(store, &error);
-    blobstore_unlock_core(store);
+    blobstore_gate_leave(store);
     if (!ok) {
         *action = error_action(store, staged, error);
-        blobstore_propagate(store, error, errp);
+        blobstore_report_propagate(store, error, errp);
     }
     return ok;
 }
@@ -318,18 +318,18 @@ static bool try_prepare_start(BlobStoreObject *store, BlockErrorAction *action,
                    store->drive);
         return false;
     }
-    return blobstore_call(store, call_prepare_start, action, errp);
+    return blobstore_call_core(store, call_prepare_start, action, errp);
 }
 
-bool blobstore_prepare_start(BlobStoreObject *store)
+bool blobstore_commit_before_start(BlobStoreObject *store)
 {
     BlockErrorAction action = BLOCK_ERROR_ACTION_STOP;
     Error *err = NULL;
     bool wanted;
 
-    blobstore_look_at_medium(store);
+    blobstore_reconcile_look(store);
     wanted = store->incoming || store->loading || store->reopen;
-    if (!wanted && (store->drained || !blobstore_is_dirty(store))) {
+    if (!wanted && (store->drained || !blobstore_version_is_dirty(store))) {
         return true;
     }
     /* Known and reported; RAM has everything, as before the VM stopped. */
@@ -380,15 +380,16 @@ static bool check_change(BlobStoreClient *client,
     return true;
 }
 
-bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,
-                      size_t count, Error **errp)
+bool blobstore_commit_changes(BlobStoreClient *client,
+                              const BlobStoreChange *changes, size_t count,
+                              Error **errp)
 {
     BlobStoreObject *store = client->store;
     g_autoptr(GArray) volatile_changes = new_changes();
     g_autoptr(GArray) medium_changes = new_changes();
     Commit commit = {
         .changes = medium_changes,
-        .may_wait = blobstore_in_worker_thread(),
+        .may_wait = blobstore_call_is_from_worker(),
     };
 
     assert(client->started);
@@ -401,10 +402,11 @@ bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,
         }
         add_change(blob->kind == BLOBSTORE_VOLATILE ? volatile_changes
                                                     : medium_changes, blob,
-                   blob_version_new(changes[i].content, changes[i].metadata));
+                   blobstore_version_new(changes[i].content,
+                                         changes[i].metadata));
     }
     if (medium_changes->len &&
-        !blobstore_call(store, call_commit, &commit, errp)) {
+        !blobstore_call_core(store, call_commit, &commit, errp)) {
         return false;
     }
     acknowledge_changes(volatile_changes);

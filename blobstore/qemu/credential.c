@@ -12,8 +12,8 @@
 /* Milliseconds; more passes than the format allows are not made anyway */
 enum { KEY_ITER_TIME_MAX = 60000 };
 
-bool blobstore_key_source_is_valid(const BlobstoreKeySource *source,
-                                   Error **errp)
+bool blobstore_credential_source_is_valid(const BlobstoreKeySource *source,
+                                          Error **errp)
 {
     bool is_token = source->key_uri || source->pin_secret;
 
@@ -39,12 +39,12 @@ bool blobstore_key_source_is_valid(const BlobstoreKeySource *source,
     return true;
 }
 
-bool blobstore_names_key(const BlobstoreKeySource *source)
+bool blobstore_credential_source_names_key(const BlobstoreKeySource *source)
 {
     return source->key_secret || source->key_uri || source->pin_secret;
 }
 
-BlobKeySlotType blobstore_key_slot_type(const BlobstoreKeySource *source)
+BlobKeySlotType blobstore_credential_slot_type(const BlobstoreKeySource *source)
 {
     if (!source->key_secret) {
         return BLOB_KEY_SLOT_TOKEN;
@@ -110,7 +110,7 @@ static bool load_pin(const char *id, BlobStoreCredential *credential,
     return true;
 }
 
-bool blobstore_load_credential(const BlobstoreKeySource *source,
+bool blobstore_credential_load(const BlobstoreKeySource *source,
                                BlobStoreCredential *credential,
                                GError **error)
 {

@@ -9,16 +9,17 @@
 #ifndef BLOBSTORE_QEMU_CREDENTIAL_H
 #define BLOBSTORE_QEMU_CREDENTIAL_H
 
-#include "blobstore/keyslot.h"
+#include "blobstore/crypto/keyslot.h"
 #include "qapi/qapi-types-blobstore-object.h"
 
 /* Whether it can name a key; it need not. */
-bool blobstore_key_source_is_valid(const BlobstoreKeySource *source,
-                                   Error **errp);
-bool blobstore_names_key(const BlobstoreKeySource *source);
+bool blobstore_credential_source_is_valid(const BlobstoreKeySource *source,
+                                          Error **errp);
+bool blobstore_credential_source_names_key(const BlobstoreKeySource *source);
 
 /* What a new key slot for it is */
-BlobKeySlotType blobstore_key_slot_type(const BlobstoreKeySource *source);
+BlobKeySlotType
+blobstore_credential_slot_type(const BlobstoreKeySource *source);
 
 /* A BlobCredential and what it refers to */
 typedef struct BlobStoreCredential {
@@ -36,7 +37,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobStoreCredential,
  * failure, and @source must outlive it.  Main thread.  Errors: KEY,
  * NO_SECURE_MEMORY.
  */
-bool blobstore_load_credential(const BlobstoreKeySource *source,
+bool blobstore_credential_load(const BlobstoreKeySource *source,
                                BlobStoreCredential *credential,
                                GError **error);
 

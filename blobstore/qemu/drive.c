@@ -192,7 +192,7 @@ bool blobstore_drive_is_active(BlockBackend *blk)
     return bs && !(bdrv_get_flags(bs) & BDRV_O_INACTIVE);
 }
 
-bool blobstore_may_write(BlobStoreObject *store)
+bool blobstore_drive_may_write(BlobStoreObject *store)
 {
     return !store->incoming && !store->loading &&
            blobstore_drive_is_active(store->medium.blk);

@@ -31,10 +31,10 @@ typedef struct BlobStoreStale BlobStoreStale;
 typedef struct BlobStoreVMState BlobStoreVMState;
 
 /* One version of a blob in RAM: immutable, reference-counted */
-typedef struct BlobVersion {
+typedef struct BlobStoreVersion {
     GBytes *content;            /* NULL: absent */
     char **metadata;            /* never NULL */
-} BlobVersion;
+} BlobStoreVersion;
 
 struct BlobStoreBlob {
     BlobStoreClient *client;
@@ -45,8 +45,8 @@ struct BlobStoreBlob {
     bool rewrite;               /* the medium has lost even that it is absent */
 
     /* Under the store's versions_lock: */
-    BlobVersion *acknowledged;  /* on the medium; or volatile; never NULL */
-    BlobVersion *staged;        /* accepted, not on the medium yet; or NULL */
+    BlobStoreVersion *acknowledged; /* on the medium; or volatile; never NULL */
+    BlobStoreVersion *staged; /* accepted, not on the medium yet; or NULL */
 
     QTAILQ_ENTRY(BlobStoreBlob) next;
 };
@@ -73,7 +73,7 @@ typedef struct BlobSnapshot {
 } BlobSnapshot;
 
 typedef struct StoreSnapshot {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     GArray *blobs;              /* of BlobSnapshot */
 } StoreSnapshot;
 
@@ -156,15 +156,29 @@ struct BlobStoreObject {
 
 /* object.c */
 
-/* The store that a device names; the caller gets a reference. */
-BlobStoreObject *blobstore_object_find(const char *name, Error **errp);
 /* Opens the store for its first client.  Writes nothing. */
 bool blobstore_object_open(BlobStoreObject *store, Error **errp);
 /* Closes the store after its last client has gone. */
 void blobstore_object_close(BlobStoreObject *store);
 
+static inline bool blobstore_object_is_open(const BlobStoreObject *store)
+{
+    return store->medium.blk;
+}
+
+/* stores.c */
+
+/* The store that a device names; the caller gets a reference. */
+BlobStoreObject *blobstore_stores_find(const char *name, Error **errp);
+/*
+ * Another store than @self (which may be NULL) that has @drive, or else one
+ * that is meant for it; or NULL.
+ */
+BlobStoreObject *blobstore_stores_find_rival(const BlobStoreObject *self,
+                                             const char *drive);
+
 typedef void BlobStoreVisitor(BlobStoreObject *store, void *opaque);
-void blobstore_object_foreach(BlobStoreVisitor *visit, void *opaque);
+void blobstore_stores_foreach(BlobStoreVisitor *visit, void *opaque);
 
 /* properties.c */
 enum { BLOBSTORE_KEY_SLOT_UNSET = UINT8_MAX };
@@ -179,13 +193,13 @@ bool blobstore_properties_check(BlobStoreObject *store, const char *id,
 /* keys.c */
 
 /* Whether the user wants the store encrypted */
-bool blobstore_wants_key(const BlobStoreObject *store);
+bool blobstore_keys_are_wanted(const BlobStoreObject *store);
 
 /* Wraps @key into slot @n of @slots, in a worker: it may take seconds. */
-bool coroutine_fn blobstore_put_key(const BlobstoreKeySource *source,
-                                    BlobKeySlots *slots, unsigned n,
-                                    const BlobKey *key, const QemuUUID *uuid,
-                                    GError **error);
+bool coroutine_fn blobstore_keys_put(const BlobstoreKeySource *source,
+                                     BlobKeySlots *slots, unsigned n,
+                                     const BlobKey *key, const QemuUUID *uuid,
+                                     GError **error);
 
 /* What has to be known of keys to open a medium; outlives that */
 typedef struct BlobStoreKeyPlan {
@@ -196,29 +210,29 @@ typedef struct BlobStoreKeyPlan {
 } BlobStoreKeyPlan;
 
 /* Whether the medium with @label is guarded as that of @store is, or may be. */
-bool blobstore_fits_key(const BlobStoreObject *store,
+bool blobstore_keys_fit(const BlobStoreObject *store,
                         const BlobStoreLabel *label);
 
-void blobstore_key_plan_clear(BlobStoreKeyPlan *plan);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobStoreKeyPlan, blobstore_key_plan_clear)
+void blobstore_keys_clear_plan(BlobStoreKeyPlan *plan);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobStoreKeyPlan, blobstore_keys_clear_plan)
 
 /*
  * Finds the key for the medium of @store, or makes one if that is blank, and
  * puts it into @options.
  */
-bool coroutine_fn blobstore_plan_key(BlobStoreObject *store,
-                                     BlobStoreOptions *options,
-                                     BlobStoreKeyPlan *plan, GError **error);
+bool coroutine_fn blobstore_keys_plan(BlobStoreObject *store,
+                                      BlobStoreOptions *options,
+                                      BlobStoreKeyPlan *plan, GError **error);
 /*
  * What guards store->core is known: @key, or nothing if it is not encrypted
  * (any more).
  */
-void blobstore_settle_key(BlobStoreObject *store, BlobKey *key);
+void blobstore_keys_settle(BlobStoreObject *store, BlobKey *key);
 /* The same for key slots that came with a stream, which @store has not yet */
-bool coroutine_fn blobstore_take_key(BlobStoreObject *store,
-                                     const BlobKeySlots *slots,
-                                     const QemuUUID *uuid, GError **error);
-void blobstore_forget_keys(BlobStoreObject *store);
+bool coroutine_fn blobstore_keys_take(BlobStoreObject *store,
+                                      const BlobKeySlots *slots,
+                                      const QemuUUID *uuid, GError **error);
+void blobstore_keys_forget(BlobStoreObject *store);
 
 /* drive.c */
 
@@ -231,10 +245,10 @@ bool blobstore_drive_is_durable(BlockBackend *blk);
 /* Whether there is a node and it may be written (not while migrating). */
 bool blobstore_drive_is_active(BlockBackend *blk);
 /* ... and the store's state in RAM is what belongs there */
-bool blobstore_may_write(BlobStoreObject *store);
+bool blobstore_drive_may_write(BlobStoreObject *store);
 
 /* block-io.c */
-void blobstore_medium_init(BlockStorage *medium, BlockBackend *blk);
+void blobstore_block_io_init(BlockStorage *medium, BlockBackend *blk);
 
 /* call.c */
 typedef bool coroutine_fn BlobStoreCall(BlobStoreObject *store, void *opaque,
@@ -243,120 +257,132 @@ typedef bool coroutine_fn BlobStoreCall(BlobStoreObject *store, void *opaque,
  * Runs @call in a coroutine of the main AioContext and waits for it.  For
  * any thread.
  */
-bool blobstore_call(BlobStoreObject *store, BlobStoreCall *call, void *opaque,
-                    Error **errp);
-bool blobstore_in_worker_thread(void);
+bool blobstore_call_core(BlobStoreObject *store, BlobStoreCall *call,
+                         void *opaque, Error **errp);
+bool blobstore_call_is_from_worker(void);
+
+/* gate.c */
+
 /*
- * Around every use of the core with I/O: one at a time, not in drained
- * sections, whose end only a worker may wait for, with the second: anybody
- * else may be the one, or be called by the one, who would end it.  Nor in a
- * store that is closed meanwhile.
+ * Take the core lock around every core call that does I/O.  try_enter fails in
+ * a drained section, or while the store is closing.  enter waits for the end
+ * of the section; only worker threads may cause it to be called, because in
+ * the main loop the caller could be what ends the section.
  */
-bool coroutine_fn blobstore_try_lock_core(BlobStoreObject *store,
-                                          Error **errp);
-void coroutine_fn blobstore_lock_core(BlobStoreObject *store);
-void coroutine_fn blobstore_unlock_core(BlobStoreObject *store);
+bool coroutine_fn blobstore_gate_try_enter(BlobStoreObject *store,
+                                           Error **errp);
+void coroutine_fn blobstore_gate_enter(BlobStoreObject *store);
+void coroutine_fn blobstore_gate_leave(BlobStoreObject *store);
 /* Waits until nobody uses the core, and keeps everybody from it. */
-void blobstore_lock_core_for_good(BlobStoreObject *store);
+void blobstore_gate_shut(BlobStoreObject *store);
+
+/* drain.c */
+
 /* Between them the store follows the drained sections of its drive. */
-void blobstore_gate_open(BlobStoreObject *store);
-void blobstore_gate_close(BlobStoreObject *store);
+void blobstore_drain_follow(BlobStoreObject *store);
+void blobstore_drain_unfollow(BlobStoreObject *store);
 
 /* report.c */
 
 /* Hands @error, which it consumes, to the user as one of this store. */
-void blobstore_propagate(BlobStoreObject *store, GError *error, Error **errp);
+void blobstore_report_propagate(BlobStoreObject *store, GError *error,
+                                Error **errp);
 /* After the report of an error: what can be done if a flush has failed. */
-void blobstore_advise_on_flush(BlobStoreObject *store);
+void blobstore_report_flush_advice(BlobStoreObject *store);
 /* What the core found wrong and lives with: reports it, once. */
-void blobstore_show_warnings(BlobStoreObject *store);
-void blobstore_set_failure(BlobStoreObject *store, const char *reason);
+void blobstore_report_warnings(BlobStoreObject *store);
+void blobstore_report_failure(BlobStoreObject *store, const char *reason);
 /* Tells management that @blobs, which it consumes, could not be written. */
-void blobstore_send_error(BlobStoreObject *store, strList *blobs,
-                          const GError *error);
-char *blobstore_blob_path(const BlobStoreBlob *blob);
+void blobstore_report_error(BlobStoreObject *store, strList *blobs,
+                            const GError *error);
+char *blobstore_report_blob_path(const BlobStoreBlob *blob);
 /* Notes that the medium does not hold what it should of @blob. */
-void blobstore_add_stale(BlobStoreObject *store, BlobstoreFound found,
-                         BlobStoreBlob *blob);
+void blobstore_report_add_stale(BlobStoreObject *store, BlobstoreFound found,
+                                BlobStoreBlob *blob);
 /* Tells the user of that, when the medium has been brought up to date. */
 void blobstore_report_stale(BlobStoreObject *store);
-void blobstore_stale_free(BlobStoreStale *stale);
-void blobstore_take_snapshot(BlobStoreObject *store);
-void blobstore_clear_snapshot(BlobStoreObject *store);
+void blobstore_report_free_stale(BlobStoreStale *stale);
+void blobstore_report_take_snapshot(BlobStoreObject *store);
+void blobstore_report_clear_snapshot(BlobStoreObject *store);
 
 /* version.c */
-BlobVersion *blob_version_new(GBytes *content, const char *const *metadata);
-BlobVersion *blob_version_ref(BlobVersion *version);
-void blob_version_unref(BlobVersion *version);
-G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobVersion, blob_version_unref)
-bool blob_version_equal(const BlobVersion *a, const BlobVersion *b);
+BlobStoreVersion *blobstore_version_new(GBytes *content,
+                                        const char *const *metadata);
+BlobStoreVersion *blobstore_version_ref(BlobStoreVersion *version);
+void blobstore_version_unref(BlobStoreVersion *version);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobStoreVersion, blobstore_version_unref)
+bool blobstore_version_equal(const BlobStoreVersion *a,
+                             const BlobStoreVersion *b);
 /* What the device wrote last; the caller gets a reference. */
-BlobVersion *blobstore_latest_version(BlobStoreBlob *blob);
-BlobVersion *blobstore_staged_version(BlobStoreBlob *blob);
-BlobVersion *blobstore_acknowledged_version(BlobStoreBlob *blob);
-void blobstore_acknowledge(BlobStoreBlob *blob, BlobVersion *version);
-void blobstore_stage(BlobStoreBlob *blob, BlobVersion *version,
-                     const char *reason);
+BlobStoreVersion *blobstore_version_latest(BlobStoreBlob *blob);
+BlobStoreVersion *blobstore_version_staged(BlobStoreBlob *blob);
+BlobStoreVersion *blobstore_version_acknowledged(BlobStoreBlob *blob);
+void blobstore_version_acknowledge(BlobStoreBlob *blob,
+                                   BlobStoreVersion *version);
+void blobstore_version_stage(BlobStoreBlob *blob, BlobStoreVersion *version,
+                             const char *reason);
 /* As after a start with @version on the medium */
-void blobstore_replace(BlobStoreBlob *blob, BlobVersion *version);
+void blobstore_version_replace(BlobStoreBlob *blob, BlobStoreVersion *version);
 /* What a blob has, to be put back if what replaces it is no good */
-typedef struct BlobCopy {
+typedef struct BlobStoreCopy {
     BlobStoreBlob *blob;
-    BlobVersion *acknowledged;
-    BlobVersion *staged;        /* or NULL */
+    BlobStoreVersion *acknowledged;
+    BlobStoreVersion *staged;        /* or NULL */
     bool rewrite;
-} BlobCopy;
+} BlobStoreCopy;
 
-void blobstore_keep(BlobStoreBlob *blob, BlobCopy *copy);
-void blobstore_put_back(const BlobCopy *copy);
-void blob_copy_clear(BlobCopy *copy);
-bool blobstore_is_dirty(BlobStoreObject *store);
+void blobstore_version_keep(BlobStoreBlob *blob, BlobStoreCopy *copy);
+void blobstore_version_put_back(const BlobStoreCopy *copy);
+void blobstore_version_clear_copy(BlobStoreCopy *copy);
+bool blobstore_version_is_dirty(BlobStoreObject *store);
 
 /* reconcile.c; the coroutine_fns want the core locked */
-bool coroutine_fn blobstore_open_core(BlobStoreObject *store, GError **error);
-Blob *blobstore_register_core(BlobStore *core, BlobStoreBlob *blob,
-                              GError **error);
+bool coroutine_fn blobstore_reconcile_open(BlobStoreObject *store,
+                                           GError **error);
+Blob *blobstore_reconcile_register(BlobStore *core, BlobStoreBlob *blob,
+                                   GError **error);
 /*
  * Makes sure that the medium is as the core wrote it last.  If it is not,
  * opens it anew and stages what differs from RAM.
  */
-bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
-                                          GError **error);
+bool coroutine_fn blobstore_reconcile_ensure(BlobStoreObject *store,
+                                             GError **error);
 /*
  * Notes if somebody else has written to the medium while the VM was stopped.
  * What cannot be read now is looked at before the next write.
  */
-void blobstore_look_at_medium(BlobStoreObject *store);
-bool coroutine_fn blobstore_start_core(BlobStoreClient *client,
-                                       GError **error);
+void blobstore_reconcile_look(BlobStoreObject *store);
+bool coroutine_fn blobstore_reconcile_start(BlobStoreClient *client,
+                                            GError **error);
 /*
  * Refuses, as far as that can be seen now, a medium that an incoming VM will
  * not be able to use.  Writes nothing.
  */
-bool blobstore_probe_medium(BlobStoreObject *store, Error **errp);
+bool blobstore_reconcile_probe(BlobStoreObject *store, Error **errp);
 /* Records that the store is at rest, if that can be done. */
-void blobstore_close_clean(BlobStoreObject *store);
+void blobstore_reconcile_close_clean(BlobStoreObject *store);
 
 /* resize.c */
-void coroutine_fn blobstore_check_size(BlobStoreObject *store);
+void coroutine_fn blobstore_resize_check(BlobStoreObject *store);
 
 /* commit.c */
-bool blobstore_commit(BlobStoreClient *client, const BlobStoreChange *changes,
-                      size_t count, Error **errp);
+bool blobstore_commit_changes(BlobStoreClient *client,
+                              const BlobStoreChange *changes, size_t count,
+                              Error **errp);
 /* Writes what is staged.  An error is handled as the drive's policy says. */
-void blobstore_write_staged(BlobStoreObject *store);
+void blobstore_commit_staged(BlobStoreObject *store);
 /* Before QEMU ends: makes the medium what devices believe it is, if it can. */
-void blobstore_write_last(BlobStoreObject *store);
+void blobstore_commit_last(BlobStoreObject *store);
 /*
  * Makes sure that the VM can start: its state has been loaded completely, and
  * the medium is as devices believe it is.
  */
-bool blobstore_prepare_start(BlobStoreObject *store);
+bool blobstore_commit_before_start(BlobStoreObject *store);
 
 /* runstate.c */
 void blobstore_runstate_register(BlobStoreObject *store);
 void blobstore_runstate_unregister(BlobStoreObject *store);
-void blobstore_reset_class_init(ObjectClass *oc);
+void blobstore_runstate_class_init(ObjectClass *oc);
 
 /* vmstate.c */
 bool blobstore_vmstate_register(BlobStoreObject *store, Error **errp);

@@ -10,7 +10,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-blobstore.h"
 #include "qemu/uuid.h"
-#include "blobstore/digest.h"
+#include "blobstore/crypto/digest.h"
 #include "glue.h"
 
 static BlobstoreState state_of(BlobStoreObject *store)
@@ -21,7 +21,7 @@ static BlobstoreState state_of(BlobStoreObject *store)
     if (store->incoming || !blobstore_drive_is_active(store->medium.blk)) {
         return BLOBSTORE_STATE_INACTIVE;
     }
-    return blobstore_is_dirty(store) ? BLOBSTORE_STATE_DIRTY
+    return blobstore_version_is_dirty(store) ? BLOBSTORE_STATE_DIRTY
                                      : BLOBSTORE_STATE_ACTIVE;
 }
 
@@ -59,7 +59,7 @@ QEMU_BUILD_BUG_ON((int)BLOBSTORE_KIND_VOLATILE != BLOBSTORE_VOLATILE);
 /* Volatile, or not on a medium yet */
 static BlobstoreBlob *describe_from_ram(BlobStoreBlob *blob)
 {
-    g_autoptr(BlobVersion) version = blobstore_latest_version(blob);
+    g_autoptr(BlobStoreVersion) version = blobstore_version_latest(blob);
     BlobstoreBlob *out = g_new0(BlobstoreBlob, 1);
 
     out->owner = g_strdup(blob->client->owner);
@@ -93,7 +93,7 @@ static BlobstoreBlobList *describe_blobs(BlobStoreObject *store)
     return list;
 }
 
-static BlobstoreEncryption *describe_encryption(const BlobStoreInfo *info)
+static BlobstoreEncryption *describe_encryption(const BlobStoreStatus *info)
 {
     BlobstoreEncryption *out = g_new0(BlobstoreEncryption, 1);
 
@@ -108,7 +108,7 @@ static BlobstoreEncryption *describe_encryption(const BlobStoreInfo *info)
 
 static BlobstoreInfo *describe_store(BlobStoreObject *store)
 {
-    const BlobStoreInfo *info = &store->snapshot.info;
+    const BlobStoreStatus *info = &store->snapshot.info;
     BlobstoreInfo *out = g_new0(BlobstoreInfo, 1);
     QemuUUID uuid;
 
@@ -157,7 +157,7 @@ BlobstoreInfoList *qmp_blobstore_info(const char *id, Error **errp)
     BlobstoreInfoList *list = NULL;
     Query query = { .id = id, .tail = &list };
 
-    blobstore_object_foreach(query_store, &query);
+    blobstore_stores_foreach(query_store, &query);
     if (id && !list) {
         error_setg(errp, "no device uses a blobstore '%s'", id);
     }

@@ -13,7 +13,7 @@
 #include "qapi/qmp/qerror.h"
 #include "credential.h"
 #include "glue.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
 /* A change of keys that is under way */
 typedef struct KeyChange {
@@ -44,7 +44,7 @@ static BlobStoreObject *find_store(const char *id, Error **errp)
 {
     Search search = { .id = id };
 
-    blobstore_object_foreach(match_id, &search);
+    blobstore_stores_foreach(match_id, &search);
     if (!search.found) {
         error_setg(errp, "no device uses a blobstore '%s'", id);
     }
@@ -79,7 +79,7 @@ static bool check_in_use(const KeyChange *change, Error **errp)
 {
     BlobStoreObject *store = change->store;
 
-    if (!store->core || !blobstore_may_write(store) ||
+    if (!store->core || !blobstore_drive_may_write(store) ||
         g_strcmp0(store->medium_uuid, change->uuid)) {
         error_setg(errp, "blobstore '%s' is not in use any more", store->id);
         return false;
@@ -98,18 +98,18 @@ static bool coroutine_fn change_locked(KeyChange *change,
     bool ok;
 
     if (!check_in_use(change, errp) ||
-        !blobstore_try_lock_core(store, errp)) {
+        !blobstore_gate_try_enter(store, errp)) {
         return false;
     }
     if (!check_in_use(change, errp)) {
-        blobstore_unlock_core(store);
+        blobstore_gate_leave(store);
         return false;
     }
-    ok = blobstore_ensure_medium(store, &error) && call(change, &error);
-    blobstore_unlock_core(store);
+    ok = blobstore_reconcile_ensure(store, &error) && call(change, &error);
+    blobstore_gate_leave(store);
     trace_blobstore_change_keys(store->id, ok);
     if (!ok) {
-        blobstore_propagate(store, error, errp);
+        blobstore_report_propagate(store, error, errp);
     }
     return ok;
 }
@@ -131,7 +131,7 @@ static bool coroutine_fn change_begin(KeyChange *change, const char *id,
     if (!store) {
         return false;
     }
-    if (!blobstore_may_write(store) || !store->core) {
+    if (!blobstore_drive_may_write(store) || !store->core) {
         error_setg(errp, "blobstore '%s' cannot be written now", store->id);
         return false;
     }
@@ -187,7 +187,7 @@ static bool coroutine_fn convert(KeyChange *change, GError **error)
         store->reopen = true;
         return false;
     }
-    blobstore_settle_key(store, change->key);
+    blobstore_keys_settle(store, change->key);
     store->unsure_slots = 0;
     return true;
 }
@@ -276,13 +276,13 @@ static bool coroutine_fn put_key(KeyChange *change,
     GError *error = NULL;
     QemuUUID uuid;
 
-    if (!blobstore_key_source_is_valid(source, errp)) {
+    if (!blobstore_credential_source_is_valid(source, errp)) {
         return false;
     }
     qemu_uuid_parse(change->uuid, &uuid);
-    if (!blobstore_put_key(source, &change->slots, change->n, change->key,
-                           &uuid, &error)) {
-        blobstore_propagate(change->store, error, errp);
+    if (!blobstore_keys_put(source, &change->slots, change->n, change->key,
+                            &uuid, &error)) {
+        blobstore_report_propagate(change->store, error, errp);
         return false;
     }
     return true;
@@ -350,7 +350,7 @@ static void coroutine_fn convert_to_new_key(KeyChange *change,
 
     change->key = blob_key_new(&error);
     if (!change->key) {
-        blobstore_propagate(change->store, error, errp);
+        blobstore_report_propagate(change->store, error, errp);
     } else if (put_key(change, qapi_BlobstoreConvert_base(arg), errp)) {
         change_locked(change, convert, errp);
     }

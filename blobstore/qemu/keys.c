@@ -8,11 +8,11 @@
 #include "qapi/error.h"
 #include "credential.h"
 #include "glue.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
-bool blobstore_wants_key(const BlobStoreObject *store)
+bool blobstore_keys_are_wanted(const BlobStoreObject *store)
 {
-    return blobstore_names_key(&store->keys);
+    return blobstore_credential_source_names_key(&store->keys);
 }
 
 /* One slow thing, done in a worker thread */
@@ -43,7 +43,7 @@ static BlobKey *coroutine_fn unlock(BlobStoreObject *store,
     g_auto(BlobStoreCredential) credential = { 0 };
     KeyJob job = { (BlobKeySlots *)slots, uuid, &credential.core };
 
-    if (!blobstore_load_credential(&store->keys, &credential, error)) {
+    if (!blobstore_credential_load(&store->keys, &credential, error)) {
         return NULL;
     }
     if (store->key_slot != BLOBSTORE_KEY_SLOT_UNSET) {
@@ -66,10 +66,10 @@ static int put_job(void *opaque)
                               &job->error) ? 0 : -1;
 }
 
-bool coroutine_fn blobstore_put_key(const BlobstoreKeySource *source,
-                                    BlobKeySlots *slots, unsigned n,
-                                    const BlobKey *key, const QemuUUID *uuid,
-                                    GError **error)
+bool coroutine_fn blobstore_keys_put(const BlobstoreKeySource *source,
+                                     BlobKeySlots *slots, unsigned n,
+                                     const BlobKey *key, const QemuUUID *uuid,
+                                     GError **error)
 {
     g_auto(BlobStoreCredential) credential = { 0 };
     KeyJob job = {
@@ -78,17 +78,17 @@ bool coroutine_fn blobstore_put_key(const BlobstoreKeySource *source,
         .credential = &credential.core,
         .key = (BlobKey *)key,
         .n = n,
-        .type = blobstore_key_slot_type(source),
+        .type = blobstore_credential_slot_type(source),
         .milliseconds = source->has_key_iter_time
                         ? source->key_iter_time : BLOB_KEY_KDF_MILLISECONDS,
     };
 
-    if (!blobstore_names_key(source)) {
+    if (!blobstore_credential_source_names_key(source)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
                     "no key is given: key-secret or key-uri is needed");
         return false;
     }
-    if (!blobstore_load_credential(source, &credential, error)) {
+    if (!blobstore_credential_load(source, &credential, error)) {
         return false;
     }
     if (thread_pool_submit_co(put_job, &job) < 0) {
@@ -98,7 +98,7 @@ bool coroutine_fn blobstore_put_key(const BlobstoreKeySource *source,
     return true;
 }
 
-void blobstore_key_plan_clear(BlobStoreKeyPlan *plan)
+void blobstore_keys_clear_plan(BlobStoreKeyPlan *plan)
 {
     g_clear_pointer(&plan->key, blob_key_unref);
     g_clear_pointer(&plan->uuid, g_free);
@@ -139,8 +139,8 @@ static bool coroutine_fn plan_new_store(BlobStoreObject *store,
     plan->uuid = qemu_uuid_unparse_strdup(&uuid);
     options->uuid = plan->uuid;
     options->format_as_uuid = true;
-    return blobstore_put_key(&store->keys, &plan->slots, n, plan->key, &uuid,
-                             error);
+    return blobstore_keys_put(&store->keys, &plan->slots, n, plan->key, &uuid,
+                              error);
 }
 
 static bool coroutine_fn plan_blank(BlobStoreObject *store,
@@ -157,7 +157,7 @@ static bool coroutine_fn plan_blank(BlobStoreObject *store,
            plan_new_store(store, options, plan, error);
 }
 
-bool blobstore_fits_key(const BlobStoreObject *store,
+bool blobstore_keys_fit(const BlobStoreObject *store,
                         const BlobStoreLabel *label)
 {
     if (!label->sealed) {
@@ -195,7 +195,7 @@ static bool coroutine_fn plan_sealed(BlobStoreObject *store,
                     "or than the state of the VM: is it a copy from before "
                     "a rekey?");
         return false;
-    } else if (blobstore_wants_key(store) && !store->core) {
+    } else if (blobstore_keys_are_wanted(store) && !store->core) {
         /* Once: a PIN is not presented for whatever the medium becomes. */
         plan->key = unlock(store, &plan->slots, plan->label.uuid, error);
         return plan->key;
@@ -203,9 +203,9 @@ static bool coroutine_fn plan_sealed(BlobStoreObject *store,
     return true;                /* Without a key the core refuses it. */
 }
 
-bool coroutine_fn blobstore_plan_key(BlobStoreObject *store,
-                                     BlobStoreOptions *options,
-                                     BlobStoreKeyPlan *plan, GError **error)
+bool coroutine_fn blobstore_keys_plan(BlobStoreObject *store,
+                                      BlobStoreOptions *options,
+                                      BlobStoreKeyPlan *plan, GError **error)
 {
     bool ok;
 
@@ -239,18 +239,18 @@ static void set_key(BlobStoreObject *store, BlobKey *key)
     store->may_be_plain = !key;
 }
 
-void blobstore_settle_key(BlobStoreObject *store, BlobKey *key)
+void blobstore_keys_settle(BlobStoreObject *store, BlobKey *key)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
-    blob_store_get_info(store->core, &info);
+    blob_store_get_status(store->core, &info);
     set_key(store, info.blank || info.sealed ? key : NULL);
     blob_store_get_key_slots(store->core, &store->key_slots);
 }
 
-bool coroutine_fn blobstore_take_key(BlobStoreObject *store,
-                                     const BlobKeySlots *slots,
-                                     const QemuUUID *uuid, GError **error)
+bool coroutine_fn blobstore_keys_take(BlobStoreObject *store,
+                                      const BlobKeySlots *slots,
+                                      const QemuUUID *uuid, GError **error)
 {
     g_autoptr(BlobKey) key = unlock(store, slots, uuid->data, error);
 
@@ -262,7 +262,7 @@ bool coroutine_fn blobstore_take_key(BlobStoreObject *store,
     return true;
 }
 
-void blobstore_forget_keys(BlobStoreObject *store)
+void blobstore_keys_forget(BlobStoreObject *store)
 {
     g_clear_pointer(&store->key, blob_key_unref);
     g_clear_pointer(&store->next_key, blob_key_unref);

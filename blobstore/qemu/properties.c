@@ -215,11 +215,11 @@ static bool check_key_source(BlobStoreObject *store, const char *id,
                    BLOB_KEY_SLOTS - 1);
         return false;
     }
-    if (!blobstore_key_source_is_valid(&store->keys, errp)) {
+    if (!blobstore_credential_source_is_valid(&store->keys, errp)) {
         error_prepend(errp, "blobstore '%s': ", id);
         return false;
     }
-    if (!blobstore_wants_key(store) &&
+    if (!blobstore_keys_are_wanted(store) &&
         (store->keys.pin_secret || store->keys.has_key_type ||
          store->key_slot != BLOBSTORE_KEY_SLOT_UNSET)) {
         error_setg(errp, "blobstore '%s': no key is given", id);

@@ -8,7 +8,7 @@
 #include "qemu/error-report.h"
 #include "qemu/uuid.h"
 #include "glue.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
 /*
  * Once the store is known, the medium must hold that and no other.  Only for
@@ -36,36 +36,37 @@ static BlobStoreOptions core_options(BlobStoreObject *store)
 
 static void remember_uuid(BlobStoreObject *store)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     QemuUUID uuid;
 
-    blob_store_get_info(store->core, &info);
+    blob_store_get_status(store->core, &info);
     if (!info.blank && !store->medium_uuid) {
         memcpy(uuid.data, info.uuid, sizeof(uuid.data));
         store->medium_uuid = qemu_uuid_unparse_strdup(&uuid);
     }
 }
 
-bool coroutine_fn blobstore_open_core(BlobStoreObject *store, GError **error)
+bool coroutine_fn blobstore_reconcile_open(BlobStoreObject *store,
+                                           GError **error)
 {
     BlobStoreOptions options = core_options(store);
     g_auto(BlobStoreKeyPlan) plan = { 0 };
 
-    if (!blobstore_plan_key(store, &options, &plan, error)) {
+    if (!blobstore_keys_plan(store, &options, &plan, error)) {
         return false;
     }
     store->core = blob_store_open(&store->medium.parent, &options, error);
     if (!store->core) {
         return false;
     }
-    blobstore_settle_key(store, plan.key);
+    blobstore_keys_settle(store, plan.key);
     remember_uuid(store);
-    blobstore_show_warnings(store);
+    blobstore_report_warnings(store);
     return true;
 }
 
-Blob *blobstore_register_core(BlobStore *core, BlobStoreBlob *blob,
-                              GError **error)
+Blob *blobstore_reconcile_register(BlobStore *core, BlobStoreBlob *blob,
+                                   GError **error)
 {
     return blob_store_register(core, blob->client->owner, blob->name,
                                blob->kind == BLOBSTORE_PERMANENT
@@ -94,7 +95,7 @@ static bool register_twins(BlobStoreObject *store, BlobStore *core,
             if (blob->kind == BLOBSTORE_VOLATILE) {
                 continue;
             }
-            twin.core = blobstore_register_core(core, blob, error);
+            twin.core = blobstore_reconcile_register(core, blob, error);
             if (!twin.core) {
                 return false;
             }
@@ -106,7 +107,8 @@ static bool register_twins(BlobStoreObject *store, BlobStore *core,
 
 /* *@version becomes what @core has of a blob; NULL if that is damaged. */
 static bool coroutine_fn read_version(BlobStore *core, Blob *blob,
-                                      BlobVersion **version, GError **error)
+                                      BlobStoreVersion **version,
+                                      GError **error)
 {
     g_autoptr(GBytes) content = NULL;
     g_auto(GStrv) metadata = NULL;
@@ -114,7 +116,8 @@ static bool coroutine_fn read_version(BlobStore *core, Blob *blob,
 
     *version = NULL;
     if (blob_store_read(core, blob, &content, &metadata, &local)) {
-        *version = blob_version_new(content, (const char *const *)metadata);
+        *version =
+            blobstore_version_new(content, (const char *const *)metadata);
         return true;
     }
     if (g_error_matches(local, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED)) {
@@ -130,9 +133,9 @@ static bool coroutine_fn compare_blob(BlobStoreObject *store, BlobStore *core,
                                       bool superseded, GError **error)
 {
     BlobStoreBlob *blob = twin->blob;
-    g_autoptr(BlobVersion) found = NULL;
-    g_autoptr(BlobVersion) acknowledged = NULL;
-    g_autoptr(BlobVersion) latest = NULL;
+    g_autoptr(BlobStoreVersion) found = NULL;
+    g_autoptr(BlobStoreVersion) acknowledged = NULL;
+    g_autoptr(BlobStoreVersion) latest = NULL;
 
     if (!blob->client->started) {
         return true;
@@ -140,23 +143,23 @@ static bool coroutine_fn compare_blob(BlobStoreObject *store, BlobStore *core,
     if (!read_version(core, twin->core, &found, error)) {
         return false;
     }
-    acknowledged = blobstore_acknowledged_version(blob);
-    latest = blobstore_latest_version(blob);
+    acknowledged = blobstore_version_acknowledged(blob);
+    latest = blobstore_version_latest(blob);
     if (!found) {
-        blobstore_add_stale(store, superseded ? what : BLOBSTORE_FOUND_DAMAGED,
-                            blob);
-    } else if (!blob_version_equal(found, acknowledged)) {
-        blobstore_add_stale(store, what, blob);
+        blobstore_report_add_stale(
+            store, superseded ? what : BLOBSTORE_FOUND_DAMAGED, blob);
+    } else if (!blobstore_version_equal(found, acknowledged)) {
+        blobstore_report_add_stale(store, what, blob);
     }
-    if (found && blob_version_equal(found, latest)) {
-        blobstore_replace(blob, latest);
+    if (found && blobstore_version_equal(found, latest)) {
+        blobstore_version_replace(blob, latest);
     } else {
-        blobstore_stage(blob, latest, "the medium has something else");
+        blobstore_version_stage(blob, latest, "the medium has something else");
     }
     return true;
 }
 
-static BlobstoreFound judge(BlobStoreObject *store, const BlobStoreInfo *info)
+static BlobstoreFound judge(BlobStoreObject *store, const BlobStoreStatus *info)
 {
     if (info->blank) {
         return BLOBSTORE_FOUND_BLANK;
@@ -174,9 +177,9 @@ static bool coroutine_fn restore_key_slots(BlobStoreObject *store,
                                            const BlobKey *key, GError **error)
 {
     g_autofree BlobKeySlots *found = g_new(BlobKeySlots, 1);
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
-    blob_store_get_info(core, &info);
+    blob_store_get_status(core, &info);
     if (!store->key || key != store->key || !info.sealed) {
         return true;            /* It has been converted. */
     }
@@ -203,7 +206,7 @@ static bool coroutine_fn supersede_reverted(BlobStoreObject *store,
         if (!blob_store_read_label(&store->medium.parent, label, error)) {
             return false;
         }
-        if (label->blank || blobstore_fits_key(store, label)) {
+        if (label->blank || blobstore_keys_fit(store, label)) {
             return true;
         }
     }
@@ -220,7 +223,7 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     g_autoptr(GArray) twins = g_array_new(FALSE, FALSE, sizeof(Twin));
     g_autoptr(BlobStore) core = NULL;
     g_auto(BlobStoreKeyPlan) plan = { 0 };
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     BlobstoreFound found;
     bool superseded;
     bool started;
@@ -228,14 +231,14 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     /* RAM has what devices wrote last; see compare_blob(). */
     options.replace_damaged = true;
     if (!supersede_reverted(store, &superseded, error) ||
-        !blobstore_plan_key(store, &options, &plan, error)) {
+        !blobstore_keys_plan(store, &options, &plan, error)) {
         return false;
     }
     core = blob_store_open(&store->medium.parent, &options, error);
     if (!core) {
         return false;
     }
-    blob_store_get_info(core, &info);
+    blob_store_get_status(core, &info);
     found = superseded ? BLOBSTORE_FOUND_OLDER : judge(store, &info);
     if (!register_twins(store, core, twins, &started, error) ||
         (started && (!blob_store_start(core, error) ||
@@ -249,7 +252,7 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
         }
     }
     trace_blobstore_reopen(store->id, info.sequence, store->sequence.number,
-                           blobstore_is_dirty(store));
+                           blobstore_version_is_dirty(store));
     for (guint i = 0; i < twins->len; i++) {
         const Twin *twin = &g_array_index(twins, Twin, i);
 
@@ -257,12 +260,12 @@ static bool coroutine_fn reopen(BlobStoreObject *store, GError **error)
     }
     blob_store_free(store->core);
     store->core = g_steal_pointer(&core);
-    blobstore_settle_key(store, plan.key);
+    blobstore_keys_settle(store, plan.key);
     store->reopen = false;
     store->reverted = false;
     /* That nothing else was there is no news. */
     store->warnings_shown = superseded ? UINT_MAX : 0;
-    blobstore_show_warnings(store);
+    blobstore_report_warnings(store);
     return true;
 }
 
@@ -271,27 +274,27 @@ static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
 {
     bool unchanged;
 
-    if (!blobstore_try_lock_core(store, NULL)) {
+    if (!blobstore_gate_try_enter(store, NULL)) {
         return false;
     }
     if (blob_store_check_unchanged(store->core, &unchanged, NULL) &&
         !unchanged) {
         store->reopen = true;
     }
-    blobstore_unlock_core(store);
+    blobstore_gate_leave(store);
     return true;
 }
 
-void blobstore_look_at_medium(BlobStoreObject *store)
+void blobstore_reconcile_look(BlobStoreObject *store)
 {
     if (store->core && !store->reopen && !store->shrunk && !store->drained &&
-        blobstore_may_write(store)) {
-        blobstore_call(store, call_look, NULL, NULL);
+        blobstore_drive_may_write(store)) {
+        blobstore_call_core(store, call_look, NULL, NULL);
     }
 }
 
-bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
-                                          GError **error)
+bool coroutine_fn blobstore_reconcile_ensure(BlobStoreObject *store,
+                                             GError **error)
 {
     g_autoptr(GError) local = NULL;
     bool unchanged = false;
@@ -310,12 +313,12 @@ bool coroutine_fn blobstore_ensure_medium(BlobStoreObject *store,
     }
     if (!unchanged && !reopen(store, &local)) {
         if (!g_error_matches(local, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
-            blobstore_set_failure(store, local->message);
+            blobstore_report_failure(store, local->message);
         }
         g_propagate_error(error, g_steal_pointer(&local));
         return false;
     }
-    blobstore_set_failure(store, NULL);
+    blobstore_report_failure(store, NULL);
     /* While the VM is stopped, no handler says that an image is reverted. */
     store->check_medium = !runstate_is_running();
     return true;
@@ -326,25 +329,25 @@ static bool coroutine_fn load_blob(BlobStoreObject *store,
 {
     g_autoptr(GBytes) content = NULL;
     g_auto(GStrv) metadata = NULL;
-    g_autoptr(BlobVersion) version = NULL;
+    g_autoptr(BlobStoreVersion) version = NULL;
 
     if (!blob_store_read(store->core, blob->core, &content, &metadata,
                          error)) {
         return false;
     }
-    version = blob_version_new(content, (const char *const *)metadata);
-    blobstore_acknowledge(blob, version);
+    version = blobstore_version_new(content, (const char *const *)metadata);
+    blobstore_version_acknowledge(blob, version);
     return true;
 }
 
-bool coroutine_fn blobstore_start_core(BlobStoreClient *client,
-                                       GError **error)
+bool coroutine_fn blobstore_reconcile_start(BlobStoreClient *client,
+                                            GError **error)
 {
     BlobStoreObject *store = client->store;
     BlobStoreBlob *blob;
     unsigned count = 0;
 
-    if (!blobstore_ensure_medium(store, error)) {
+    if (!blobstore_reconcile_ensure(store, error)) {
         return false;
     }
     QTAILQ_FOREACH(blob, &client->blobs, next) {
@@ -356,9 +359,9 @@ bool coroutine_fn blobstore_start_core(BlobStoreClient *client,
     if (!blob_store_start(store->core, error)) {
         return false;
     }
-    blobstore_settle_key(store, store->key);
+    blobstore_keys_settle(store, store->key);
     remember_uuid(store);
-    blobstore_show_warnings(store);
+    blobstore_report_warnings(store);
     trace_blobstore_start(store->id, client->owner, count);
     return true;
 }
@@ -372,7 +375,7 @@ static bool check_probed(BlobStoreObject *store, BlobStore *core,
     bool started;
 
     if (!register_twins(store, core, twins, &started, &error)) {
-        blobstore_propagate(store, error, errp);
+        blobstore_report_propagate(store, error, errp);
         return false;
     }
     if (blob_store_required_bytes(core) > length) {
@@ -445,17 +448,17 @@ static bool coroutine_fn call_probe(BlobStoreObject *store, void *opaque,
 {
     bool ok;
 
-    if (!blobstore_try_lock_core(store, errp)) {
+    if (!blobstore_gate_try_enter(store, errp)) {
         return false;
     }
     ok = probe(store, errp);
-    blobstore_unlock_core(store);
+    blobstore_gate_leave(store);
     return ok;
 }
 
-bool blobstore_probe_medium(BlobStoreObject *store, Error **errp)
+bool blobstore_reconcile_probe(BlobStoreObject *store, Error **errp)
 {
-    return blobstore_call(store, call_probe, NULL, errp);
+    return blobstore_call_core(store, call_probe, NULL, errp);
 }
 
 static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,
@@ -465,22 +468,22 @@ static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,
     bool unchanged = true;
     bool ok;
 
-    if (!blobstore_try_lock_core(store, errp)) {
+    if (!blobstore_gate_try_enter(store, errp)) {
         return false;
     }
     ok = (!store->check_medium ||
           blob_store_check_unchanged(store->core, &unchanged, &error)) &&
          unchanged && blob_store_close_clean(store->core, &error);
-    blobstore_unlock_core(store);
+    blobstore_gate_leave(store);
     trace_blobstore_close_clean(store->id, ok);
     return ok;
 }
 
 /* Best effort, because an unclean close loses nothing */
-void blobstore_close_clean(BlobStoreObject *store)
+void blobstore_reconcile_close_clean(BlobStoreObject *store)
 {
     if (store->core && !store->failure && !store->reopen &&
-        blobstore_may_write(store)) {
-        blobstore_call(store, call_close_clean, NULL, NULL);
+        blobstore_drive_may_write(store)) {
+        blobstore_call_core(store, call_close_clean, NULL, NULL);
     }
 }

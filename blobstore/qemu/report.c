@@ -10,7 +10,7 @@
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "glue.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
 /* How to give the image to a tool, for use inside single quotes */
 static const char *image_name(BlobStoreObject *store)
@@ -85,14 +85,14 @@ static const char *flush_advice(BlobStoreObject *store)
            "this does.\n";
 }
 
-void blobstore_advise_on_flush(BlobStoreObject *store)
+void blobstore_report_flush_advice(BlobStoreObject *store)
 {
     error_printf("%s", flush_advice(store));
 }
 
 static void hint_key(BlobStoreObject *store, Error **errp)
 {
-    if (!blobstore_wants_key(store)) {
+    if (!blobstore_keys_are_wanted(store)) {
         error_append_hint(errp, "Give the key, and the device the object with "
                           "it:\n  -object secret,id=sec0,file=KEYFILE "
                           "-object blobstore,id=bs,drive=%s,key-secret=sec0 "
@@ -157,7 +157,8 @@ static void append_hint(BlobStoreObject *store, int code, Error **errp)
     }
 }
 
-void blobstore_propagate(BlobStoreObject *store, GError *error, Error **errp)
+void blobstore_report_propagate(BlobStoreObject *store, GError *error,
+                                Error **errp)
 {
     ERRP_GUARD();
 
@@ -172,7 +173,7 @@ void blobstore_propagate(BlobStoreObject *store, GError *error, Error **errp)
     g_error_free(error);
 }
 
-void blobstore_show_warnings(BlobStoreObject *store)
+void blobstore_report_warnings(BlobStoreObject *store)
 {
     const char *const *warnings = blob_store_warnings(store->core);
     unsigned count = g_strv_length((char **)warnings);
@@ -183,7 +184,7 @@ void blobstore_show_warnings(BlobStoreObject *store)
     store->warnings_shown = count;
 }
 
-void blobstore_set_failure(BlobStoreObject *store, const char *reason)
+void blobstore_report_failure(BlobStoreObject *store, const char *reason)
 {
     if (reason && g_strcmp0(reason, store->failure)) {
         error_report("blobstore '%s': %s", store->id, reason);
@@ -193,13 +194,13 @@ void blobstore_set_failure(BlobStoreObject *store, const char *reason)
     store->failure = g_strdup(reason);
 }
 
-char *blobstore_blob_path(const BlobStoreBlob *blob)
+char *blobstore_report_blob_path(const BlobStoreBlob *blob)
 {
     return g_strdup_printf("%s/%s", blob->client->owner, blob->name);
 }
 
-void blobstore_send_error(BlobStoreObject *store, strList *blobs,
-                          const GError *error)
+void blobstore_report_error(BlobStoreObject *store, strList *blobs,
+                            const GError *error)
 {
     bool is_io = g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO);
 
@@ -216,10 +217,10 @@ struct BlobStoreStale {
     strList *blobs;             /* "owner/name" */
 };
 
-void blobstore_add_stale(BlobStoreObject *store, BlobstoreFound found,
-                         BlobStoreBlob *blob)
+void blobstore_report_add_stale(BlobStoreObject *store, BlobstoreFound found,
+                                BlobStoreBlob *blob)
 {
-    g_autofree char *name = blobstore_blob_path(blob);
+    g_autofree char *name = blobstore_report_blob_path(blob);
 
     if (!store->stale) {
         store->stale = g_new0(BlobStoreStale, 1);
@@ -235,7 +236,7 @@ void blobstore_add_stale(BlobStoreObject *store, BlobstoreFound found,
     QAPI_LIST_PREPEND(store->stale->blobs, g_steal_pointer(&name));
 }
 
-void blobstore_stale_free(BlobStoreStale *stale)
+void blobstore_report_free_stale(BlobStoreStale *stale)
 {
     qapi_free_strList(stale->blobs);
     g_free(stale);
@@ -257,7 +258,7 @@ void blobstore_report_stale(BlobStoreObject *store)
                     "to date", store->id, store->drive, was[stale->found]);
         qapi_event_send_blobstore_stale(store->id, store->drive,
                                         stale->found, stale->blobs);
-        blobstore_stale_free(stale);
+        blobstore_report_free_stale(stale);
     }
 }
 
@@ -266,7 +267,7 @@ static void clear_blob_snapshot(gpointer data)
     g_free(((BlobSnapshot *)data)->damage);
 }
 
-void blobstore_take_snapshot(BlobStoreObject *store)
+void blobstore_report_take_snapshot(BlobStoreObject *store)
 {
     StoreSnapshot *snapshot = &store->snapshot;
     size_t count;
@@ -275,7 +276,7 @@ void blobstore_take_snapshot(BlobStoreObject *store)
         return;
     }
     count = blob_store_count(store->core);
-    blob_store_get_info(store->core, &snapshot->info);
+    blob_store_get_status(store->core, &snapshot->info);
     if (!store->reopen) {
         store->sequence.number = snapshot->info.sequence;
         memcpy(store->sequence.epoch_id, snapshot->info.epoch_id,
@@ -300,7 +301,7 @@ void blobstore_take_snapshot(BlobStoreObject *store)
     }
 }
 
-void blobstore_clear_snapshot(BlobStoreObject *store)
+void blobstore_report_clear_snapshot(BlobStoreObject *store)
 {
     g_clear_pointer(&store->snapshot.blobs, g_array_unref);
     store->snapshot = (StoreSnapshot) { 0 };

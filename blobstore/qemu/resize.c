@@ -5,7 +5,7 @@
  */
 #include "qemu/osdep.h"
 #include "glue.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
 static uint64_t used_end(BlobStore *core)
 {
@@ -29,28 +29,29 @@ static bool coroutine_fn rewrite_everything(BlobStoreObject *store,
     BlobStoreClient *client;
     BlobStoreBlob *blob;
 
-    if (blobstore_may_write(store) &&
+    if (blobstore_drive_may_write(store) &&
         !blob_store_restore(store->core, error)) {
         return false;
     }
     QTAILQ_FOREACH(client, &store->clients, next) {
         QTAILQ_FOREACH(blob, &client->blobs, next) {
-            g_autoptr(BlobVersion) latest = blobstore_latest_version(blob);
+            g_autoptr(BlobStoreVersion) latest = blobstore_version_latest(blob);
 
             if (blob->kind != BLOBSTORE_VOLATILE && client->started) {
                 blob->rewrite = true;
-                blobstore_stage(blob, latest, "the medium was too small");
+                blobstore_version_stage(blob, latest,
+                                        "the medium was too small");
             }
         }
     }
     /* For the directory that this writes; if it fails the next write will. */
-    if (blobstore_may_write(store) && !store->reopen) {
+    if (blobstore_drive_may_write(store) && !store->reopen) {
         blob_store_close_clean(store->core, NULL);
     }
     return true;
 }
 
-void coroutine_fn blobstore_check_size(BlobStoreObject *store)
+void coroutine_fn blobstore_resize_check(BlobStoreObject *store)
 {
     int64_t length = blk_co_getlength(store->medium.blk);
     uint64_t needed;
@@ -70,7 +71,7 @@ void coroutine_fn blobstore_check_size(BlobStoreObject *store)
             store->drive, length, needed);
 
         store->shrunk = true;
-        blobstore_set_failure(store, reason);
+        blobstore_report_failure(store, reason);
     } else if (store->shrunk) {
         g_autoptr(GError) error = NULL;
 
@@ -80,11 +81,11 @@ void coroutine_fn blobstore_check_size(BlobStoreObject *store)
                 "more, device state is in RAM only", store->drive,
                 error->message);
 
-            blobstore_set_failure(store, reason);
+            blobstore_report_failure(store, reason);
             return;
         }
         store->shrunk = false;
         store->write_failed = false;
-        blobstore_set_failure(store, NULL);
+        blobstore_report_failure(store, NULL);
     }
 }

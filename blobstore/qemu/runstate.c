@@ -8,7 +8,7 @@
 #include "blobstore/vm-start.h"
 #include "system/reset.h"
 #include "glue.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
 /* Before the devices, which wait for their workers */
 static void first_on_stop(void *opaque, bool running, RunState state)
@@ -23,8 +23,8 @@ static void first_on_stop(void *opaque, bool running, RunState state)
 /* Finalizers run when the block devices are gone already. */
 static void come_to_rest(BlobStoreObject *store)
 {
-    blobstore_write_last(store);
-    blobstore_close_clean(store);
+    blobstore_commit_last(store);
+    blobstore_reconcile_close_clean(store);
 }
 
 /* After the devices */
@@ -61,7 +61,7 @@ static void prepare_start(BlobStoreObject *store, void *opaque)
 {
     bool *ok = opaque;
 
-    if (store->medium.blk && !blobstore_prepare_start(store)) {
+    if (store->medium.blk && !blobstore_commit_before_start(store)) {
         *ok = false;
     }
 }
@@ -71,7 +71,7 @@ bool blobstore_vm_prepare_start(void)
 {
     bool ok = true;
 
-    blobstore_object_foreach(prepare_start, &ok);
+    blobstore_stores_foreach(prepare_start, &ok);
     if (!ok && !runstate_check(RUN_STATE_IO_ERROR)) {
         /* Not every state can become this one, but the one to come can. */
         runstate_set(RUN_STATE_RUNNING);
@@ -91,7 +91,7 @@ static void take_back_stop(BlobStoreObject *store, void *opaque)
 void blobstore_vm_take_back_stop(void)
 {
     if (runstate_is_running()) {
-        blobstore_object_foreach(take_back_stop, NULL);
+        blobstore_stores_foreach(take_back_stop, NULL);
     }
 }
 
@@ -129,7 +129,7 @@ static void reset_exit(Object *obj, ResetType type)
     BLOBSTORE(obj)->resetting = false;
 }
 
-void blobstore_reset_class_init(ObjectClass *oc)
+void blobstore_runstate_class_init(ObjectClass *oc)
 {
     ResettableClass *rc = RESETTABLE_CLASS(oc);
 

@@ -9,12 +9,13 @@
 #include "qemu/osdep.h"
 #include "qemu/lockable.h"
 #include "glue.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
-BlobVersion *blob_version_new(GBytes *content, const char *const *metadata)
+BlobStoreVersion *blobstore_version_new(GBytes *content,
+                                        const char *const *metadata)
 {
     static const char *const none[] = { NULL };
-    BlobVersion *version = g_atomic_rc_box_new0(BlobVersion);
+    BlobStoreVersion *version = g_atomic_rc_box_new0(BlobStoreVersion);
 
     version->content = content ? g_bytes_ref(content) : NULL;
     version->metadata = g_strdupv((char **)(content && metadata ? metadata
@@ -22,27 +23,28 @@ BlobVersion *blob_version_new(GBytes *content, const char *const *metadata)
     return version;
 }
 
-BlobVersion *blob_version_ref(BlobVersion *version)
+BlobStoreVersion *blobstore_version_ref(BlobStoreVersion *version)
 {
     return g_atomic_rc_box_acquire(version);
 }
 
 static void free_version(gpointer data)
 {
-    BlobVersion *version = data;
+    BlobStoreVersion *version = data;
 
     g_clear_pointer(&version->content, g_bytes_unref);
     g_strfreev(version->metadata);
 }
 
-void blob_version_unref(BlobVersion *version)
+void blobstore_version_unref(BlobStoreVersion *version)
 {
     if (version) {
         g_atomic_rc_box_release_full(version, free_version);
     }
 }
 
-bool blob_version_equal(const BlobVersion *a, const BlobVersion *b)
+bool blobstore_version_equal(const BlobStoreVersion *a,
+                             const BlobStoreVersion *b)
 {
     if (!a->content || !b->content) {
         return a->content == b->content;
@@ -52,43 +54,44 @@ bool blob_version_equal(const BlobVersion *a, const BlobVersion *b)
                         (const char *const *)b->metadata);
 }
 
-BlobVersion *blobstore_latest_version(BlobStoreBlob *blob)
+BlobStoreVersion *blobstore_version_latest(BlobStoreBlob *blob)
 {
     QEMU_LOCK_GUARD(&blob->client->store->versions_lock);
 
-    return blob_version_ref(blob->staged ?: blob->acknowledged);
+    return blobstore_version_ref(blob->staged ?: blob->acknowledged);
 }
 
-BlobVersion *blobstore_staged_version(BlobStoreBlob *blob)
+BlobStoreVersion *blobstore_version_staged(BlobStoreBlob *blob)
 {
     QEMU_LOCK_GUARD(&blob->client->store->versions_lock);
 
-    return blob->staged ? blob_version_ref(blob->staged) : NULL;
+    return blob->staged ? blobstore_version_ref(blob->staged) : NULL;
 }
 
-BlobVersion *blobstore_acknowledged_version(BlobStoreBlob *blob)
+BlobStoreVersion *blobstore_version_acknowledged(BlobStoreBlob *blob)
 {
     QEMU_LOCK_GUARD(&blob->client->store->versions_lock);
 
-    return blob_version_ref(blob->acknowledged);
+    return blobstore_version_ref(blob->acknowledged);
 }
 
 /* A version staged after @version was taken stays. */
-void blobstore_acknowledge(BlobStoreBlob *blob, BlobVersion *version)
+void blobstore_version_acknowledge(BlobStoreBlob *blob,
+                                   BlobStoreVersion *version)
 {
     QEMU_LOCK_GUARD(&blob->client->store->versions_lock);
 
-    blob_version_ref(version);
-    blob_version_unref(blob->acknowledged);
+    blobstore_version_ref(version);
+    blobstore_version_unref(blob->acknowledged);
     blob->acknowledged = version;
     if (blob->staged == version) {
-        blob_version_unref(blob->staged);
+        blobstore_version_unref(blob->staged);
         blob->staged = NULL;
     }
 }
 
-void blobstore_stage(BlobStoreBlob *blob, BlobVersion *version,
-                     const char *reason)
+void blobstore_version_stage(BlobStoreBlob *blob, BlobStoreVersion *version,
+                             const char *reason)
 {
     BlobStoreClient *client = blob->client;
 
@@ -96,51 +99,52 @@ void blobstore_stage(BlobStoreBlob *blob, BlobVersion *version,
 
     trace_blobstore_stage(client->store->id, client->owner, blob->name,
                           reason);
-    blob_version_ref(version);
-    blob_version_unref(blob->staged);
+    blobstore_version_ref(version);
+    blobstore_version_unref(blob->staged);
     blob->staged = version;
 }
 
-void blobstore_replace(BlobStoreBlob *blob, BlobVersion *version)
+void blobstore_version_replace(BlobStoreBlob *blob, BlobStoreVersion *version)
 {
     QEMU_LOCK_GUARD(&blob->client->store->versions_lock);
 
-    blob_version_ref(version);
-    blob_version_unref(blob->acknowledged);
-    blob_version_unref(blob->staged);
+    blobstore_version_ref(version);
+    blobstore_version_unref(blob->acknowledged);
+    blobstore_version_unref(blob->staged);
     blob->acknowledged = version;
     blob->staged = NULL;
     blob->rewrite = false;
 }
 
-void blobstore_keep(BlobStoreBlob *blob, BlobCopy *copy)
+void blobstore_version_keep(BlobStoreBlob *blob, BlobStoreCopy *copy)
 {
     QEMU_LOCK_GUARD(&blob->client->store->versions_lock);
 
-    *copy = (BlobCopy) {
+    *copy = (BlobStoreCopy) {
         .blob = blob,
-        .acknowledged = blob_version_ref(blob->acknowledged),
-        .staged = blob->staged ? blob_version_ref(blob->staged) : NULL,
+        .acknowledged = blobstore_version_ref(blob->acknowledged),
+        .staged = blob->staged ? blobstore_version_ref(blob->staged) : NULL,
         .rewrite = blob->rewrite,
     };
 }
 
-void blobstore_put_back(const BlobCopy *copy)
+void blobstore_version_put_back(const BlobStoreCopy *copy)
 {
-    blobstore_replace(copy->blob, copy->acknowledged);
+    blobstore_version_replace(copy->blob, copy->acknowledged);
     if (copy->staged) {
-        blobstore_stage(copy->blob, copy->staged, "it could not be replaced");
+        blobstore_version_stage(copy->blob, copy->staged,
+                                "it could not be replaced");
     }
     copy->blob->rewrite = copy->rewrite;
 }
 
-void blob_copy_clear(BlobCopy *copy)
+void blobstore_version_clear_copy(BlobStoreCopy *copy)
 {
-    blob_version_unref(copy->acknowledged);
-    blob_version_unref(copy->staged);
+    blobstore_version_unref(copy->acknowledged);
+    blobstore_version_unref(copy->staged);
 }
 
-bool blobstore_is_dirty(BlobStoreObject *store)
+bool blobstore_version_is_dirty(BlobStoreObject *store)
 {
     BlobStoreClient *client;
     BlobStoreBlob *blob;

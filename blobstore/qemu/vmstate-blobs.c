@@ -9,7 +9,7 @@
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "vmstate.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
 /*
  * What no store reaches by itself, and leaves enough to go on with.  Only for
@@ -66,9 +66,11 @@ static bool carried_is_ours(void *opaque, int version_id)
     Carried *carried = opaque;
     BlobStoreBlob *blob = carried->blob;
 
-    return stream_is_name(carried->owner) && stream_is_name(carried->name) &&
-           !strcmp(stream_name(carried->owner), blob->client->owner) &&
-           !strcmp(stream_name(carried->name), blob->name);
+    return blobstore_stream_is_name(carried->owner) &&
+           blobstore_stream_is_name(carried->name) &&
+           !strcmp(blobstore_stream_name(carried->owner),
+                   blob->client->owner) &&
+           !strcmp(blobstore_stream_name(carried->name), blob->name);
 }
 
 static bool size_is_valid(void *opaque, int version_id)
@@ -156,7 +158,7 @@ static void free_carried(BlobsState *state)
 
 static void make_carried(BlobsState *state)
 {
-    g_autoptr(GPtrArray) blobs = stream_sorted_blobs(state->store);
+    g_autoptr(GPtrArray) blobs = blobstore_stream_sorted_blobs(state->store);
 
     free_carried(state);
     state->carried = g_new0(Carried, blobs->len);
@@ -170,11 +172,11 @@ static void make_carried(BlobsState *state)
 static void fill_carried(Carried *carried)
 {
     BlobStoreBlob *blob = carried->blob;
-    g_autoptr(BlobVersion) version = blobstore_latest_version(blob);
+    g_autoptr(BlobStoreVersion) version = blobstore_version_latest(blob);
     GByteArray *payload = g_byte_array_new();
 
-    stream_set_name(carried->owner, blob->client->owner);
-    stream_set_name(carried->name, blob->name);
+    blobstore_stream_set_name(carried->owner, blob->client->owner);
+    blobstore_stream_set_name(carried->name, blob->name);
     if (version->content) {
         gsize size;
         const uint8_t *content = g_bytes_get_data(version->content, &size);
@@ -268,15 +270,16 @@ static bool unseal_all(BlobsState *state, GError **error)
                                        carried->tag)) {
             g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
                         "blob '%s/%s' in the stream was not written with the "
-                        "key of the store", stream_name(carried->owner),
-                        stream_name(carried->name));
+                        "key of the store",
+                        blobstore_stream_name(carried->owner),
+                        blobstore_stream_name(carried->name));
             return false;
         }
         if (!metadata_is_valid(carried)) {
             g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
                         "metadata of blob '%s/%s' in the stream is not valid",
-                        stream_name(carried->owner),
-                        stream_name(carried->name));
+                        blobstore_stream_name(carried->owner),
+                        blobstore_stream_name(carried->name));
             return false;
         }
     }
@@ -350,7 +353,7 @@ static int blobs_pre_load(void *opaque)
         Error *err = NULL;
 
         error_setg(&err, "the stream does not say which store it is of");
-        return stream_fail_load(store, err);
+        return blobstore_stream_fail_load(store, err);
     }
     /* Until the number in the stream has been compared with it */
     make_carried(state);
@@ -364,10 +367,10 @@ static void take_carried(const Carried *carried)
     g_autoptr(GBytes) content = carried->present ?
         g_bytes_new(carried->payload + carried->metadata_size,
                     carried->size) : NULL;
-    g_autoptr(BlobVersion) version =
-        blob_version_new(content, (const char *const *)metadata);
+    g_autoptr(BlobStoreVersion) version =
+        blobstore_version_new(content, (const char *const *)metadata);
 
-    blobstore_replace(carried->blob, version);
+    blobstore_version_replace(carried->blob, version);
 }
 
 static bool check_carried(BlobsState *state, Error **errp)
@@ -388,21 +391,21 @@ static bool check_carried(BlobsState *state, Error **errp)
 
 static void clear_copy(gpointer data)
 {
-    blob_copy_clear(data);
+    blobstore_version_clear_copy(data);
 }
 
-/* Returns what there was before; of BlobCopy */
+/* Returns what there was before; of BlobStoreCopy */
 static GArray *take_all_carried(BlobsState *state)
 {
-    GArray *before = g_array_new(FALSE, FALSE, sizeof(BlobCopy));
+    GArray *before = g_array_new(FALSE, FALSE, sizeof(BlobStoreCopy));
     uint64_t bytes = 0;
 
     g_array_set_clear_func(before, clear_copy);
     for (uint32_t i = 0; i < state->carried_count; i++) {
         Carried *carried = &state->carried[i];
-        BlobCopy copy;
+        BlobStoreCopy copy;
 
-        blobstore_keep(carried->blob, &copy);
+        blobstore_version_keep(carried->blob, &copy);
         g_array_append_val(before, copy);
         take_carried(carried);
         bytes += carried->size;
@@ -437,16 +440,17 @@ static int blobs_post_load(void *opaque, int version_id)
 
     store->identified = false;
     if (!check_carried(state, &err)) {
-        return stream_fail_load(store, err);
+        return blobstore_stream_fail_load(store, err);
     }
     store->reopen = true;
     before = take_all_carried(state);
     if (!load_clients(store, &err)) {
         /* From which devices begin anew at the next reset */
         for (guint i = 0; i < before->len; i++) {
-            blobstore_put_back(&g_array_index(before, BlobCopy, i));
+            blobstore_version_put_back(
+                &g_array_index(before, BlobStoreCopy, i));
         }
-        return stream_fail_load(store, err);
+        return blobstore_stream_fail_load(store, err);
     }
     store->sequence.number = state->sequence;
     memcpy(store->sequence.epoch_id, state->epoch_id,
@@ -478,7 +482,7 @@ const VMStateDescription vmstate_blobstore_blobs = {
     },
 };
 
-BlobsState *blobs_state_new(BlobStoreObject *store)
+BlobsState *blobstore_blobs_new(BlobStoreObject *store)
 {
     BlobsState *state = g_new0(BlobsState, 1);
 
@@ -486,7 +490,7 @@ BlobsState *blobs_state_new(BlobStoreObject *store)
     return state;
 }
 
-void blobs_state_free(BlobsState *state)
+void blobstore_blobs_free(BlobsState *state)
 {
     free_carried(state);
     g_free(state);

@@ -12,7 +12,7 @@
 #include "qemu/error-report.h"
 #include "qemu/uuid.h"
 #include "vmstate.h"
-#include "blobstore/trace.h"
+#include "trace.h"
 
 enum {
     FORMAT_VERSION = 1,
@@ -55,9 +55,10 @@ static bool announced_is_valid(void *opaque, int version_id)
 {
     Announced *blob = opaque;
 
-    return stream_is_name(blob->owner) && stream_is_name(blob->name) &&
-           blob->kind <= BLOBSTORE_VOLATILE &&
-           blob->max_size >= 1 && blob->max_size <= BLOBSTORE_MAX_BLOB_BYTES;
+    return blobstore_stream_is_name(blob->owner) &&
+           blobstore_stream_is_name(blob->name) &&
+           blob->kind <= BLOBSTORE_VOLATILE && blob->max_size >= 1 &&
+           blob->max_size <= BLOBSTORE_MAX_BLOB_BYTES;
 }
 
 static const VMStateDescription vmstate_announced = {
@@ -100,7 +101,7 @@ static int identity_pre_save(void *opaque)
 {
     IdentityState *state = opaque;
     BlobStoreObject *store = state->store;
-    g_autoptr(GPtrArray) blobs = stream_sorted_blobs(store);
+    g_autoptr(GPtrArray) blobs = blobstore_stream_sorted_blobs(store);
     QemuUUID uuid;
 
     if (migrate_colo()) {
@@ -133,8 +134,8 @@ static int identity_pre_save(void *opaque)
         const BlobStoreBlob *blob = g_ptr_array_index(blobs, i);
         Announced *to = &state->announced[i];
 
-        stream_set_name(to->owner, blob->client->owner);
-        stream_set_name(to->name, blob->name);
+        blobstore_stream_set_name(to->owner, blob->client->owner);
+        blobstore_stream_set_name(to->name, blob->name);
         to->kind = blob->kind;
         to->max_size = blob->max_size;
         if (!announced_is_valid(to, FORMAT_VERSION)) {
@@ -170,13 +171,17 @@ static bool check_announced(const Announced *blob, const BlobStoreBlob *ours,
 {
     if (blob->kind != ours->kind) {
         error_setg(errp, "blob '%s/%s' is of another kind here",
-                   stream_name(blob->owner), stream_name(blob->name));
+                   blobstore_stream_name(blob->owner),
+                   blobstore_stream_name(blob->name));
         return false;
     }
     if (blob->max_size > ours->max_size) {
-        error_setg(errp, "blob '%s/%s' may have %" PRIu64 " bytes at the "
-                   "source, %" PRIu64 " here", stream_name(blob->owner),
-                   stream_name(blob->name), blob->max_size, ours->max_size);
+        error_setg(errp,
+                   "blob '%s/%s' may have %" PRIu64 " bytes at the "
+                   "source, %" PRIu64 " here",
+                   blobstore_stream_name(blob->owner),
+                   blobstore_stream_name(blob->name), blob->max_size,
+                   ours->max_size);
         return false;
     }
     return true;
@@ -184,14 +189,14 @@ static bool check_announced(const Announced *blob, const BlobStoreBlob *ours,
 
 static int compare_announced(const Announced *blob, const BlobStoreBlob *ours)
 {
-    return strcmp(stream_name(blob->owner), ours->client->owner) ?:
-           strcmp(stream_name(blob->name), ours->name);
+    return strcmp(blobstore_stream_name(blob->owner), ours->client->owner) ?:
+           strcmp(blobstore_stream_name(blob->name), ours->name);
 }
 
 /* Both sides must have the same blobs; both lists are in order. */
 static bool check_all_announced(IdentityState *state, Error **errp)
 {
-    g_autoptr(GPtrArray) blobs = stream_sorted_blobs(state->store);
+    g_autoptr(GPtrArray) blobs = blobstore_stream_sorted_blobs(state->store);
     guint n = 0;
 
     for (int32_t i = 0; i < state->announced_count || n < blobs->len; ) {
@@ -202,12 +207,13 @@ static bool check_all_announced(IdentityState *state, Error **errp)
         int order = !blob ? 1 : !ours ? -1 : compare_announced(blob, ours);
 
         if (order) {
-            error_setg(errp, "blob '%s/%s' is %s", order < 0 ?
-                       stream_name(blob->owner) : ours->client->owner,
-                       order < 0 ? stream_name(blob->name) : ours->name,
-                       order < 0 ?
-                       "at the source, but no device here uses it" :
-                       "used by a device here, but not at the source");
+            error_setg(
+                errp, "blob '%s/%s' is %s",
+                order < 0 ? blobstore_stream_name(blob->owner)
+                          : ours->client->owner,
+                order < 0 ? blobstore_stream_name(blob->name) : ours->name,
+                order < 0 ? "at the source, but no device here uses it"
+                          : "used by a device here, but not at the source");
             return false;
         }
         if (!check_announced(blob, ours, errp)) {
@@ -245,7 +251,7 @@ static bool check_uuid(BlobStoreObject *store, const char *uuid, Error **errp)
 static bool check_encrypted(IdentityState *state, Error **errp)
 {
     BlobStoreObject *store = state->store;
-    bool wanted = is_arriving(store) ? blobstore_wants_key(store)
+    bool wanted = is_arriving(store) ? blobstore_keys_are_wanted(store)
                                      : store->key != NULL;
 
     if (state->encrypted == wanted && state->has_keys == wanted) {
@@ -319,8 +325,8 @@ static bool coroutine_fn call_take_key(BlobStoreObject *store, void *opaque,
         slots->damaged[n] = state->damaged_key_slots >> n & 1;
     }
     memcpy(uuid.data, state->uuid, sizeof(uuid.data));
-    if (!blobstore_take_key(store, slots, &uuid, &error)) {
-        blobstore_propagate(store, error, errp);
+    if (!blobstore_keys_take(store, slots, &uuid, &error)) {
+        blobstore_report_propagate(store, error, errp);
         return false;
     }
     return true;
@@ -337,7 +343,7 @@ static bool check_key(IdentityState *state, Error **errp)
         return true;
     }
     if (is_arriving(store) &&
-        !blobstore_call(store, call_take_key, state, errp)) {
+        !blobstore_call_core(store, call_take_key, state, errp)) {
         return false;
     }
     return check_commitment(state, errp);
@@ -364,7 +370,7 @@ static bool check_identity(IdentityState *state, Error **errp)
     if (is_arriving(store)) {
         g_free(store->medium_uuid);
         store->medium_uuid = g_steal_pointer(&uuid);
-        return blobstore_probe_medium(store, errp);
+        return blobstore_reconcile_probe(store, errp);
     }
     return true;
 }
@@ -379,7 +385,7 @@ static int identity_post_load(void *opaque, int version_id)
     free_announced(state);
     trace_blobstore_load_identity(state->store->id,
                                   state->store->medium_uuid ?: "", ok);
-    return ok ? 0 : stream_fail_load(state->store, err);
+    return ok ? 0 : blobstore_stream_fail_load(state->store, err);
 }
 
 static bool keys_are_needed(void *opaque)
@@ -442,7 +448,7 @@ const VMStateDescription vmstate_blobstore_identity = {
     },
 };
 
-IdentityState *identity_state_new(BlobStoreObject *store)
+IdentityState *blobstore_identity_new(BlobStoreObject *store)
 {
     IdentityState *state = g_new0(IdentityState, 1);
 
@@ -450,7 +456,7 @@ IdentityState *identity_state_new(BlobStoreObject *store)
     return state;
 }
 
-void identity_state_free(IdentityState *state)
+void blobstore_identity_free(IdentityState *state)
 {
     free_announced(state);
     g_free(state);

@@ -17,32 +17,33 @@
 #include "migration/vmstate.h"
 #include "glue.h"
 
-/* vmstate.c: what both sections need */
+/* vmstate-stream.c: what both sections need */
 
 /* A name is as long in the stream as it may be, with a NUL at least. */
 enum { STREAM_NAME_BYTES = BLOBSTORE_NAME_MAX_BYTES + 1 };
 
-bool stream_is_name(const uint8_t name[STREAM_NAME_BYTES]);
+bool blobstore_stream_is_name(const uint8_t name[STREAM_NAME_BYTES]);
 /* Of one that is_name */
-const char *stream_name(const uint8_t name[STREAM_NAME_BYTES]);
-void stream_set_name(uint8_t name[STREAM_NAME_BYTES], const char *from);
+const char *blobstore_stream_name(const uint8_t name[STREAM_NAME_BYTES]);
+void blobstore_stream_set_name(uint8_t name[STREAM_NAME_BYTES],
+                               const char *from);
 /* In the same order on both sides, whatever came first there */
-GPtrArray *stream_sorted_blobs(BlobStoreObject *store);
+GPtrArray *blobstore_stream_sorted_blobs(BlobStoreObject *store);
 /* What a post_load returns; reports @err, which it consumes. */
-int stream_fail_load(BlobStoreObject *store, Error *err);
+int blobstore_stream_fail_load(BlobStoreObject *store, Error *err);
 
 /* vmstate-identity.c: the first section */
 typedef struct IdentityState IdentityState;
 
 extern const VMStateDescription vmstate_blobstore_identity;
-IdentityState *identity_state_new(BlobStoreObject *store);
-void identity_state_free(IdentityState *state);
+IdentityState *blobstore_identity_new(BlobStoreObject *store);
+void blobstore_identity_free(IdentityState *state);
 
 /* vmstate-blobs.c: the second */
 typedef struct BlobsState BlobsState;
 
 extern const VMStateDescription vmstate_blobstore_blobs;
-BlobsState *blobs_state_new(BlobStoreObject *store);
-void blobs_state_free(BlobsState *state);
+BlobsState *blobstore_blobs_new(BlobStoreObject *store);
+void blobstore_blobs_free(BlobsState *state);
 
 #endif /* BLOBSTORE_QEMU_VMSTATE_H */

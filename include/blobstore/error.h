@@ -43,6 +43,9 @@ typedef enum BlobStoreError {
 } BlobStoreError;
 
 #define BLOBSTORE_ERROR (blobstore_error_quark())
-GQuark blobstore_error_quark(void);
+static inline GQuark blobstore_error_quark(void)
+{
+    return g_quark_from_static_string("blobstore-error-quark");
+}
 
 #endif /* BLOBSTORE_ERROR_H */

@@ -10,7 +10,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "layout.h"
+#include "blobstore/format/layout.h"
 
 /* Stores with every kind of commit; a full stop closes them cleanly */
 static const char *const histories[] = {

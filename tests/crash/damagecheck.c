@@ -7,7 +7,7 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include "check.h"
+#include "blobstore/check.h"
 
 /* A finding of blob_store_check(), as text or as it is expected */
 static char *finding_text(BlobFindingKind kind, const char *name,

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include "layout.h"
+#include "blobstore/format/layout.h"
 
 const char *const damage_names[HISTORY_BLOBS] = { "a", "b", "c" };
 

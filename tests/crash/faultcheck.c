@@ -29,12 +29,12 @@ void fault_fail(Faults *faults, const char *format, ...)
 static char *describe(BlobStore *store, Detail detail)
 {
     GString *text = g_string_new(NULL);
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
     if (!store) {
         return g_string_free(g_string_append(text, "not open"), FALSE);
     }
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     g_string_append_printf(
         text, "%s%s%s commits %" PRIu64, info.blank ? "blank " : "",
         info.started ? "started" : "open",
@@ -88,7 +88,7 @@ void fault_remember(const Faults *faults, Before *before)
         .write_errors = run->disk->write_errors,
     };
     if (run->store) {
-        blob_store_get_info(run->store, &before->info);
+        blob_store_get_status(run->store, &before->info);
     }
     g_clear_pointer(&run->disk->said_first, g_free);
 }
@@ -131,7 +131,7 @@ void fault_expect_unchanged(Faults *faults, const Before *before)
     const Run *run = faults->run;
     g_autofree char *text = describe(run->store, before->detail);
     unsigned errors = run->disk->write_errors - before->write_errors;
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
     /* A format that has succeeded stays, though what follows it fails. */
     if (strcmp(text, before->text) && !before->info.blank) {
@@ -141,7 +141,7 @@ void fault_expect_unchanged(Faults *faults, const Before *before)
     if (!run->store) {
         return;
     }
-    blob_store_get_info(run->store, &info);
+    blob_store_get_status(run->store, &info);
     if (info.write_errors != before->info.write_errors + errors) {
         fault_fail(faults, "%" PRIu64 " write errors are counted",
                    info.write_errors - before->info.write_errors);

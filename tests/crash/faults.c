@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "faults.h"
-#include "layout.h"
+#include "blobstore/format/layout.h"
 
 #define BEGIN "open register:abcd start"
 #define FILL BEGIN " write:abc write:ab "
@@ -219,7 +219,7 @@ static void give_up(Faults *faults, const Fault *fault)
 {
     Run *run = faults->run;
     g_autoptr(GError) error = NULL;
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     BlobInfo other = { 0 };
     Blob *blob;
 
@@ -234,7 +234,7 @@ static void give_up(Faults *faults, const Fault *fault)
     if (!run->store) {
         return;
     }
-    blob_store_get_info(run->store, &info);
+    blob_store_get_status(run->store, &info);
     blob = blob_store_find(run->store, "dev", "c");
     if (blob) {
         blob_get_info(blob, &other);

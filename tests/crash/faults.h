@@ -44,7 +44,7 @@ typedef struct Before {
     Detail detail;
     char *text;
     World world;
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     unsigned write_errors;
 } Before;
 

@@ -8,7 +8,7 @@
 
 #include "keyring.h"
 #include "sectors.h"
-#include "store-private.h"
+#include "blobstore/store-private.h"
 
 enum {
     HISTORY_BLOBS = 3,

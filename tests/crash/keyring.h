@@ -9,7 +9,7 @@
 #ifndef TESTS_CRASH_KEYRING_H
 #define TESTS_CRASH_KEYRING_H
 
-#include "store-private.h"
+#include "blobstore/store-private.h"
 
 enum {
     KEYRING_DATA_KEYS = 5,      /* numbers 1 to 5 */

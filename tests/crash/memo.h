@@ -11,8 +11,8 @@
 #ifndef TESTS_CRASH_MEMO_H
 #define TESTS_CRASH_MEMO_H
 
-#include "digest.h"
-#include "seal.h"
+#include "blobstore/crypto/digest.h"
+#include "blobstore/crypto/seal.h"
 
 /* What blob_digest_random() returns from now on depends on @seed only. */
 void memo_begin_random(uint64_t seed);

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "layout.h"
+#include "blobstore/format/layout.h"
 
 enum {
     SMALL_BYTES = 500,
@@ -182,10 +182,10 @@ static bool step_convert(Run *run, const char *arg, GError **error)
     KeyState keys = { .data_key = g_ascii_strtoull(arg, NULL, 10) };
     unsigned last = run->last_secret;
     BlobKeySlots slots = { 0 };
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     KeyState now;
 
-    blob_store_get_info(run->store, &info);
+    blob_store_get_status(run->store, &info);
     if (info.converting ||
         (keyring_state(run->store, &now, NULL) &&
          now.data_key == keys.data_key)) {
@@ -358,10 +358,10 @@ static bool step_check(Run *run, const char *arg, GError **error)
 
 static bool step_info(Run *run, const char *arg, GError **error)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     BlobInfo blob;
 
-    blob_store_get_info(run->store, &info);
+    blob_store_get_status(run->store, &info);
     g_assert(info.required == blob_store_required_bytes(run->store));
     for (size_t i = 0; i < blob_store_count(run->store); i++) {
         blob_get_info(blob_store_nth(run->store, i), &blob);

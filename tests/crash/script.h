@@ -6,7 +6,7 @@
 #ifndef TESTS_CRASH_SCRIPT_H
 #define TESTS_CRASH_SCRIPT_H
 
-#include "check.h"
+#include "blobstore/check.h"
 #include "faultdisk.h"
 #include "keyring.h"
 

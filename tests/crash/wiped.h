@@ -6,7 +6,7 @@
 #ifndef TESTS_CRASH_WIPED_H
 #define TESTS_CRASH_WIPED_H
 
-#include "store-private.h"
+#include "blobstore/store-private.h"
 
 /*
  * Whether nothing but the current version is in the slots of @blob.  @disk is

@@ -12,7 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "hex.h"
-#include "store.h"
+#include "blobstore/store.h"
 
 /* What sealed stores are opened with; both NULL: nothing */
 typedef struct Dump {
@@ -116,9 +116,9 @@ static void print_key_slots(const BlobKeySlots *slots)
 
 static bool print_store(BlobStore *store, bool contents, GError **error)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     if (info.blank) {
         puts("{\"store\": \"blank\"}");
         return true;

@@ -7,7 +7,7 @@
 #define TESTS_FORMAT_EMIT_H
 
 #include "simdisk.h"
-#include "store.h"
+#include "blobstore/store.h"
 
 /* Where images go.  Their names tell where they are from. */
 typedef struct Output {

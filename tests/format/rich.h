@@ -8,7 +8,7 @@
 #define TESTS_FORMAT_RICH_H
 
 #include "simdisk.h"
-#include "store.h"
+#include "blobstore/store.h"
 
 enum {
     RICH_BLOBS = 4,

@@ -6,7 +6,7 @@
 #ifndef TESTS_FUZZ_DISK_H
 #define TESTS_FUZZ_DISK_H
 
-#include "store-private.h"
+#include "blobstore/store-private.h"
 
 enum { FUZZ_SECTOR_BYTES = 512 };
 

@@ -6,7 +6,7 @@
 #ifndef TESTS_FUZZ_FUZZ_H
 #define TESTS_FUZZ_FUZZ_H
 
-#include "store-private.h"
+#include "blobstore/store-private.h"
 
 /* Called by libFuzzer, or by replay.c in its place */
 int LLVMFuzzerInitialize(int *argc, char ***argv);

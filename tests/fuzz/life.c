@@ -101,7 +101,7 @@ static bool start_once(Life *life)
 {
     g_autoptr(GError) error = NULL;
     bool ok = blob_store_start(life->store, &error);
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
     switch (fuzz_outcome(ok, &error,
                          FUZZ_CODE(IO) | FUZZ_CODE(TOO_SMALL) |
@@ -121,13 +121,13 @@ static bool start_once(Life *life)
         life_register(life);
         break;
     case BLOBSTORE_ERROR_TOO_SMALL:
-        blob_store_get_info(life->store, &info);
+        blob_store_get_status(life->store, &info);
         FUZZ_CHECK(info.required > life->disk->bytes);
         fuzz_disk_resize(life->disk, info.required);
         break;
     default:
         /* Space that was gained is not blank: see resize(). */
-        blob_store_get_info(life->store, &info);
+        blob_store_get_status(life->store, &info);
         FUZZ_CHECK(info.capacity < life->disk->bytes);
         memset(life->disk->data + info.capacity, 0,
                life->disk->bytes - info.capacity);

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <string.h>
-#include "check.h"
+#include "blobstore/check.h"
 #include "image.h"
 #include "sealed.h"
 #include "view.h"

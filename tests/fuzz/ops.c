@@ -7,11 +7,11 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include <string.h>
-#include "check.h"
-#include "convert.h"
+#include "blobstore/check.h"
+#include "blobstore/convert.h"
 #include "life.h"
 #include "sealed.h"
-#include "superblock.h"
+#include "blobstore/superblock.h"
 
 enum {
     OP_BYTES = 4,

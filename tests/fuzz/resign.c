@@ -8,7 +8,7 @@
 #include <string.h>
 #include "fuzz.h"
 #include "sealed.h"
-#include "superblock.h"
+#include "blobstore/superblock.h"
 
 enum { WATERMARK_REACH = 256 };
 

@@ -7,7 +7,7 @@
 
 #include <string.h>
 #include "fuzz.h"
-#include "superblock.h"
+#include "blobstore/superblock.h"
 
 enum {
     AT_MEMBER_COUNT = 12,

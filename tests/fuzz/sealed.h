@@ -6,7 +6,7 @@
 #ifndef TESTS_FUZZ_SEALED_H
 #define TESTS_FUZZ_SEALED_H
 
-#include "store-private.h"
+#include "blobstore/store-private.h"
 
 enum { FUZZ_KEYS = 2 };
 

@@ -7,13 +7,13 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include "blank.h"
-#include "convert.h"
+#include "blobstore/blank.h"
+#include "blobstore/convert.h"
 #include "fuzz.h"
 #include "image.h"
 #include "resign.h"
 #include "sealed.h"
-#include "superblock.h"
+#include "blobstore/superblock.h"
 
 enum {
     BLOBS = 3,

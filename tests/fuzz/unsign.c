@@ -7,7 +7,7 @@
 
 #include <string.h>
 #include "sealed.h"
-#include "superblock.h"
+#include "blobstore/superblock.h"
 
 /*
  * Whether both slots hold the same, but for the offset and what follows.  Of

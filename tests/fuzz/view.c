@@ -134,11 +134,11 @@ void fuzz_view_compare(const FuzzView *expected, const FuzzView *found)
 
 void fuzz_check_info(const BlobStore *store)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     uint64_t taken = 0;
     const char *const *warning;
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     FUZZ_CHECK(info.required % BLOB_BLOCK_BYTES == 0);
     for (size_t i = 0; i < blob_store_count(store); i++) {
         Blob *blob = blob_store_nth(store, i);

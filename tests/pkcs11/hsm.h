@@ -8,7 +8,7 @@
 #define TESTS_PKCS11_HSM_H
 
 #include "keys.h"
-#include "pkcs11/pkcs11.h"
+#include "blobstore/pkcs11/pkcs11.h"
 #include "shim.h"
 
 #define HSM_PIN "1234-user"

@@ -7,7 +7,8 @@
 
 #include <gcrypt.h>
 #include <string.h>
-#include "layout.h"
+#include "blobstore/format/layout.h"
+#include "blobstore/crypto/keyslot-layout.h"
 #include "hex.h"
 
 enum { WRAPPED_AT = 512 };      /* in a slot; docs/format.md, section 9.3 */
@@ -189,7 +190,7 @@ static void test_other_lengths_are_refused(void)
 
         for (unsigned n = 0; n < G_N_ELEMENTS(lengths); n++) {
             slot.wrapped_bytes = lengths[n];
-            blob_layout_encode_key_slot(&slot, slots.bytes[2]);
+            blob_key_slot_encode(&slot, slots.bytes[2]);
             memset(slots.bytes[2] + WRAPPED_AT + lengths[n], 0,
                    BLOB_KEY_WRAPPED_MAX_BYTES - lengths[n]);
             if (lengths[n] == right) {
@@ -214,7 +215,7 @@ static void test_what_another_key_wrapped_is_refused(void)
         BlobKeySlot slot = wrap_by(keys[i][0], &slots);
 
         strcpy(strstr(slot.uri, keys[i][0]), keys[i][1]);
-        blob_layout_encode_key_slot(&slot, slots.bytes[2]);
+        blob_key_slot_encode(&slot, slots.bytes[2]);
         hsm_unlock_fails(&slots, pin(), BLOBSTORE_ERROR_KEY,
                          "*does not unwrap*another key");
     }
@@ -226,12 +227,12 @@ static void test_mechanism_of_a_slot_must_be_that_of_its_key(void)
     BlobKeySlot slot = wrap_by("rsa2048", &slots);
 
     strcpy(strstr(slot.uri, "rsa2048"), "aes256");
-    blob_layout_encode_key_slot(&slot, slots.bytes[2]);
+    blob_key_slot_encode(&slot, slots.bytes[2]);
     hsm_unlock_fails(&slots, pin(), BLOBSTORE_ERROR_KEY,
                      "*of another kind*");
     slot = wrap_by("aes256", &slots);
     strcpy(strstr(slot.uri, "aes256"), "rsa2048");
-    blob_layout_encode_key_slot(&slot, slots.bytes[2]);
+    blob_key_slot_encode(&slot, slots.bytes[2]);
     hsm_unlock_fails(&slots, pin(), BLOBSTORE_ERROR_KEY,
                      "*of another kind*");
 }
@@ -242,7 +243,7 @@ static void test_hash_of_a_slot_must_be_right(void)
     BlobKeySlot slot = wrap_by("rsa2048", &slots);
 
     slot.hash = hsm_is_nss() ? BLOB_KEY_HASH_SHA1 : BLOB_KEY_HASH_SHA256;
-    blob_layout_encode_key_slot(&slot, slots.bytes[2]);
+    blob_key_slot_encode(&slot, slots.bytes[2]);
     if (hsm_is_nss()) {
         hsm_unlock_fails(&slots, pin(), BLOBSTORE_ERROR_KEY,
                          "*does not unwrap*");
@@ -308,7 +309,7 @@ static void test_aes_key_wrap_is_that_of_rfc_3394(void)
     data[BLOB_KEY_BYTES + BLOB_KEY_UUID_BYTES] = 5;
     wrap_here(kek, 32, data, sizeof(data), slot.wrapped);
     memset(&slots, 0, sizeof(slots));
-    blob_layout_encode_key_slot(&slot, slots.bytes[5]);
+    blob_key_slot_encode(&slot, slots.bytes[5]);
     hsm_unlock_ok(&slots, pin());
 }
 

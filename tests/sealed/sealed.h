@@ -6,7 +6,7 @@
 #ifndef TESTS_SEALED_SEALED_H
 #define TESTS_SEALED_SEALED_H
 
-#include "store.h"
+#include "blobstore/store.h"
 
 /* The key of every store of this program, or NULL if they are plain */
 BlobKey *sealed_key(void);

@@ -20,11 +20,11 @@ BlobStore *conversion_store(TestDisk *disk, const Way *way, Blob **blobs,
 
 bool conversion_run(BlobStore *store, const Way *way, GError **error)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     BlobKeySlots slots = { 0 };
     BlobKey *key = way->to < 0 ? NULL : keys_data_key(way->to);
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     if (key) {
         keys_put_raw(&slots, way->to, key, info.uuid);
     }

@@ -7,7 +7,7 @@
 
 #include <string.h>
 #include "sealed.h"
-#include "superblock.h"
+#include "blobstore/superblock.h"
 
 void test_assert_error(GError **error, BlobStoreError code,
                        const char *pattern)

@@ -7,7 +7,7 @@
 #ifndef TESTS_UNIT_FIXTURE_H
 #define TESTS_UNIT_FIXTURE_H
 
-#include "store-private.h"
+#include "blobstore/store-private.h"
 #include "testdisk.h"
 
 /* The call failed with @code, and the message matches the glob @pattern. */

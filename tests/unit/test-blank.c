@@ -6,7 +6,7 @@
 #include "fixture.h"
 
 #include <string.h>
-#include "blank.h"
+#include "blobstore/blank.h"
 
 enum { MARKER_BYTES = 12288, MEDIUM_BYTES = 3 << 20 };
 

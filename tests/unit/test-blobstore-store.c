@@ -327,14 +327,14 @@ static void coroutine_fn use_entry(void *opaque)
     User *user = opaque;
 
     user->found_core = true;
-    if (blobstore_try_lock_core(user->store, NULL)) {
+    if (blobstore_gate_try_enter(user->store, NULL)) {
         for (int i = 0; i < 10; i++) {
             aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
             qemu_coroutine_yield();
             user->found_core &= user->store->core != NULL;
         }
         if (user->found_core) {
-            blobstore_unlock_core(user->store);
+            blobstore_gate_leave(user->store);
         }
     }
     user->done = true;

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "check.h"
+#include "blobstore/check.h"
 #include "fixture.h"
 
 #include <string.h>

@@ -92,7 +92,7 @@ static bool forge_content(BlobStore *store, Blob *blob, int key)
     if (!memcmp(store->guard->commitment, commitment, sizeof(commitment))) {
         return false;
     }
-    g_assert_true(blob_content_load(store, blob, &header, &payload, NULL));
+    g_assert_true(blob_version_load(store, blob, &header, &payload, NULL));
     bytes = g_memdup2(g_bytes_get_data(payload, &count),
                       g_bytes_get_size(payload));
     bytes[count - 1] ^= 1;

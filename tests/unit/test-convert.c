@@ -50,7 +50,7 @@ static void expect_content(BlobStore *store)
     g_assert_true(!d || !test_read(store, d, NULL));
 }
 
-static bool is_converted(const BlobStoreInfo *info, const Way *way)
+static bool is_converted(const BlobStoreStatus *info, const Way *way)
 {
     uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES] = { 0 };
 
@@ -91,9 +91,9 @@ static void expect_no_traces(TestDisk *disk, const Way *way)
 
 static void expect_converted(BlobStore *store, TestDisk *disk, const Way *way)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     g_assert_false(info.converting);
     g_assert_true(is_converted(&info, way));
     g_assert_cmpuint(info.key_slots, ==, way->to >= 0);
@@ -113,10 +113,10 @@ static BlobStore *open_either(TestDisk *disk, const Way *way)
 static void expect_resumed(TestDisk *disk, const Way *way)
 {
     g_autoptr(BlobStore) store = open_either(disk, way);
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     bool begun;
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     begun = info.converting || is_converted(&info, way);
     if (begun && !info.converting && way->to >= 0) {
         /* S7: it has gone before that is on record. */
@@ -227,7 +227,7 @@ static int *counter_of(TestDisk *disk, Call call)
 static void expect_goes_on(BlobStore *store, TestDisk *disk, const Way *way,
                            bool lands)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     bool begun;
 
     Blob *b = blob_store_find(store, "t", "b");
@@ -242,7 +242,7 @@ static void expect_goes_on(BlobStore *store, TestDisk *disk, const Way *way,
         test_write(store, b, content_b);
     }
     test_start(store);
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     begun = is_converted(&info, way);
     expect_content(store);
     if (begun) {

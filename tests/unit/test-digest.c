@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "digest.h"
+#include "blobstore/crypto/digest.h"
 
 #include <pthread.h>
 #include <string.h>

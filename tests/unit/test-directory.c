@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "layout.h"
+#include "blobstore/format/layout.h"
 
 #include <string.h>
 #include "little-endian.h"

@@ -173,7 +173,7 @@ static void test_growth_that_failed_anywhere_can_be_repeated(void)
             Blob *blobs[2];
             g_autoptr(BlobStore) store = test_store(disk, blobs, 2);
             g_autoptr(GError) error = NULL;
-            BlobStoreInfo info;
+            BlobStoreStatus info;
 
             test_write(store, blobs[0], "a");
             test_write(store, blobs[1], "b");
@@ -198,7 +198,7 @@ static void test_growth_that_failed_anywhere_can_be_repeated(void)
             test_expect(store, blobs[0], failed ? "a2" : "a");
             test_expect(store, blobs[1], "b");
             /* No extent is lost on the way. */
-            blob_store_get_info(store, &info);
+            blob_store_get_status(store, &info);
             g_assert_cmpuint(info.capacity - info.free, ==,
                              store->super.data_offset +
                              2 * blob_layout_slot_bytes(20000) +
@@ -287,17 +287,17 @@ static void test_start_that_failed_twice_gives_no_extent_away(void)
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
     Blob *blobs[2];
     g_autoptr(BlobStore) store = test_store(disk, blobs, 1);
-    BlobStoreInfo before;
-    BlobStoreInfo after;
+    BlobStoreStatus before;
+    BlobStoreStatus after;
 
-    blob_store_get_info(store, &before);
+    blob_store_get_status(store, &before);
     blobs[1] = test_register(store, "b", 1000);
     disk->fail_write = 0;       /* the directory that names it */
     test_start_fails(store, BLOBSTORE_ERROR_IO, "*");
     disk->fail_write = 2;       /* again, after one that does not */
     test_start_fails(store, BLOBSTORE_ERROR_IO, "*");
     test_start(store);
-    blob_store_get_info(store, &after);
+    blob_store_get_status(store, &after);
     g_assert_cmpuint(after.free + 2 * blobs[1]->entry.slot_bytes, ==,
                      before.free);
 }
@@ -310,23 +310,23 @@ static void test_start_that_failed_can_be_repeated_in_the_space_it_asked_for(
         g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
         Blob *blob;
         g_autoptr(BlobStore) store = test_open(disk);
-        BlobStoreInfo before;
-        BlobStoreInfo after;
+        BlobStoreStatus before;
+        BlobStoreStatus after;
 
         test_register(store, "a", 1000);
         test_disk_resize(disk, blob_store_required_bytes(store));
         test_start(store);
-        blob_store_get_info(store, &before);
+        blob_store_get_status(store, &before);
         blob = test_register(store, "b", 1000);
         test_disk_resize(disk, blob_store_required_bytes(store));
         disk->fail_write = n;   /* the new capacity is recorded first */
         test_start_fails(store, BLOBSTORE_ERROR_IO, "*");
-        blob_store_get_info(store, &after);
+        blob_store_get_status(store, &after);
         g_assert_cmpuint(after.capacity, ==, n < 2 ? before.capacity
                                                    : test_disk_length(disk));
         test_start(store);
         test_write(store, blob, "b");
-        blob_store_get_info(store, &after);
+        blob_store_get_status(store, &after);
         g_assert_cmpuint(after.free, ==, 0);
     }
 }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <gcrypt.h>
 #include <string.h>
+#include "blobstore/crypto/keyslot-layout.h"
 #include "hex.h"
 
 static const uint8_t uuid[BLOB_UUID_BYTES] = { 0xb1, 0x0b };
@@ -221,7 +222,7 @@ static void demand_a_gibibyte(BlobKeySlots *slots, unsigned n)
     g_assert_true(blob_key_slots_get(slots, n, &slot));
     slot.kdf_memory_kib = 1 << 20;
     slot.kdf_passes = 1;
-    blob_layout_encode_key_slot(&slot, slots->bytes[n]);
+    blob_key_slot_encode(&slot, slots->bytes[n]);
 }
 
 static void test_slot_that_wants_too_much_memory_keeps_no_other(void)

@@ -3,9 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "layout.h"
+#include "blobstore/format/layout.h"
 
 #include <string.h>
+#include "blobstore/crypto/keyslot-layout.h"
 #include "little-endian.h"
 
 static BlobSuperblock sample_super(void)
@@ -295,7 +296,7 @@ static void test_key_slot_is_as_specified_and_comes_back(void)
     BlobKeySlot slots[] = { sample_key_slot(), sample_token_slot(), { 0 } };
     uint8_t bytes[BLOB_KEY_SLOT_BYTES];
 
-    blob_layout_encode_key_slot(&slots[0], bytes);
+    blob_key_slot_encode(&slots[0], bytes);
     g_assert_cmpuint(le_get(bytes, 4), ==, 1);
     g_assert_cmpuint(le_get(bytes + 4, 4), ==, 65536);
     g_assert_cmpuint(le_get(bytes + 8, 4), ==, 9);
@@ -305,7 +306,7 @@ static void test_key_slot_is_as_specified_and_comes_back(void)
     g_assert_cmpmem(bytes + 60, 16, slots[0].tag, 16);
     g_assert_cmpuint(le_get(bytes + 76, 4), ==, 32);
     g_assert_cmpmem(bytes + 512, 512, slots[0].wrapped, 512);
-    blob_layout_encode_key_slot(&slots[1], bytes);
+    blob_key_slot_encode(&slots[1], bytes);
     g_assert_cmpuint(le_get(bytes, 4), ==, 3);
     g_assert_cmpuint(le_get(bytes + 80, 4), ==, 1);
     g_assert_cmpuint(le_get(bytes + 84, 4), ==, 1);
@@ -313,8 +314,8 @@ static void test_key_slot_is_as_specified_and_comes_back(void)
     for (unsigned i = 0; i < G_N_ELEMENTS(slots); i++) {
         BlobKeySlot back;
 
-        blob_layout_encode_key_slot(&slots[i], bytes);
-        g_assert_true(blob_layout_decode_key_slot(bytes, &back));
+        blob_key_slot_encode(&slots[i], bytes);
+        g_assert_true(blob_key_slot_decode(bytes, &back));
         g_assert_cmpmem(&back, sizeof(back), &slots[i], sizeof(slots[i]));
     }
 }
@@ -363,9 +364,9 @@ static void test_hostile_key_slot_is_refused(void)
                                             : sample_key_slot();
         uint8_t bytes[BLOB_KEY_SLOT_BYTES];
 
-        blob_layout_encode_key_slot(&slot, bytes);
+        blob_key_slot_encode(&slot, bytes);
         le_put(bytes + hostile[i].at, hostile[i].value, hostile[i].bytes);
-        if (blob_layout_decode_key_slot(bytes, &slot)) {
+        if (blob_key_slot_decode(bytes, &slot)) {
             g_error("accepted: %s", hostile[i].what);
         }
     }
@@ -376,11 +377,11 @@ static void test_uri_without_an_end_is_refused(void)
     BlobKeySlot slot = sample_token_slot();
     uint8_t bytes[BLOB_KEY_SLOT_BYTES];
 
-    blob_layout_encode_key_slot(&slot, bytes);
+    blob_key_slot_encode(&slot, bytes);
     memset(bytes + 128, 'x', 383);
-    g_assert_true(blob_layout_decode_key_slot(bytes, &slot));
+    g_assert_true(blob_key_slot_decode(bytes, &slot));
     bytes[128 + 383] = 'x';
-    g_assert_false(blob_layout_decode_key_slot(bytes, &slot));
+    g_assert_false(blob_key_slot_decode(bytes, &slot));
 }
 
 int main(int argc, char **argv)

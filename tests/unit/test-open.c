@@ -87,9 +87,9 @@ static void test_small_medium_with_data_is_refused(void)
 static char *uuid_of(const BlobStore *store)
 {
     GString *text = g_string_new(NULL);
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     for (unsigned i = 0; i < BLOB_UUID_BYTES; i++) {
         g_string_append_printf(text, "%s%02X",
                                i == 4 || i == 6 || i == 8 || i == 10 ? "-" :
@@ -184,11 +184,11 @@ static void test_superblock_that_is_not_ours_is_refused(Trio *trio,
 static void test_unknown_ro_compatible_feature_makes_read_only(
     Trio *trio, gconstpointer unused)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
     test_edit_superblock(trio->disk, ro_compatible);
     trio_crash(trio);
-    blob_store_get_info(trio->store, &info);
+    blob_store_get_status(trio->store, &info);
     g_assert_true(info.read_only);
     g_assert_true(g_str_has_prefix(blob_store_warnings(trio->store)[0],
                                    "store uses features"));
@@ -368,11 +368,11 @@ static void test_entry_unlike_its_slot_is_damage(Trio *trio,
 static void test_capacity_is_what_the_medium_has(Trio *trio,
                                                  gconstpointer unused)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
     test_edit_directory(trio->disk, endless_capacity);
     trio_crash(trio);
-    blob_store_get_info(trio->store, &info);
+    blob_store_get_status(trio->store, &info);
     g_assert_cmpuint(info.capacity, ==, test_disk_length(trio->disk));
     trio_start(trio);
     trio_expect(trio, "a1", "b1", "c1");

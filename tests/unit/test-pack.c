@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "pack.h"
+#include "blobstore/format/pack.h"
 
 #include <string.h>
 #include <zlib.h>

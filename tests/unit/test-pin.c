@@ -12,10 +12,10 @@ enum { DISK_BYTES = 192 << 10 };
 
 static BlobSequence sequence_of(const BlobStore *store)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     BlobSequence sequence;
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     sequence.number = info.sequence;
     memcpy(sequence.epoch_id, info.epoch_id, sizeof(sequence.epoch_id));
     return sequence;
@@ -185,7 +185,7 @@ static void test_key_commitment_is_that_of_the_store(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
     g_autoptr(BlobStore) store = keys_store(disk, NULL, 1);
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     uint8_t wanted[BLOB_KEY_COMMITMENT_BYTES];
     BlobStoreOptions options = {
         .key = keys_data_key(1),
@@ -193,7 +193,7 @@ static void test_key_commitment_is_that_of_the_store(void)
     };
     g_autoptr(TestDisk) plain = test_disk_new(DISK_BYTES);
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     blob_key_commit(keys_data_key(1), info.uuid, wanted);
     g_assert_cmpmem(info.key_commitment, sizeof(wanted), wanted,
                     sizeof(wanted));

@@ -3,10 +3,10 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "seal.h"
+#include "blobstore/crypto/seal.h"
 
 #include <string.h>
-#include "digest.h"
+#include "blobstore/crypto/digest.h"
 #include "hex.h"
 
 /* RFC 8452, appendix C.2: AEAD_AES_256_GCM_SIV */

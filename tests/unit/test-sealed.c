@@ -28,9 +28,9 @@ static void set_slots(BlobStore *store, const BlobKeySlots *slots)
 static void add_slot(BlobStore *store, unsigned n)
 {
     BlobKeySlots slots;
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     blob_store_get_key_slots(store, &slots);
     keys_put_raw(&slots, n, keys_data_key(1), info.uuid);
     set_slots(store, &slots);
@@ -113,13 +113,13 @@ static void test_slots_are_added_and_removed_without_rewriting_blobs(void)
     g_autoptr(BlobStore) store = keys_store(disk, blobs, 2);
     uint64_t at = blobs[0]->entry.offset;
     g_autofree uint8_t *before = NULL;
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
     test_write(store, blobs[0], "kept");
     before = g_memdup2(test_disk_bytes(disk) + at, DISK_BYTES - at);
     add_slot(store, 4);
     remove_slot(store, 1);
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     g_assert_cmpuint(info.key_slots, ==, 1);
     g_assert_cmpmem(test_disk_bytes(disk) + at, DISK_BYTES - at, before,
                     DISK_BYTES - at);
@@ -189,11 +189,11 @@ static void fail_key_change(unsigned how, int after, bool *failed)
     Blob *blob;
     g_autoptr(BlobStore) store = keys_store(disk, &blob, 1);
     BlobKeySlots slots;
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     GError *error = NULL;
 
     test_write(store, blob, "kept");
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     blob_store_get_key_slots(store, &slots);
     keys_put_raw(&slots, 4, keys_data_key(1), info.uuid);
     disk->failing_write_lands = how & 1;
@@ -210,7 +210,7 @@ static void fail_key_change(unsigned how, int after, bool *failed)
     if (how & 4) {
         /* The next start settles what the medium has. */
         test_start(store);
-        blob_store_get_info(store, &info);
+        blob_store_get_status(store, &info);
         store = reopen(g_steal_pointer(&store), disk,
                        info.key_slots == 2 ? 4 : 1);
     } else {
@@ -238,10 +238,10 @@ static void test_change_of_slots_that_fails_can_be_repeated(void)
 static void fail_to_add_slot(BlobStore *store, TestDisk *disk, unsigned n)
 {
     BlobKeySlots slots;
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     GError *error = NULL;
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     blob_store_get_key_slots(store, &slots);
     keys_put_raw(&slots, n, keys_data_key(1), info.uuid);
     disk->fail_write = 1;
@@ -364,7 +364,7 @@ static void test_key_slot_damaged_in_both_copies_costs_no_other(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
     g_autoptr(BlobStore) store = keys_store(disk, NULL, 1);
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
     add_slot(store, 4);
     key_slot_at(disk, 0, 1)[520] ^= 1;
@@ -380,7 +380,7 @@ static void test_key_slot_damaged_in_both_copies_costs_no_other(void)
     test_register(store, "a", 1000);
     test_start(store);
     store = reopen(g_steal_pointer(&store), disk, 4);
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     g_assert_cmpuint(info.key_slots, ==, 2);
     g_assert_true(blob_pair_is_whole(&store->super_pair));
     test_register(store, "a", 1000);
@@ -472,7 +472,7 @@ static void test_sealed_payload_is_bound_to_its_place(void)
     GBytes *out = NULL;
 
     test_write(store, blobs[0], "content");
-    g_assert_true(blob_content_load(store, blobs[0], &header, &payload,
+    g_assert_true(blob_version_load(store, blobs[0], &header, &payload,
                                     NULL));
     to = blob_slot_of(blobs[0], blobs[0]->entry.slot);
     g_assert_true(blob_slot_read(&store->medium, store->guard, &to, &header,
@@ -507,7 +507,7 @@ static void test_unsealed_slot_is_no_slot_of_a_sealed_store(void)
     g_autoptr(GBytes) payload = NULL;
 
     test_write(store, blob, "content");
-    g_assert_true(blob_content_load(store, blob, &header, &payload, NULL));
+    g_assert_true(blob_version_load(store, blob, &header, &payload, NULL));
     slot = blob_slot_of(blob, blob->entry.slot);
     /* Even with the right check value */
     unsealed.seal = NULL;
@@ -528,7 +528,7 @@ static void write_in_child(BlobStore *store, Blob *blob, BlobHeader *header)
     child = fork();
     if (!child) {
         test_write(store, blob, "the same in both");
-        g_assert_true(blob_content_load(store, blob, header, &payload, NULL));
+        g_assert_true(blob_version_load(store, blob, header, &payload, NULL));
         _exit(write(ends[1], header, sizeof(*header)) != sizeof(*header));
     }
     g_assert_cmpint(child, >, 0);
@@ -564,7 +564,7 @@ static void test_one_key_seals_so_much_and_no_more(void)
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
     Blob *blobs[2];
     g_autoptr(BlobStore) store = keys_store(disk, blobs, 2);
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     BlobKeySlots slots = { 0 };
 
     store->sealings = BLOB_SEALINGS_MAX - 1;
@@ -578,11 +578,11 @@ static void test_one_key_seals_so_much_and_no_more(void)
     test_write_fails(store, blobs[0], "one more", BLOBSTORE_ERROR_EXHAUSTED,
                      "*change the key*");
     test_expect(store, blobs[0], "the last one");
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     keys_put_raw(&slots, 2, keys_data_key(2), info.uuid);
     g_assert_true(blob_store_convert(store, keys_data_key(2), &slots, NULL));
     test_write(store, blobs[0], "under another key");
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     g_assert_cmpuint(info.sealings, <, 100);
 }
 
@@ -592,21 +592,21 @@ static void test_sealings_are_counted_across_crashes(void)
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
     Blob *blob;
     g_autoptr(BlobStore) store = keys_store(disk, &blob, 1);
-    BlobStoreInfo before;
-    BlobStoreInfo after;
+    BlobStoreStatus before;
+    BlobStoreStatus after;
 
     for (int i = 0; i < 10; i++) {
         test_write(store, blob, "content");
     }
-    blob_store_get_info(store, &before);
+    blob_store_get_status(store, &before);
     store = reopen(g_steal_pointer(&store), disk, 1);
-    blob_store_get_info(store, &after);
+    blob_store_get_status(store, &after);
     g_assert_cmpuint(after.sealings, >=, before.sealings);
     g_assert_cmpuint(after.sealings, <, before.sealings + 100);
     /* Both copies of the directory are sealed. */
     before = after;
     test_start(store);
-    blob_store_get_info(store, &after);
+    blob_store_get_status(store, &after);
     g_assert_cmpuint(after.sealings, ==, before.sealings + 2);
 }
 

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "space.h"
+#include "blobstore/space.h"
 
 #include <string.h>
 #include "testdisk.h"

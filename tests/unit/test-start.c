@@ -199,13 +199,13 @@ static void test_format_that_failed_can_be_repeated_and_cut(void)
         g_autoptr(TestDisk) left = NULL;
         Blob *blob = test_register(store, "a", 1000);
         const uint8_t none[BLOB_UUID_BYTES] = { 0 };
-        BlobStoreInfo info;
+        BlobStoreStatus info;
         unsigned marked;
 
         disk->failing_write_lands = n % 2;
         disk->fail_write = n / 2;
         test_start_fails(store, BLOBSTORE_ERROR_IO, "write failed as told");
-        blob_store_get_info(store, &info);
+        blob_store_get_status(store, &info);
         g_assert_true(info.blank == (n / 2 < 5));
         g_assert_true(info.blank == !memcmp(info.uuid, none, 16));
         /* As a killed process would leave it */
@@ -388,11 +388,11 @@ static void test_blank_medium_becomes_the_store_of_a_uuid(void)
     for (int i = 0; i < 2; i++) {
         g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
                                                      NULL);
-        BlobStoreInfo info;
+        BlobStoreStatus info;
 
         g_assert_nonnull(store);
         test_start(store);
-        blob_store_get_info(store, &info);
+        blob_store_get_status(store, &info);
         g_assert_cmpmem(info.uuid, BLOB_UUID_BYTES, uuid, BLOB_UUID_BYTES);
     }
     options.uuid = "11234567-89ab-cdef-0123-456789abcdef";
@@ -415,10 +415,10 @@ static void test_new_epoch_is_above_a_minimum(void)
         };
         g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
                                                      NULL);
-        BlobStoreInfo info;
+        BlobStoreStatus info;
 
         test_start(store);
-        blob_store_get_info(store, &info);
+        blob_store_get_status(store, &info);
         g_assert_cmpuint(info.sequence >> 32, ==, epoch[i]);
     }
 }

@@ -185,7 +185,7 @@ static void test_read_refuses_packed_content_that_does_not_inflate(void)
     g_assert_cmpuint(info.stored_size, <, 1000);
     test_expect(store, blob, text);
 
-    g_assert_true(blob_content_load(store, blob, &header, &payload, NULL));
+    g_assert_true(blob_version_load(store, blob, &header, &payload, NULL));
     junk = g_bytes_new("junk that is not deflated", header.stored_bytes < 25 ?
                        header.stored_bytes : 25);
     slot = blob_slot_of(blob, blob->entry.slot);
@@ -363,11 +363,11 @@ static void test_info_tells_what_there_is(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
     g_autoptr(BlobStore) store = test_open(disk);
-    BlobStoreInfo info;
+    BlobStoreStatus info;
     BlobInfo blob_info;
     Blob *blob = test_register(store, "a", 5000);
 
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     g_assert_true(info.blank);
     g_assert_false(info.started);
     g_assert_cmpuint(info.capacity, ==, 0);
@@ -378,7 +378,7 @@ static void test_info_tells_what_there_is(void)
     test_start(store);
     test_write(store, blob, "one");
     test_write(store, blob, "two");
-    blob_store_get_info(store, &info);
+    blob_store_get_status(store, &info);
     g_assert_false(info.blank);
     g_assert_true(info.started);
     g_assert_false(info.read_only);

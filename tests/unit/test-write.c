@@ -27,18 +27,18 @@ static void test_write_of_one_blob_is_one_durable_write(void)
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
     Blob *blob;
     g_autoptr(BlobStore) store = test_store(disk, &blob, 1);
-    BlobStoreInfo before;
-    BlobStoreInfo after;
+    BlobStoreStatus before;
+    BlobStoreStatus after;
 
     test_write(store, blob, "one");
     test_disk_reset_counts(disk);
-    blob_store_get_info(store, &before);
+    blob_store_get_status(store, &before);
     test_write(store, blob, "two");
     g_assert_cmpuint(disk->writes, ==, 1);
     g_assert_cmpuint(disk->durable_writes, ==, 1);
     g_assert_cmpuint(disk->flushes, ==, 0);
     g_assert_cmpuint(disk->reads, ==, 0);
-    blob_store_get_info(store, &after);
+    blob_store_get_status(store, &after);
     g_assert_cmpuint(after.commits - before.commits, ==, 1);
     g_assert_cmpuint(after.bytes_written - before.bytes_written, ==, 8192);
     g_assert_cmpuint(after.sequence, ==, before.sequence + 1);
@@ -300,7 +300,7 @@ static void test_failed_write_changes_nothing_and_can_be_repeated(void)
         g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
         Blob *blob;
         g_autoptr(BlobStore) store = test_store(disk, &blob, 1);
-        BlobStoreInfo info;
+        BlobStoreStatus info;
         uint32_t epoch;
 
         test_write(store, blob, "one");
@@ -310,7 +310,7 @@ static void test_failed_write_changes_nothing_and_can_be_repeated(void)
         test_write_fails(store, blob, "two", BLOBSTORE_ERROR_IO,
                          "write failed as told");
         test_expect(store, blob, "one");
-        blob_store_get_info(store, &info);
+        blob_store_get_status(store, &info);
         g_assert_cmpuint(info.write_errors, ==, 1);
         g_assert_cmpuint(store->epoch, ==, epoch);
 

@@ -7,7 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "layout.h"
+#include "blobstore/format/layout.h"
 
 enum {
     EXHAUSTIVE_SECTORS = 7,     /* all subsets of at most so many */

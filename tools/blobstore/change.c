@@ -16,9 +16,9 @@ static bool invalid(GError **error, const char *text)
 
 static bool check_sealed(Tool *tool, bool sealed, GError **error)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
-    blob_store_get_info(tool->store, &info);
+    blob_store_get_status(tool->store, &info);
     if (info.blank) {
         return invalid(error, "the image is blank");
     }
@@ -51,13 +51,13 @@ static bool put_key(Tool *tool, BlobKeySlots *slots, unsigned n,
     const BlobstoreKeySource *source = &tool->new_key;
     g_auto(BlobStoreCredential) credential = { 0 };
 
-    if (!blobstore_names_key(source)) {
+    if (!blobstore_credential_source_names_key(source)) {
         return invalid(error, "no new key is given: --new-key-secret or "
                        "--new-key-uri is needed");
     }
-    return blobstore_load_credential(source, &credential, error) &&
+    return blobstore_credential_load(source, &credential, error) &&
            blob_key_slots_put(slots, n, key, tool->label.uuid,
-                              blobstore_key_slot_type(source),
+                              blobstore_credential_slot_type(source),
                               &credential.core, source->key_iter_time,
                               error);
 }

@@ -295,10 +295,11 @@ static bool coroutine_fn unlock(Tool *tool, GError **error)
 {
     g_auto(BlobStoreCredential) credential = { 0 };
 
-    if (!tool->label.sealed || !blobstore_names_key(&tool->key)) {
+    if (!tool->label.sealed ||
+        !blobstore_credential_source_names_key(&tool->key)) {
         return true;
     }
-    if (!blobstore_load_credential(&tool->key, &credential, error)) {
+    if (!blobstore_credential_load(&tool->key, &credential, error)) {
         return false;
     }
     credential.core.slot = tool->key_slot;
@@ -405,8 +406,8 @@ int main(int argc, char **argv)
     if (!command) {
         return usage("a command is expected");
     }
-    if (!blobstore_key_source_is_valid(&tool.key, &err) ||
-        !blobstore_key_source_is_valid(&tool.new_key, &err)) {
+    if (!blobstore_credential_source_is_valid(&tool.key, &err) ||
+        !blobstore_credential_source_is_valid(&tool.new_key, &err)) {
         error_report_err(err);
         return TOOL_EXIT_USAGE;
     }
@@ -417,7 +418,7 @@ int main(int argc, char **argv)
     if (!blk) {
         return TOOL_EXIT_ERROR;
     }
-    blobstore_medium_init(&tool.medium, blk);
+    blobstore_block_io_init(&tool.medium, blk);
     status = run_command(&tool, command, &image);
     blk_unref(blk);
     bdrv_close_all();

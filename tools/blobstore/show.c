@@ -43,9 +43,9 @@ static void print_blob(const BlobInfo *info)
 
 int coroutine_fn tool_info(Tool *tool, GError **error)
 {
-    BlobStoreInfo info;
+    BlobStoreStatus info;
 
-    blob_store_get_info(tool->store, &info);
+    blob_store_get_status(tool->store, &info);
     if (info.blank) {
         printf("The image is blank: a store is made when it is first used.\n");
         return TOOL_EXIT_OK;

@@ -191,21 +191,6 @@ GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
     return g_bytes_new_take(out, bytes);
 }
 
-bool blob_name_is_valid(const char *name)
-{
-    size_t length = strlen(name);
-
-    if (length < 1 || length > BLOB_NAME_MAX_BYTES) {
-        return false;
-    }
-    for (const char *c = name; *c; c++) {
-        if (*c <= ' ' || *c > '~' || *c == '/') {
-            return false;
-        }
-    }
-    return true;
-}
-
 /* NUL-terminated and zero-filled, so that equal names are equal bytes */
 static bool decode_name(const char in[64], char out[64])
 {

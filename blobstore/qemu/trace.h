@@ -1,2 +1,2 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include "trace/trace-blobstore.h"
+#include "trace/trace-blobstore_qemu.h"

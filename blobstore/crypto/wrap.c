@@ -7,7 +7,7 @@
 
 #include <gcrypt.h>
 #include <string.h>
-#include "layout.h"
+#include "keyslot-layout.h"
 
 static const char raw_label[] = "blobstore raw secret";
 
@@ -116,7 +116,7 @@ static void make_aad(const BlobKeySlot *slot, unsigned n,
     memset(aad, 0, sizeof(*aad));
     memcpy(aad->uuid, uuid, sizeof(aad->uuid));
     aad->number = GUINT64_TO_LE(n);
-    blob_layout_encode_key_slot(&bare, aad->slot);
+    blob_key_slot_encode(&bare, aad->slot);
 }
 
 /* What a token wraps, which can bind nothing else to it */
@@ -186,9 +186,9 @@ static BlobKey *unwrap_by_secret(const BlobKeySlot *slot, unsigned n,
     return blob_key_new_from_bytes(data->data, error);
 }
 
-BlobKey *blob_unwrap_key(const BlobKeySlot *slot, unsigned n,
-                         const uint8_t uuid[BLOB_KEY_UUID_BYTES],
-                         const BlobCredential *credential, GError **error)
+BlobKey *blob_wrap_open(const BlobKeySlot *slot, unsigned n,
+                        const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                        const BlobCredential *credential, GError **error)
 {
     return slot->type == BLOB_KEY_SLOT_TOKEN
            ? unwrap_by_token(slot, n, uuid, credential, error)
@@ -327,10 +327,10 @@ static bool wrap_by_token(BlobKeySlot *slot, unsigned n, const BlobKey *key,
                                    data->data, slot, error);
 }
 
-bool blob_wrap_key(BlobKeySlot *slot, unsigned n, const BlobKey *key,
-                   const uint8_t uuid[BLOB_KEY_UUID_BYTES],
-                   const BlobCredential *credential, unsigned milliseconds,
-                   GError **error)
+bool blob_wrap_make(BlobKeySlot *slot, unsigned n, const BlobKey *key,
+                    const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                    const BlobCredential *credential, unsigned milliseconds,
+                    GError **error)
 {
     return slot->type == BLOB_KEY_SLOT_TOKEN
            ? wrap_by_token(slot, n, key, uuid, credential, error)

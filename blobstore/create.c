@@ -11,7 +11,7 @@
 
 enum { DEFAULT_ROOM_BLOBS = 128 };
 
-uint64_t blob_format_directory_slot_bytes(const BlobStore *store)
+uint64_t blob_create_directory_slot_bytes(const BlobStore *store)
 {
     uint32_t blobs = store->options.directory_blobs;
 
@@ -50,7 +50,7 @@ static bool make_uuid(uint8_t uuid[BLOB_UUID_BYTES], GError **error)
 static bool make_superblock(BlobStore *store, uint64_t generation,
                             GError **error)
 {
-    uint64_t slot_bytes = blob_format_directory_slot_bytes(store);
+    uint64_t slot_bytes = blob_create_directory_slot_bytes(store);
     BlobKeySlots key_slots = store->super.key_slots;
 
     store->super = (BlobSuperblock) {
@@ -99,7 +99,7 @@ static bool plan_store(BlobStore *store, uint64_t length, GError **error)
     return true;
 }
 
-bool blob_format(BlobStore *store, GError **error)
+bool blob_create_store(BlobStore *store, GError **error)
 {
     uint64_t length;
 

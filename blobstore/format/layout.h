@@ -10,9 +10,9 @@
 #ifndef BLOBSTORE_LAYOUT_H
 #define BLOBSTORE_LAYOUT_H
 
-#include "guard.h"
-#include "keyslot.h"
-#include "store.h"
+#include "blobstore/crypto/guard.h"
+#include "blobstore/crypto/keyslot.h"
+#include "limits.h"
 
 enum {
     BLOB_FORMAT_VERSION = 1,
@@ -188,16 +188,6 @@ bool blob_layout_superblock_is_authentic(
  */
 void blob_layout_mend_key_slots(uint8_t own[BLOB_SUPERBLOCK_BYTES],
                                 const uint8_t other[BLOB_SUPERBLOCK_BYTES]);
-
-void blob_layout_encode_key_slot(const BlobKeySlot *slot,
-                                 uint8_t out[BLOB_KEY_SLOT_BYTES]);
-
-/*
- * Returns false if @in makes no sense, or demands more than is allowed.  An
- * unused slot makes sense.
- */
-bool blob_layout_decode_key_slot(const uint8_t in[BLOB_KEY_SLOT_BYTES],
-                                 BlobKeySlot *slot);
 
 /* What the directory knows of one blob */
 typedef struct BlobEntry {

@@ -6,9 +6,9 @@
 #include "store-private.h"
 
 #include <string.h>
-#include "pack.h"
+#include "blobstore/format/pack.h"
 
-bool blob_fail_damaged(const Blob *blob, GError **error)
+bool blob_version_fail_damaged(const Blob *blob, GError **error)
 {
     g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED,
                 "blob '%s/%s' is damaged: %s", blob->entry.owner,
@@ -81,7 +81,7 @@ static bool has_digests(const BlobStore *store)
     return store->voucher && unsealing == !store->target;
 }
 
-bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
+bool blob_version_load(BlobStore *store, Blob *blob, BlobHeader *header,
                        GBytes **payload, GError **error)
 {
     if (!load(store, blob, header, payload, error)) {
@@ -97,12 +97,12 @@ bool blob_content_load(BlobStore *store, Blob *blob, BlobHeader *header,
     }
     if (!*payload) {
         blob->damage = describe_damage(blob);
-        return blob_fail_damaged(blob, error);
+        return blob_version_fail_damaged(blob, error);
     }
     return true;
 }
 
-bool blob_content_digest(BlobStore *store, Blob *blob, GError **error)
+bool blob_version_digest(BlobStore *store, Blob *blob, GError **error)
 {
     g_autoptr(GBytes) payload = NULL;
     BlobHeader header;
@@ -126,7 +126,7 @@ bool blob_content_digest(BlobStore *store, Blob *blob, GError **error)
     return true;
 }
 
-bool blob_content_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
+bool blob_version_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
                        const BlobSlot *to, GError **error)
 {
     const BlobEntry *entry = &blob->entry;
@@ -139,7 +139,7 @@ bool blob_content_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
 
     /* After a clean close nobody has looked at tombstones. */
     if (blob_is_present(blob) && !blob->damage &&
-        !blob_content_load(store, blob, &header, &payload, &local) &&
+        !blob_version_load(store, blob, &header, &payload, &local) &&
         !(blob->damage && store->options.replace_damaged)) {
         g_propagate_error(error, g_steal_pointer(&local));
         return false;
@@ -179,7 +179,7 @@ bool blob_store_read(BlobStore *store, Blob *blob, GBytes **content,
         *metadata = NULL;
     }
     if (blob->damage) {
-        return blob_fail_damaged(blob, error);
+        return blob_version_fail_damaged(blob, error);
     }
     if (!blob_is_present(blob)) {
         if (metadata) {
@@ -187,7 +187,7 @@ bool blob_store_read(BlobStore *store, Blob *blob, GBytes **content,
         }
         return true;
     }
-    if (!blob_content_load(store, blob, &header, &payload, error)) {
+    if (!blob_version_load(store, blob, &header, &payload, error)) {
         return false;
     }
     raw = header.flags & BLOB_FLAG_PACKED
@@ -197,7 +197,7 @@ bool blob_store_read(BlobStore *store, Blob *blob, GBytes **content,
             "the packed content in the slot at offset %" G_GUINT64_FORMAT
             " cannot be inflated",
             blob_slot_of(blob, blob->entry.slot).offset);
-        return blob_fail_damaged(blob, error);
+        return blob_version_fail_damaged(blob, error);
     }
     if (metadata) {
         *metadata = decode_metadata(g_bytes_get_data(raw, NULL),
@@ -206,21 +206,5 @@ bool blob_store_read(BlobStore *store, Blob *blob, GBytes **content,
     *content = g_bytes_new_from_bytes(raw, header.metadata_bytes,
                                       header.raw_bytes -
                                       header.metadata_bytes);
-    return true;
-}
-
-bool blob_metadata_is_valid(const char *const *metadata)
-{
-    size_t room = BLOB_METADATA_MAX_BYTES;
-
-    for (; metadata && *metadata; metadata++) {
-        const char *equals = strchr(*metadata, '=');
-        size_t bytes = strlen(*metadata) + 1;
-
-        if (!equals || equals == *metadata || bytes > room) {
-            return false;
-        }
-        room -= bytes;
-    }
     return true;
 }

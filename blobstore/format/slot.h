@@ -6,6 +6,7 @@
 #ifndef BLOBSTORE_SLOT_H
 #define BLOBSTORE_SLOT_H
 
+#include "blobstore/storage.h"
 #include "layout.h"
 
 /* A medium and what was done to it */
@@ -32,10 +33,16 @@ typedef struct BlobSlot {
 } BlobSlot;
 
 /*
- * Writes @header, @payload (the stored bytes; NULL for none) and the trailer
- * to @slot in one write, sealed if @guard seals.  Fills the header's id,
- * offset, stored length, digest and sealed flag.
+ * The bytes of a version in @slot: @header, @payload (the stored bytes; NULL
+ * for none) and the trailer, sealed if @guard seals.  Fills the header's id,
+ * offset, stored length, digest and sealed flag.  The caller frees the image
+ * with g_free(); *@bytes becomes its length.  Errors: RANDOM.
  */
+void *blob_slot_render(const BlobGuard *guard, const BlobSlot *slot,
+                       BlobHeader *header, GBytes *payload, uint64_t *bytes,
+                       GError **error);
+
+/* Writes what blob_slot_render() returns in one write.  Errors: IO, RANDOM. */
 bool blob_slot_write(BlobMedium *medium, const BlobGuard *guard,
                      const BlobSlot *slot, BlobHeader *header,
                      GBytes *payload, bool durable, GError **error);

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "pin.h"
+#include "expect.h"
 
 #include <string.h>
 
@@ -15,7 +15,7 @@ static char *describe(uint64_t number,
     return g_strdup_printf("%" G_GUINT64_FORMAT ":%s", number, id);
 }
 
-bool blob_pin_check_blank(const BlobStoreOptions *options, GError **error)
+bool blob_expect_blank(const BlobStoreOptions *options, GError **error)
 {
     g_autofree char *wanted = NULL;
 
@@ -38,7 +38,7 @@ bool blob_pin_check_blank(const BlobStoreOptions *options, GError **error)
     return true;
 }
 
-bool blob_pin_check_key(const BlobStore *store, GError **error)
+bool blob_expect_key(const BlobStore *store, GError **error)
 {
     const uint8_t *wanted = store->options.key_commitment;
     uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES] = { 0 };
@@ -85,7 +85,7 @@ static const BlobPast *find_epoch(const BlobStore *store, uint32_t epoch,
     return NULL;
 }
 
-bool blob_pin_check_sequence(const BlobStore *store, GError **error)
+bool blob_expect_sequence(const BlobStore *store, GError **error)
 {
     const BlobSequence *wanted = store->options.min_sequence;
     BlobPast present;

@@ -16,17 +16,17 @@ bool blob_wrap_check_secret(const BlobSecret *secret, GError **error);
  * @credential has another secret.  Errors: KEY, TOKEN, INVALID,
  * NO_SECURE_MEMORY.
  */
-BlobKey *blob_unwrap_key(const BlobKeySlot *slot, unsigned n,
-                         const uint8_t uuid[BLOB_KEY_UUID_BYTES],
-                         const BlobCredential *credential, GError **error);
+BlobKey *blob_wrap_open(const BlobKeySlot *slot, unsigned n,
+                        const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                        const BlobCredential *credential, GError **error);
 
 /*
  * Makes @slot, of which only the type is set, hold @key.  Errors: INVALID,
  * TOKEN, RANDOM, NO_SECURE_MEMORY.
  */
-bool blob_wrap_key(BlobKeySlot *slot, unsigned n, const BlobKey *key,
-                   const uint8_t uuid[BLOB_KEY_UUID_BYTES],
-                   const BlobCredential *credential, unsigned milliseconds,
-                   GError **error);
+bool blob_wrap_make(BlobKeySlot *slot, unsigned n, const BlobKey *key,
+                    const uint8_t uuid[BLOB_KEY_UUID_BYTES],
+                    const BlobCredential *credential, unsigned milliseconds,
+                    GError **error);
 
 #endif /* BLOBSTORE_WRAP_H */

@@ -70,33 +70,46 @@ static bool unseal_payload(const BlobGuard *guard, const BlobSlot *slot,
                              header->digest + BLOB_TAG_BYTES, header->digest);
 }
 
-bool blob_slot_write(BlobMedium *medium, const BlobGuard *guard,
-                     const BlobSlot *slot, BlobHeader *header,
-                     GBytes *payload, bool durable, GError **error)
+void *blob_slot_render(const BlobGuard *guard, const BlobSlot *slot,
+                       BlobHeader *header, GBytes *payload, uint64_t *bytes,
+                       GError **error)
 {
     g_autofree uint8_t *image = NULL;
     gsize payload_bytes = 0;
     const void *data = payload ? g_bytes_get_data(payload, &payload_bytes)
                                : NULL;
-    uint64_t bytes = blob_layout_image_bytes(payload_bytes);
 
-    g_assert(bytes <= slot->bytes);
-    image = blob_medium_alloc(bytes);
+    *bytes = blob_layout_image_bytes(payload_bytes);
+    g_assert(*bytes <= slot->bytes);
+    image = blob_medium_alloc(*bytes);
     if (payload_bytes) {
         memcpy(image + BLOB_HEADER_BYTES, data, payload_bytes);
     }
     memset(image + BLOB_HEADER_BYTES + payload_bytes, 0,
-           bytes - BLOB_HEADER_BYTES - payload_bytes);
+           *bytes - BLOB_HEADER_BYTES - payload_bytes);
     header->id = slot->id;
     header->offset = slot->offset;
     header->stored_bytes = payload_bytes;
     if (!seal_payload(guard, slot, header, image + BLOB_HEADER_BYTES,
                       error)) {
-        return false;
+        return NULL;
     }
     blob_layout_encode_header(header, guard, image);
-    memcpy(image + bytes - BLOB_HEADER_BYTES, image, BLOB_HEADER_BYTES);
+    memcpy(image + *bytes - BLOB_HEADER_BYTES, image, BLOB_HEADER_BYTES);
+    return g_steal_pointer(&image);
+}
 
+bool blob_slot_write(BlobMedium *medium, const BlobGuard *guard,
+                     const BlobSlot *slot, BlobHeader *header,
+                     GBytes *payload, bool durable, GError **error)
+{
+    uint64_t bytes;
+    g_autofree uint8_t *image = blob_slot_render(guard, slot, header, payload,
+                                                 &bytes, error);
+
+    if (!image) {
+        return false;
+    }
     if (!medium->storage->ops->write(medium->storage, slot->offset, image,
                                      bytes, durable, error)) {
         medium->write_errors++;

@@ -6,7 +6,7 @@
 #include "keyslot.h"
 
 #include <string.h>
-#include "layout.h"
+#include "keyslot-layout.h"
 #include "wrap.h"
 
 const char *blob_key_slot_type_name(BlobKeySlotType type)
@@ -36,7 +36,7 @@ bool blob_key_slots_get(const BlobKeySlots *slots, unsigned n,
                         BlobKeySlot *slot)
 {
     return !slots->damaged[n] &&
-           blob_layout_decode_key_slot(slots->bytes[n], slot);
+           blob_key_slot_decode(slots->bytes[n], slot);
 }
 
 int blob_key_slots_find_unused(const BlobKeySlots *slots)
@@ -133,7 +133,7 @@ static BlobKey *try_slot(Attempt *attempt, unsigned n, BlobKeySlotType type)
         !is_wanted(&slot, credential)) {
         return NULL;
     }
-    key = blob_unwrap_key(&slot, n, attempt->uuid, credential, &error);
+    key = blob_wrap_open(&slot, n, attempt->uuid, credential, &error);
     if (error && type == BLOB_KEY_SLOT_PASSPHRASE &&
         g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY)) {
         /* It may want more memory than there is here; others need not. */
@@ -270,11 +270,11 @@ bool blob_key_slots_put(BlobKeySlots *slots, unsigned n, const BlobKey *key,
                     "there are key slots 0 to %d", BLOB_KEY_SLOTS - 1);
         return false;
     }
-    if (!blob_wrap_key(&slot, n, key, uuid, credential, milliseconds,
-                       error)) {
+    if (!blob_wrap_make(&slot, n, key, uuid, credential, milliseconds,
+                        error)) {
         return false;
     }
-    blob_layout_encode_key_slot(&slot, slots->bytes[n]);
+    blob_key_slot_encode(&slot, slots->bytes[n]);
     slots->damaged[n] = false;
     return true;
 }

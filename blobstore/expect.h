@@ -6,21 +6,21 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#ifndef BLOBSTORE_PIN_H
-#define BLOBSTORE_PIN_H
+#ifndef BLOBSTORE_EXPECT_H
+#define BLOBSTORE_EXPECT_H
 
 #include "store-private.h"
 
 /* Errors: KEY, ROLLED_BACK. */
-bool blob_pin_check_blank(const BlobStoreOptions *options, GError **error);
+bool blob_expect_blank(const BlobStoreOptions *options, GError **error);
 
 /* That the store has the wanted key commitment.  Errors: KEY. */
-bool blob_pin_check_key(const BlobStore *store, GError **error);
+bool blob_expect_key(const BlobStore *store, GError **error);
 
 /*
  * That @store, whose current versions have been decided, is at the wanted
  * sequence or has gone on from there.  Errors: ROLLED_BACK.
  */
-bool blob_pin_check_sequence(const BlobStore *store, GError **error);
+bool blob_expect_sequence(const BlobStore *store, GError **error);
 
-#endif /* BLOBSTORE_PIN_H */
+#endif /* BLOBSTORE_EXPECT_H */

@@ -1,0 +1,79 @@
+/*
+ * Blobstore core: a medium that has changed under the feet of its store
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "store-private.h"
+
+#include <string.h>
+#include "superblock.h"
+
+/* *@lost becomes whether neither copy is intact on the medium. */
+static bool is_lost(BlobStore *store, const BlobGuard *guard,
+                    const BlobPair *known, bool *lost, GError **error)
+{
+    BlobPair pair = *known;
+    BlobHeader header;
+    g_autoptr(GBytes) payload = NULL;
+
+    if (!blob_pair_read(&store->medium, guard, &pair, &header, &payload,
+                        error)) {
+        return false;
+    }
+    *lost = !payload;
+    return true;
+}
+
+bool blob_store_restore(BlobStore *store, GError **error)
+{
+    bool lost;
+
+    if (!is_lost(store, store->zero_guard, &store->super_pair, &lost, error) ||
+        (lost && !blob_superblock_write(store, error)) ||
+        !is_lost(store, store->guard, &store->directory_pair, &lost, error)) {
+        return false;
+    }
+    /* S10: a store that is being converted has only clean directories. */
+    return !lost || blob_epoch_record(store, store->voucher, error);
+}
+
+bool blob_store_supersede(BlobStore *store, GError **error)
+{
+    BlobSuperblock super = store->super;
+
+    if (!store->started || super.state == BLOB_STATE_CONVERTING) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    store->started ? "store was being converted"
+                                   : "store is not started for writing");
+        return false;
+    }
+    super.state = BLOB_STATE_WIPING;
+    return blob_superblock_outnumber(store, error) &&
+           blob_superblock_change(store, &super, store->key, error) &&
+           blob_epoch_record(store, false, error);
+}
+
+bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
+                                GError **error)
+{
+    *unchanged = true;
+    for (unsigned n = 0; n < 2 && !store->blank; n++) {
+        BlobSlot slot = blob_pair_slot(&store->directory_pair, n);
+        g_autofree uint8_t *block = blob_medium_alloc(BLOB_BLOCK_BYTES);
+        BlobHeader header;
+
+        if (!blob_medium_read(&store->medium, slot.offset, block,
+                              BLOB_BLOCK_BYTES, error)) {
+            return false;
+        }
+        if (store->directory_pair.intact[n] &&
+            (!blob_layout_decode_header(block, store->guard, slot.id,
+                                        slot.offset, slot.bytes, &header) ||
+             header.sequence != store->directory_pair.sequence[n] ||
+             memcmp(header.epoch_id, store->directory_pair.epoch_id[n],
+                    sizeof(header.epoch_id)))) {
+            *unchanged = false;
+        }
+    }
+    return true;
+}
