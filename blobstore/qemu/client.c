@@ -96,7 +96,7 @@ static bool check_writable(BlobStoreObject *store, Error **errp)
     if (blobstore_drive_may_write(store)) {
         return true;
     }
-    if (store->loading) {
+    if (blobstore_state_is_loading(&store->state)) {
         error_setg(errp, "blobstore '%s': the state of the VM was not loaded "
                    "completely", store->id);
         error_append_hint(errp, "Reset the VM first.\n");
@@ -114,16 +114,16 @@ static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
-    if (store->incoming) {
+    if (blobstore_state_is_incoming(&store->state)) {
         return true;
     }
     if (!check_writable(store, errp) ||
         !blobstore_gate_try_enter(store, errp)) {
         return false;
     }
-    ok = blobstore_reconcile_ensure(store, &error);
+    ok = blobstore_medium_ensure(store, &error);
     if (ok) {
-        blob->core = blobstore_reconcile_register(store->core, blob, &error);
+        blob->core = blobstore_core_register(store->core, blob, &error);
         ok = blob->core;
     }
     blobstore_gate_leave(store);
@@ -188,14 +188,14 @@ static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
-    if (store->incoming) {
+    if (blobstore_state_is_incoming(&store->state)) {
         return true;            /* See blobstore_commit_before_start(). */
     }
     if (!check_writable(store, errp) ||
         !blobstore_gate_try_enter(store, errp)) {
         return false;
     }
-    ok = blobstore_reconcile_start(opaque, &error);
+    ok = blobstore_medium_start(opaque, &error);
     blobstore_gate_leave(store);
     if (!ok) {
         blobstore_report_propagate(store, error, errp);
@@ -216,7 +216,7 @@ bool blobstore_start(BlobStoreClient *client, Error **errp)
     client->started =
         blobstore_call_core(client->store, call_start, client, errp);
     if (client->started && !runstate_is_running()) {
-        client->store->check_medium = true;
+        blobstore_state_event(client->store, BLOBSTORE_EVENT_STOP);
     }
     return client->started;
 }

@@ -223,7 +223,7 @@ static bool coroutine_fn try_commit(BlobStoreObject *store, Commit *commit,
     if (!blobstore_drive_may_write(store)) {
         stage_changes(commit->changes, "the drive is inactive");
     } else {
-        ok = blobstore_reconcile_ensure(store, &error) &&
+        ok = blobstore_medium_ensure(store, &error) &&
              write_all_staged(store, &error) &&
              write_changes(store, commit->changes, &error);
     }
@@ -254,7 +254,7 @@ static bool coroutine_fn call_write_staged(BlobStoreObject *store,
         return true;            /* It is done when the section ends. */
     }
     if (blobstore_drive_may_write(store)) {
-        ok = blobstore_reconcile_ensure(store, &error) &&
+        ok = blobstore_medium_ensure(store, &error) &&
              write_all_staged(store, &error);
     }
     blobstore_gate_leave(store);
@@ -277,8 +277,9 @@ void blobstore_commit_staged(BlobStoreObject *store)
 
 void blobstore_commit_last(BlobStoreObject *store)
 {
-    blobstore_reconcile_look(store);
-    if (store->core && (store->reopen || blobstore_version_is_dirty(store))) {
+    blobstore_medium_look(store);
+    if (store->core && (blobstore_state_is_lost(&store->state) ||
+                        blobstore_version_is_dirty(store))) {
         blobstore_call_core(store, call_write_staged, NULL, NULL);
     }
 }
@@ -294,7 +295,7 @@ static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
     if (!blobstore_gate_try_enter(store, errp)) {
         return false;
     }
-    ok = blobstore_reconcile_ensure(store, &error) &&
+    ok = blobstore_medium_ensure(store, &error) &&
          write_all_staged(store, &error);
     blobstore_gate_leave(store);
     if (!ok) {
@@ -307,7 +308,7 @@ static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
 static bool try_prepare_start(BlobStoreObject *store, BlockErrorAction *action,
                               Error **errp)
 {
-    if (store->loading) {
+    if (blobstore_state_is_loading(&store->state)) {
         error_setg(errp, "blobstore '%s': the state of the VM was not loaded "
                    "completely", store->id);
         error_append_hint(errp, "Load it again, or reset the VM.\n");
@@ -325,15 +326,18 @@ bool blobstore_commit_before_start(BlobStoreObject *store)
 {
     BlockErrorAction action = BLOCK_ERROR_ACTION_STOP;
     Error *err = NULL;
+    bool is_settled;
     bool wanted;
 
-    blobstore_reconcile_look(store);
-    wanted = store->incoming || store->loading || store->reopen;
+    blobstore_medium_look(store);
+    is_settled = !blobstore_state_is_incoming(&store->state) &&
+                 !blobstore_state_is_loading(&store->state);
+    wanted = !is_settled || blobstore_state_is_lost(&store->state);
     if (!wanted && (store->drained || !blobstore_version_is_dirty(store))) {
         return true;
     }
     /* Known and reported; RAM has everything, as before the VM stopped. */
-    if (store->shrunk && !store->incoming && !store->loading) {
+    if (store->shrunk && is_settled) {
         return true;
     }
     if (!try_prepare_start(store, &action, &err)) {
@@ -342,7 +346,7 @@ bool blobstore_commit_before_start(BlobStoreObject *store)
             return false;
         }
     }
-    store->incoming = false;
+    blobstore_state_event(store, BLOBSTORE_EVENT_START);
     return true;
 }
 

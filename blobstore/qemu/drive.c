@@ -194,6 +194,7 @@ bool blobstore_drive_is_active(BlockBackend *blk)
 
 bool blobstore_drive_may_write(BlobStoreObject *store)
 {
-    return !store->incoming && !store->loading &&
+    return !blobstore_state_is_incoming(&store->state) &&
+           !blobstore_state_is_loading(&store->state) &&
            blobstore_drive_is_active(store->medium.blk);
 }

@@ -24,6 +24,7 @@
 #include "hw/resettable.h"
 #include "system/block-backend.h"
 #include "system/runstate.h"
+#include "state.h"
 
 OBJECT_DECLARE_SIMPLE_TYPE(BlobStoreObject, BLOBSTORE)
 
@@ -133,15 +134,8 @@ struct BlobStoreObject {
     bool resuming;              /* its coroutine is running */
     bool resized;
     bool write_failed;          /* until a write works, or the VM starts */
-    bool incoming;              /* the medium belongs to the source */
-    bool loading;               /* what is in RAM is not the VM's state yet */
-    bool was_loaded;            /* but it has been; or is that of the medium */
-    bool identified;            /* what is being loaded is of this store */
-    bool check_medium;          /* somebody else may have written to it */
-    bool reopen;                /* it is not what the core believes */
-    bool reverted;              /* but what a snapshot has */
-    bool superseding;           /* which the core has begun to overwrite */
-    BlobSequence sequence;      /* of what is acknowledged in RAM */
+    BlobStoreState state;       /* of medium and RAM; see state.h */
+    BlobSequence sequence;      /* what RAM has, if the medium is lost */
     BlobStoreStale *stale;      /* not reported yet; or NULL */
     bool shrunk;                /* below what is in use */
     char *failure;              /* why the store failed, or NULL */
@@ -336,31 +330,70 @@ void blobstore_version_put_back(const BlobStoreCopy *copy);
 void blobstore_version_clear_copy(BlobStoreCopy *copy);
 bool blobstore_version_is_dirty(BlobStoreObject *store);
 
-/* reconcile.c; the coroutine_fns want the core locked */
-bool coroutine_fn blobstore_reconcile_open(BlobStoreObject *store,
-                                           GError **error);
-Blob *blobstore_reconcile_register(BlobStore *core, BlobStoreBlob *blob,
-                                   GError **error);
+/* state.c */
+
+/* Notes what happened.  Main thread. */
+void blobstore_state_event(BlobStoreObject *store, BlobStoreEvent event);
+/* The last sequence that was acknowledged of what is in RAM */
+BlobSequence blobstore_state_sequence(const BlobStoreObject *store);
+
+/* core.c; the coroutine_fns want the core locked */
+
+/* What the core is to demand of the medium; pointers are into @store. */
+BlobStoreOptions blobstore_core_options(BlobStoreObject *store);
+/* Opens store->core, for the first time. */
+bool coroutine_fn blobstore_core_open(BlobStoreObject *store, GError **error);
+Blob *blobstore_core_register(BlobStore *core, BlobStoreBlob *blob,
+                              GError **error);
+void blobstore_core_remember_uuid(BlobStoreObject *store);
+
+/* A blob of ours and its place in a core that was opened again */
+typedef struct BlobStoreTwin {
+    BlobStoreBlob *blob;
+    Blob *core;
+    BlobStoreVersion *found;    /* on the medium; NULL: not read, or damaged */
+} BlobStoreTwin;
+
 /*
- * Makes sure that the medium is as the core wrote it last.  If it is not,
- * opens it anew and stages what differs from RAM.
+ * Registers all blobs of @store but the volatile ones in @core.  Returns an
+ * array of BlobStoreTwin, or NULL.
  */
-bool coroutine_fn blobstore_reconcile_ensure(BlobStoreObject *store,
-                                             GError **error);
+GArray *blobstore_core_register_all(BlobStoreObject *store, BlobStore *core,
+                                    GError **error);
+
+/* reopen.c */
+
+/*
+ * Opens the medium again and stages what differs from RAM.  On failure the
+ * store is as before.
+ */
+bool coroutine_fn blobstore_reopen_medium(BlobStoreObject *store,
+                                          GError **error);
+
+/* medium.c; the coroutine_fns want the core locked */
+
+/*
+ * Makes sure that the medium is as the core wrote it last, or opens it again.
+ */
+bool coroutine_fn blobstore_medium_ensure(BlobStoreObject *store,
+                                          GError **error);
 /*
  * Notes if somebody else has written to the medium while the VM was stopped.
- * What cannot be read now is looked at before the next write.
+ * A medium that cannot be read now is compared before the next write.
  */
-void blobstore_reconcile_look(BlobStoreObject *store);
-bool coroutine_fn blobstore_reconcile_start(BlobStoreClient *client,
-                                            GError **error);
+void blobstore_medium_look(BlobStoreObject *store);
+bool coroutine_fn blobstore_medium_start(BlobStoreClient *client,
+                                         GError **error);
+/* Records that the store is at rest, if that can be done. */
+void blobstore_medium_close_clean(BlobStoreObject *store);
+
+/* probe.c */
+
 /*
  * Refuses, as far as that can be seen now, a medium that an incoming VM will
  * not be able to use.  Writes nothing.
  */
-bool blobstore_reconcile_probe(BlobStoreObject *store, Error **errp);
-/* Records that the store is at rest, if that can be done. */
-void blobstore_reconcile_close_clean(BlobStoreObject *store);
+bool blobstore_probe_medium(BlobStoreObject *store, Error **errp);
 
 /* resize.c */
 void coroutine_fn blobstore_resize_check(BlobStoreObject *store);

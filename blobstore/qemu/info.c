@@ -15,10 +15,12 @@
 
 static BlobstoreState state_of(BlobStoreObject *store)
 {
-    if (store->failure || (store->loading && !store->incoming)) {
+    if (store->failure || (blobstore_state_is_loading(&store->state) &&
+                           !blobstore_state_is_incoming(&store->state))) {
         return BLOBSTORE_STATE_FAILED;
     }
-    if (store->incoming || !blobstore_drive_is_active(store->medium.blk)) {
+    if (blobstore_state_is_incoming(&store->state) ||
+        !blobstore_drive_is_active(store->medium.blk)) {
         return BLOBSTORE_STATE_INACTIVE;
     }
     return blobstore_version_is_dirty(store) ? BLOBSTORE_STATE_DIRTY

@@ -105,7 +105,7 @@ static bool coroutine_fn change_locked(KeyChange *change,
         blobstore_gate_leave(store);
         return false;
     }
-    ok = blobstore_reconcile_ensure(store, &error) && call(change, &error);
+    ok = blobstore_medium_ensure(store, &error) && call(change, &error);
     blobstore_gate_leave(store);
     trace_blobstore_change_keys(store->id, ok);
     if (!ok) {
@@ -184,7 +184,7 @@ static bool coroutine_fn convert(KeyChange *change, GError **error)
     if (!blob_store_convert(store->core, change->key, &change->slots,
                             error)) {
         /* Which of the keys is right is for the medium to say. */
-        store->reopen = true;
+        blobstore_state_event(store, BLOBSTORE_EVENT_KEY_UNSURE);
         return false;
     }
     blobstore_keys_settle(store, change->key);

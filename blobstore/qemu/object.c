@@ -29,7 +29,7 @@ static bool coroutine_fn call_open(BlobStoreObject *store, void *opaque,
     if (!blobstore_gate_try_enter(store, errp)) {
         return false;
     }
-    ok = blobstore_reconcile_open(store, &error);
+    ok = blobstore_core_open(store, &error);
     blobstore_gate_leave(store);
     if (!ok) {
         blobstore_report_propagate(store, error, errp);
@@ -59,10 +59,9 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
     qemu_co_queue_init(&store->unstopped);
     blobstore_drain_follow(store);
     store->durable = blobstore_drive_is_durable(blk);
-    store->incoming = runstate_check(RUN_STATE_INMIGRATE);
-    store->loading = store->incoming;
-    store->was_loaded = !store->incoming;
-    store->reopen = store->incoming;
+    blobstore_state_event(store, runstate_check(RUN_STATE_INMIGRATE)
+                          ? BLOBSTORE_EVENT_OPEN_INCOMING
+                          : BLOBSTORE_EVENT_OPEN);
     store->may_be_plain = !blobstore_keys_are_wanted(store);
     blobstore_runstate_register(store);
     if (!blobstore_vmstate_register(store, errp)) {
@@ -71,7 +70,7 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
         return false;
     }
     /* What the medium of an incoming VM holds is not settled yet. */
-    if (!store->incoming &&
+    if (!blobstore_state_is_incoming(&store->state) &&
         !blobstore_call_core(store, call_open, NULL, errp)) {
         blobstore_object_close(store);
         return false;
@@ -87,7 +86,7 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
 void blobstore_object_close(BlobStoreObject *store)
 {
     trace_blobstore_close(store->id);
-    blobstore_reconcile_close_clean(store);
+    blobstore_medium_close_clean(store);
     blobstore_gate_shut(store);
     blobstore_vmstate_unregister(store);
     blobstore_runstate_unregister(store);
@@ -101,13 +100,7 @@ void blobstore_object_close(BlobStoreObject *store)
     store->warnings_shown = 0;
     store->write_failed = false;
     store->shrunk = false;
-    store->incoming = false;
-    store->loading = false;
-    store->identified = false;
-    store->check_medium = false;
-    store->reopen = false;
-    store->reverted = false;
-    store->superseding = false;
+    blobstore_state_event(store, BLOBSTORE_EVENT_OPEN);
     memset(&store->sequence, 0, sizeof(store->sequence));
     store->resized = false;
     store->closing = false;

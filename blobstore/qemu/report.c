@@ -277,11 +277,6 @@ void blobstore_report_take_snapshot(BlobStoreObject *store)
     }
     count = blob_store_count(store->core);
     blob_store_get_status(store->core, &snapshot->info);
-    if (!store->reopen) {
-        store->sequence.number = snapshot->info.sequence;
-        memcpy(store->sequence.epoch_id, snapshot->info.epoch_id,
-               sizeof(store->sequence.epoch_id));
-    }
     if (!snapshot->blobs) {
         snapshot->blobs = g_array_new(FALSE, TRUE, sizeof(BlobSnapshot));
         g_array_set_clear_func(snapshot->blobs, clear_blob_snapshot);

@@ -45,7 +45,8 @@ static bool coroutine_fn rewrite_everything(BlobStoreObject *store,
         }
     }
     /* For the directory that this writes; if it fails the next write will. */
-    if (blobstore_drive_may_write(store) && !store->reopen) {
+    if (blobstore_drive_may_write(store) &&
+        !blobstore_state_is_lost(&store->state)) {
         blob_store_close_clean(store->core, NULL);
     }
     return true;

@@ -24,7 +24,7 @@ static void first_on_stop(void *opaque, bool running, RunState state)
 static void come_to_rest(BlobStoreObject *store)
 {
     blobstore_commit_last(store);
-    blobstore_reconcile_close_clean(store);
+    blobstore_medium_close_clean(store);
 }
 
 /* After the devices */
@@ -39,14 +39,9 @@ static void last_on_stop(void *opaque, bool running, RunState state)
         come_to_rest(store);
     }
     if (state == RUN_STATE_RESTORE_VM) {
-        /* Not all that is restored can be seen on the medium. */
-        store->reopen = true;
+        blobstore_state_event(store, BLOBSTORE_EVENT_RESTORE);
     }
-    /*
-     * While the VM is stopped the image can be handed to another QEMU and
-     * back, or be reverted to a snapshot.
-     */
-    store->check_medium = true;
+    blobstore_state_event(store, BLOBSTORE_EVENT_STOP);
 }
 
 /* The handlers of VM state changes are called only if it runs until then. */
@@ -112,15 +107,9 @@ static void reset_enter(Object *obj, ResetType type)
     store->resetting = true;
     qemu_co_enter_all(&store->unstopped, NULL);
     if (type == RESET_TYPE_SNAPSHOT_LOAD) {
-        /* The medium has been reverted; RAM comes with the stream. */
-        store->loading = true;
-        store->identified = false;
-        store->reopen = true;
-        store->reverted = true;
-        store->superseding = false;
-    } else if (store->was_loaded) {
-        /* Devices begin anew, from what they had before a failed load. */
-        store->loading = false;
+        blobstore_state_event(store, BLOBSTORE_EVENT_REVERT);
+    } else {
+        blobstore_state_event(store, BLOBSTORE_EVENT_RESET);
     }
 }
 

@@ -292,6 +292,7 @@ static int blobs_pre_save(void *opaque)
     BlobStoreObject *store = state->store;
     BlobStoreClient *client;
     g_autoptr(GError) error = NULL;
+    BlobSequence sequence;
     uint64_t bytes = 0;
 
     QTAILQ_FOREACH(client, &store->clients, next) {
@@ -306,9 +307,9 @@ static int blobs_pre_save(void *opaque)
         }
     }
     make_carried(state);
-    state->sequence = store->sequence.number;
-    memcpy(state->epoch_id, store->sequence.epoch_id,
-           sizeof(state->epoch_id));
+    sequence = blobstore_state_sequence(store);
+    state->sequence = sequence.number;
+    memcpy(state->epoch_id, sequence.epoch_id, sizeof(state->epoch_id));
     for (uint32_t i = 0; i < state->carried_count; i++) {
         Carried *carried = &state->carried[i];
 
@@ -328,11 +329,7 @@ static int blobs_pre_save(void *opaque)
         free_carried(state);
         return -EIO;
     }
-    /*
-     * Somebody else may write to the medium before the VM goes on here.  And
-     * what comes after a snapshot must not look like what was before it.
-     */
-    store->reopen = true;
+    blobstore_state_event(store, BLOBSTORE_EVENT_SAVE);
     trace_blobstore_save(store->id, state->carried_count, bytes);
     return 0;
 }
@@ -348,10 +345,10 @@ static int blobs_pre_load(void *opaque)
     BlobsState *state = opaque;
     BlobStoreObject *store = state->store;
 
-    store->loading = true;
-    if (!store->identified) {
+    if (store->state.load != BLOBSTORE_LOAD_IDENTIFIED) {
         Error *err = NULL;
 
+        blobstore_state_event(store, BLOBSTORE_EVENT_LOAD_FAILED);
         error_setg(&err, "the stream does not say which store it is of");
         return blobstore_stream_fail_load(store, err);
     }
@@ -431,33 +428,44 @@ static bool load_clients(BlobStoreObject *store, Error **errp)
     return true;
 }
 
+/* From what it had before, devices begin again at the next reset. */
+static void put_all_back(const GArray *before)
+{
+    for (guint i = 0; i < before->len; i++) {
+        blobstore_version_put_back(&g_array_index(before, BlobStoreCopy, i));
+    }
+}
+
+static bool load_all(BlobsState *state, Error **errp)
+{
+    g_autoptr(GArray) before = NULL;
+
+    if (!check_carried(state, errp)) {
+        return false;
+    }
+    before = take_all_carried(state);
+    if (!load_clients(state->store, errp)) {
+        put_all_back(before);
+        return false;
+    }
+    return true;
+}
+
 static int blobs_post_load(void *opaque, int version_id)
 {
     BlobsState *state = opaque;
     BlobStoreObject *store = state->store;
-    g_autoptr(GArray) before = NULL;
     Error *err = NULL;
 
-    store->identified = false;
-    if (!check_carried(state, &err)) {
+    if (!load_all(state, &err)) {
+        blobstore_state_event(store, BLOBSTORE_EVENT_LOAD_FAILED);
         return blobstore_stream_fail_load(store, err);
     }
-    store->reopen = true;
-    before = take_all_carried(state);
-    if (!load_clients(store, &err)) {
-        /* From which devices begin anew at the next reset */
-        for (guint i = 0; i < before->len; i++) {
-            blobstore_version_put_back(
-                &g_array_index(before, BlobStoreCopy, i));
-        }
-        return blobstore_stream_fail_load(store, err);
-    }
+    blobstore_state_event(store, BLOBSTORE_EVENT_LOADED);
     store->sequence.number = state->sequence;
     memcpy(store->sequence.epoch_id, state->epoch_id,
            sizeof(state->epoch_id));
     store->write_failed = false;
-    store->loading = false;
-    store->was_loaded = true;
     return 0;
 }
 

@@ -102,13 +102,14 @@ static int identity_pre_save(void *opaque)
     IdentityState *state = opaque;
     BlobStoreObject *store = state->store;
     g_autoptr(GPtrArray) blobs = blobstore_stream_sorted_blobs(store);
+    BlobSequence sequence;
     QemuUUID uuid;
 
     if (migrate_colo()) {
         error_report("blobstore '%s': COLO is not supported", store->id);
         return -ENOTSUP;
     }
-    if (store->loading) {
+    if (blobstore_state_is_loading(&store->state)) {
         error_report("blobstore '%s': the state of the VM was not loaded "
                      "completely: reset the VM first", store->id);
         return -EINVAL;
@@ -120,9 +121,9 @@ static int identity_pre_save(void *opaque)
     qemu_uuid_parse(store->medium_uuid, &uuid);
     memcpy(state->uuid, uuid.data, sizeof(state->uuid));
     state->format_version = FORMAT_VERSION;
-    state->sequence = store->sequence.number;
-    memcpy(state->epoch_id, store->sequence.epoch_id,
-           sizeof(state->epoch_id));
+    sequence = blobstore_state_sequence(store);
+    state->sequence = sequence.number;
+    memcpy(state->epoch_id, sequence.epoch_id, sizeof(state->epoch_id));
     state->encrypted = store->key;
     if (store->key) {
         fill_keys(state);
@@ -161,8 +162,7 @@ static int identity_pre_load(void *opaque)
     free_announced(state);
     state->has_keys = false;
     /* Nothing counts until the second section has been loaded. */
-    state->store->loading = true;
-    state->store->identified = false;
+    blobstore_state_event(state->store, BLOBSTORE_EVENT_LOAD);
     return 0;
 }
 
@@ -231,7 +231,8 @@ static bool check_all_announced(IdentityState *state, Error **errp)
  */
 static bool is_arriving(BlobStoreObject *store)
 {
-    return store->incoming && runstate_check(RUN_STATE_INMIGRATE);
+    return blobstore_state_is_incoming(&store->state) &&
+           runstate_check(RUN_STATE_INMIGRATE);
 }
 
 static bool check_uuid(BlobStoreObject *store, const char *uuid, Error **errp)
@@ -370,7 +371,7 @@ static bool check_identity(IdentityState *state, Error **errp)
     if (is_arriving(store)) {
         g_free(store->medium_uuid);
         store->medium_uuid = g_steal_pointer(&uuid);
-        return blobstore_reconcile_probe(store, errp);
+        return blobstore_probe_medium(store, errp);
     }
     return true;
 }
@@ -381,7 +382,8 @@ static int identity_post_load(void *opaque, int version_id)
     Error *err = NULL;
     bool ok = check_identity(state, &err);
 
-    state->store->identified = ok;
+    blobstore_state_event(state->store, ok ? BLOBSTORE_EVENT_IDENTIFY
+                                           : BLOBSTORE_EVENT_LOAD_FAILED);
     free_announced(state);
     trace_blobstore_load_identity(state->store->id,
                                   state->store->medium_uuid ?: "", ok);

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What every file of this repository keeps to."""
 
+import re
 import subprocess
 import sys
 import unittest
@@ -83,6 +84,17 @@ class RepositoryTest(unittest.TestCase):
                 self.assertEqual((REPO / 'blobstore' / file).read_text().count(text), 1)
         self.assertLessEqual({f'R{n}' for n in range(1, 16)} | {f'S{n}' for n in range(1, 10)} |
                              {'promise'}, {mutant[0] for mutant in MUTANTS})
+
+    def test_documented_states_are_those_that_the_unit_test_walks(self):
+        design = (REPO / 'docs/design.md').read_text()
+        source = (REPO / 'tests/unit/test-blobstore-state.c').read_text()
+        for table, columns in (('trust_table', 6), ('ram_table', 9)):
+            walked = re.search(table + r'\[\].*?\n};', source, re.DOTALL).group()
+            rows = [re.findall(r'"([^"]+)"', row) for row in re.findall(r'{[^{}]*"[^{}]*}', walked)]
+            self.assertGreater(len(rows), 15)
+            for row in rows:
+                self.assertEqual(len(row), columns)
+                self.assertIn('| ' + ' | '.join(row) + ' |', design)
 
     def test_shell_scripts_parse(self):
         for path in files('*.sh'):

@@ -355,7 +355,7 @@ static void test_store_is_closed_when_nobody_uses_it(void)
 
     drive_add_image("nvram", "raw", path);
     g_assert_true(device_plug(&device, "vmstate", &error_abort));
-    users[0].store->reopen = true;
+    blobstore_state_event(users[0].store, BLOBSTORE_EVENT_CHANGED);
     use(&users[0]);
     aio_bh_schedule_oneshot(qemu_get_aio_context(), use, &users[1]);
     device_unplug(&device);

@@ -1,0 +1,143 @@
+/*
+ * Blobstore in QEMU: medium and RAM agree before anything is written
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "glue.h"
+#include "trace.h"
+
+static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
+                                   Error **errp)
+{
+    bool unchanged;
+
+    if (!blobstore_gate_try_enter(store, NULL)) {
+        return false;
+    }
+    if (blob_store_check_unchanged(store->core, &unchanged, NULL) &&
+        !unchanged) {
+        blobstore_state_event(store, BLOBSTORE_EVENT_CHANGED);
+    }
+    blobstore_gate_leave(store);
+    return true;
+}
+
+void blobstore_medium_look(BlobStoreObject *store)
+{
+    if (store->core && !blobstore_state_is_lost(&store->state) &&
+        !store->shrunk && !store->drained &&
+        blobstore_drive_may_write(store)) {
+        blobstore_call_core(store, call_look, NULL, NULL);
+    }
+}
+
+/* From then on numbers and RAM belong to a medium that is not the core's. */
+static bool coroutine_fn reopen_changed(BlobStoreObject *store, GError **error)
+{
+    blobstore_state_event(store, BLOBSTORE_EVENT_CHANGED);
+    return blobstore_reopen_medium(store, error);
+}
+
+bool coroutine_fn blobstore_medium_ensure(BlobStoreObject *store,
+                                          GError **error)
+{
+    g_autoptr(GError) local = NULL;
+    bool unchanged = false;
+
+    if (store->shrunk) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL, "%s",
+                    store->failure);
+        return false;
+    }
+    if (store->state.trust == BLOBSTORE_TRUST_FULL) {
+        return true;
+    }
+    if (!blobstore_state_is_lost(&store->state) &&
+        !blob_store_check_unchanged(store->core, &unchanged, error)) {
+        return false;
+    }
+    if (!unchanged && !reopen_changed(store, &local)) {
+        if (!g_error_matches(local, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
+            blobstore_report_failure(store, local->message);
+        }
+        g_propagate_error(error, g_steal_pointer(&local));
+        return false;
+    }
+    blobstore_report_failure(store, NULL);
+    /* While the VM is stopped, no handler says that an image is reverted. */
+    blobstore_state_event(store, runstate_is_running()
+                           ? BLOBSTORE_EVENT_AGREE
+                           : BLOBSTORE_EVENT_AGREE_STOPPED);
+    return true;
+}
+
+static bool coroutine_fn load_blob(BlobStoreObject *store,
+                                   BlobStoreBlob *blob, GError **error)
+{
+    g_autoptr(GBytes) content = NULL;
+    g_auto(GStrv) metadata = NULL;
+    g_autoptr(BlobStoreVersion) version = NULL;
+
+    if (!blob_store_read(store->core, blob->core, &content, &metadata,
+                         error)) {
+        return false;
+    }
+    version = blobstore_version_new(content, (const char *const *)metadata);
+    blobstore_version_acknowledge(blob, version);
+    return true;
+}
+
+bool coroutine_fn blobstore_medium_start(BlobStoreClient *client,
+                                         GError **error)
+{
+    BlobStoreObject *store = client->store;
+    BlobStoreBlob *blob;
+    unsigned count = 0;
+
+    if (!blobstore_medium_ensure(store, error)) {
+        return false;
+    }
+    QTAILQ_FOREACH(blob, &client->blobs, next) {
+        count++;
+        if (blob->core && !load_blob(store, blob, error)) {
+            return false;
+        }
+    }
+    if (!blob_store_start(store->core, error)) {
+        return false;
+    }
+    blobstore_keys_settle(store, store->key);
+    blobstore_core_remember_uuid(store);
+    blobstore_report_warnings(store);
+    trace_blobstore_start(store->id, client->owner, count);
+    return true;
+}
+
+static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,
+                                          Error **errp)
+{
+    g_autoptr(GError) error = NULL;
+    bool unchanged = true;
+    bool ok;
+
+    if (!blobstore_gate_try_enter(store, errp)) {
+        return false;
+    }
+    ok = (store->state.trust == BLOBSTORE_TRUST_FULL ||
+          blob_store_check_unchanged(store->core, &unchanged, &error)) &&
+         unchanged && blob_store_close_clean(store->core, &error);
+    blobstore_gate_leave(store);
+    trace_blobstore_close_clean(store->id, ok);
+    return ok;
+}
+
+/* Best effort, because an unclean close loses nothing */
+void blobstore_medium_close_clean(BlobStoreObject *store)
+{
+    if (store->core && !store->failure &&
+        !blobstore_state_is_lost(&store->state) &&
+        blobstore_drive_may_write(store)) {
+        blobstore_call_core(store, call_close_clean, NULL, NULL);
+    }
+}

@@ -1,0 +1,171 @@
+/*
+ * Blobstore in QEMU: what a store believes of its medium and of its RAM
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "glue.h"
+#include "trace.h"
+
+static void raise_doubt(BlobStoreState *state, BlobStoreTrust trust)
+{
+    state->trust = MAX(state->trust, trust);
+}
+
+BlobStoreState blobstore_state_next(BlobStoreState now, BlobStoreEvent event)
+{
+    switch (event) {
+    case BLOBSTORE_EVENT_OPEN:
+        return (BlobStoreState) { 0 };
+    case BLOBSTORE_EVENT_OPEN_INCOMING:
+        return (BlobStoreState) { BLOBSTORE_TRUST_NONE,
+                                  BLOBSTORE_ARRIVAL_WAITING,
+                                  BLOBSTORE_LOAD_BEGUN };
+    case BLOBSTORE_EVENT_STOP:
+        /* The image can be handed to another QEMU and back, or be reverted. */
+        raise_doubt(&now, BLOBSTORE_TRUST_CHECK);
+        break;
+    case BLOBSTORE_EVENT_RESTORE:
+        /* The medium does not show everything that is restored. */
+    case BLOBSTORE_EVENT_CHANGED:
+    case BLOBSTORE_EVENT_KEY_UNSURE:
+    case BLOBSTORE_EVENT_SAVE:
+        /*
+         * Another QEMU may write to the medium before this VM goes on.  And
+         * what comes after a snapshot must not look like what was before it.
+         */
+        raise_doubt(&now, BLOBSTORE_TRUST_NONE);
+        break;
+    case BLOBSTORE_EVENT_REVERT:
+        /* Whatever had begun to overwrite an earlier one is gone with it. */
+        now.trust = BLOBSTORE_TRUST_REVERTED;
+        now.load = BLOBSTORE_LOAD_BEGUN;
+        break;
+    case BLOBSTORE_EVENT_LOAD:
+    case BLOBSTORE_EVENT_LOAD_FAILED:
+        now.load = BLOBSTORE_LOAD_BEGUN;
+        break;
+    case BLOBSTORE_EVENT_IDENTIFY:
+        now.load = BLOBSTORE_LOAD_IDENTIFIED;
+        break;
+    case BLOBSTORE_EVENT_LOADED:
+        raise_doubt(&now, BLOBSTORE_TRUST_NONE);
+        now.load = BLOBSTORE_LOAD_NONE;
+        if (now.arrival == BLOBSTORE_ARRIVAL_WAITING) {
+            now.arrival = BLOBSTORE_ARRIVAL_LOADED;
+        }
+        break;
+    case BLOBSTORE_EVENT_RESET:
+        /* Devices begin again, from what they had before a failed load. */
+        if (now.arrival != BLOBSTORE_ARRIVAL_WAITING) {
+            now.load = BLOBSTORE_LOAD_NONE;
+        }
+        break;
+    case BLOBSTORE_EVENT_SUPERSEDE:
+        now.trust = BLOBSTORE_TRUST_SUPERSEDING;
+        break;
+    case BLOBSTORE_EVENT_SUPERSEDED:
+        now.trust = BLOBSTORE_TRUST_REVERTED;
+        break;
+    case BLOBSTORE_EVENT_AGREE:
+        now.trust = BLOBSTORE_TRUST_FULL;
+        break;
+    case BLOBSTORE_EVENT_AGREE_STOPPED:
+        now.trust = BLOBSTORE_TRUST_CHECK;
+        break;
+    case BLOBSTORE_EVENT_START:
+        now.arrival = BLOBSTORE_ARRIVAL_OWN;
+        break;
+    case BLOBSTORE_EVENT__MAX:
+        g_assert_not_reached();
+    }
+    return now;
+}
+
+void blobstore_state_event(BlobStoreObject *store, BlobStoreEvent event)
+{
+    BlobSequence sequence = blobstore_state_sequence(store);
+
+    store->state = blobstore_state_next(store->state, event);
+    /* What the core says of a medium that is lost is not of RAM any more. */
+    store->sequence = sequence;
+    trace_blobstore_state(store->id, blobstore_state_event_name(event),
+                          blobstore_state_trust_name(store->state.trust),
+                          blobstore_state_arrival_name(store->state.arrival),
+                          blobstore_state_load_name(store->state.load));
+}
+
+BlobSequence blobstore_state_sequence(const BlobStoreObject *store)
+{
+    BlobSequence sequence;
+    BlobStoreStatus status;
+
+    if (!store->core || blobstore_state_is_lost(&store->state)) {
+        return store->sequence;
+    }
+    blob_store_get_status(store->core, &status);
+    sequence.number = status.sequence;
+    memcpy(sequence.epoch_id, status.epoch_id, sizeof(sequence.epoch_id));
+    return sequence;
+}
+
+const char *blobstore_state_event_name(BlobStoreEvent event)
+{
+    static const char *const names[] = {
+        [BLOBSTORE_EVENT_OPEN] = "open",
+        [BLOBSTORE_EVENT_OPEN_INCOMING] = "open-incoming",
+        [BLOBSTORE_EVENT_STOP] = "stop",
+        [BLOBSTORE_EVENT_RESTORE] = "restore",
+        [BLOBSTORE_EVENT_CHANGED] = "changed",
+        [BLOBSTORE_EVENT_SAVE] = "save",
+        [BLOBSTORE_EVENT_KEY_UNSURE] = "key-unsure",
+        [BLOBSTORE_EVENT_REVERT] = "revert",
+        [BLOBSTORE_EVENT_LOAD] = "load",
+        [BLOBSTORE_EVENT_IDENTIFY] = "identify",
+        [BLOBSTORE_EVENT_LOADED] = "loaded",
+        [BLOBSTORE_EVENT_LOAD_FAILED] = "load-failed",
+        [BLOBSTORE_EVENT_RESET] = "reset",
+        [BLOBSTORE_EVENT_SUPERSEDE] = "supersede",
+        [BLOBSTORE_EVENT_SUPERSEDED] = "superseded",
+        [BLOBSTORE_EVENT_AGREE] = "agree",
+        [BLOBSTORE_EVENT_AGREE_STOPPED] = "agree-stopped",
+        [BLOBSTORE_EVENT_START] = "start",
+    };
+
+    return names[event];
+}
+
+const char *blobstore_state_trust_name(BlobStoreTrust trust)
+{
+    static const char *const names[] = {
+        [BLOBSTORE_TRUST_FULL] = "full",
+        [BLOBSTORE_TRUST_CHECK] = "check",
+        [BLOBSTORE_TRUST_NONE] = "none",
+        [BLOBSTORE_TRUST_REVERTED] = "reverted",
+        [BLOBSTORE_TRUST_SUPERSEDING] = "superseding",
+    };
+
+    return names[trust];
+}
+
+const char *blobstore_state_arrival_name(BlobStoreArrival arrival)
+{
+    static const char *const names[] = {
+        [BLOBSTORE_ARRIVAL_OWN] = "own",
+        [BLOBSTORE_ARRIVAL_WAITING] = "waiting",
+        [BLOBSTORE_ARRIVAL_LOADED] = "loaded",
+    };
+
+    return names[arrival];
+}
+
+const char *blobstore_state_load_name(BlobStoreLoad load)
+{
+    static const char *const names[] = {
+        [BLOBSTORE_LOAD_NONE] = "none",
+        [BLOBSTORE_LOAD_BEGUN] = "begun",
+        [BLOBSTORE_LOAD_IDENTIFIED] = "identified",
+    };
+
+    return names[load];
+}
