@@ -264,7 +264,7 @@ static bool coroutine_fn call_unregister(BlobStoreObject *store, void *opaque,
     BlobStoreClient *client = opaque;
     BlobStoreBlob *blob;
 
-    qemu_co_mutex_lock(&store->core_lock);
+    blobstore_gate_lock(store);
     QTAILQ_FOREACH(blob, &client->blobs, next) {
         if (blob->core) {
             blob_store_unregister(store->core, blob->core);
@@ -273,7 +273,7 @@ static bool coroutine_fn call_unregister(BlobStoreObject *store, void *opaque,
     }
     QTAILQ_REMOVE(&store->clients, client, next);
     blobstore_report_take_snapshot(store);
-    qemu_co_mutex_unlock(&store->core_lock);
+    blobstore_gate_unlock(store);
     return true;
 }
 

@@ -163,26 +163,6 @@ static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
     return action;
 }
 
-/*
- * The guest must not learn of a success that is not durable while it runs.
- * Not while holding anything that stopping the VM waits for.  Returns whether
- * it runs still: the stop that was asked for has been taken back.
- */
-static bool coroutine_fn wait_for_stop(BlobStoreObject *store)
-{
-    if (!runstate_is_running() || store->resetting) {
-        return false;
-    }
-    qemu_co_queue_wait(&store->unstopped, NULL);
-    if (!runstate_is_running() || store->resetting) {
-        return false;
-    }
-    /* Not in what has woken us, which would do so as often as we wait. */
-    aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
-    qemu_coroutine_yield();
-    return true;
-}
-
 static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
                                        GError *error, Error **errp)
 {
@@ -200,7 +180,7 @@ static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
     blobstore_report_flush_advice(store);
     g_error_free(error);
     commit->again = action == BLOCK_ERROR_ACTION_STOP && commit->may_wait &&
-                    wait_for_stop(store);
+                    blobstore_halt_wait(store);
     if (!commit->again) {
         stage_changes(commit->changes, "write error");
     }
@@ -333,7 +313,8 @@ bool blobstore_commit_before_start(BlobStoreObject *store)
     is_settled = !blobstore_state_is_incoming(&store->state) &&
                  !blobstore_state_is_loading(&store->state);
     wanted = !is_settled || blobstore_state_is_lost(&store->state);
-    if (!wanted && (store->drained || !blobstore_version_is_dirty(store))) {
+    if (!wanted && (store->gate.state == BLOBSTORE_GATE_DRAINED ||
+                    !blobstore_version_is_dirty(store))) {
         return true;
     }
     /* Known and reported; RAM has everything, as before the VM stopped. */

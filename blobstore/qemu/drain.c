@@ -13,23 +13,23 @@ static void drained_begin(void *opaque)
 {
     BlobStoreObject *store = opaque;
 
-    store->drained = true;
+    blobstore_gate_drain(store);
 }
 
 static void drained_end(void *opaque)
 {
     BlobStoreObject *store = opaque;
 
-    store->drained = false;
-    qemu_bh_schedule(store->resume_bh);
+    blobstore_gate_undrain(store);
+    qemu_bh_schedule(store->drain.resume_bh);
 }
 
 static void resize(void *opaque)
 {
     BlobStoreObject *store = opaque;
 
-    store->resized = true;
-    qemu_bh_schedule(store->resume_bh);
+    store->drain.resized = true;
+    qemu_bh_schedule(store->drain.resume_bh);
 }
 
 static const BlockDevOps block_ops = {
@@ -43,8 +43,8 @@ static void coroutine_fn resume_entry(void *opaque)
     BlobStoreObject *store = opaque;
 
     do {
-        if (store->resized && blobstore_gate_try_enter(store, NULL)) {
-            store->resized = false;
+        if (store->drain.resized && blobstore_gate_try_enter(store, NULL)) {
+            store->drain.resized = false;
             blobstore_resize_check(store);
             blobstore_gate_leave(store);
         }
@@ -52,9 +52,10 @@ static void coroutine_fn resume_entry(void *opaque)
         if (!store->write_failed) {
             blobstore_commit_staged(store);
         }
-        /* The end of a drained section begins anew. */
-    } while (store->resized && !store->drained && !store->closing);
-    store->resuming = false;
+        /* After a drained section resume() begins it again. */
+    } while (store->drain.resized &&
+             store->gate.state == BLOBSTORE_GATE_OPEN);
+    store->drain.resuming = false;
     aio_wait_kick();
 }
 
@@ -62,13 +63,13 @@ static void resume(void *opaque)
 {
     BlobStoreObject *store = opaque;
 
-    if (store->drained) {
+    if (store->gate.state == BLOBSTORE_GATE_DRAINED) {
         return;
     }
-    qemu_co_enter_all(&store->undrained, NULL);
-    if (!store->resuming &&
-        (store->resized || blobstore_version_is_dirty(store))) {
-        store->resuming = true;
+    blobstore_gate_wake(store);
+    if (!store->drain.resuming &&
+        (store->drain.resized || blobstore_version_is_dirty(store))) {
+        store->drain.resuming = true;
         aio_co_enter(qemu_get_aio_context(),
                      qemu_coroutine_create(resume_entry, store));
     }
@@ -76,17 +77,15 @@ static void resume(void *opaque)
 
 void blobstore_drain_follow(BlobStoreObject *store)
 {
-    store->drained = false;
-    qemu_co_queue_init(&store->undrained);
-    store->resume_bh = qemu_bh_new(resume, store);
+    store->drain.resume_bh = qemu_bh_new(resume, store);
     blk_set_disable_request_queuing(store->medium.blk, true);
     blk_set_dev_ops(store->medium.blk, &block_ops, store);
 }
 
 void blobstore_drain_unfollow(BlobStoreObject *store)
 {
-    AIO_WAIT_WHILE(qemu_get_aio_context(), store->resuming);
+    AIO_WAIT_WHILE(qemu_get_aio_context(), store->drain.resuming);
     blk_set_dev_ops(store->medium.blk, NULL, NULL);
-    qemu_bh_delete(store->resume_bh);
-    store->resume_bh = NULL;
+    qemu_bh_delete(store->drain.resume_bh);
+    store->drain.resume_bh = NULL;
 }

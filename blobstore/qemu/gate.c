@@ -8,10 +8,25 @@
 #include "qapi/error.h"
 #include "glue.h"
 
-static void coroutine_fn leave_core(BlobStoreObject *store)
+void blobstore_gate_init(BlobStoreObject *store)
 {
-    qemu_co_mutex_unlock(&store->core_lock);
-    store->core_users--;
+    BlobStoreGate *gate = &store->gate;
+
+    qemu_co_mutex_init(&gate->lock);
+    qemu_co_queue_init(&gate->opened);
+    gate->state = BLOBSTORE_GATE_OPEN;
+}
+
+void coroutine_fn blobstore_gate_lock(BlobStoreObject *store)
+{
+    store->gate.users++;
+    qemu_co_mutex_lock(&store->gate.lock);
+}
+
+void coroutine_fn blobstore_gate_unlock(BlobStoreObject *store)
+{
+    qemu_co_mutex_unlock(&store->gate.lock);
+    store->gate.users--;
     aio_wait_kick();
 }
 
@@ -22,17 +37,17 @@ static void coroutine_fn leave_core(BlobStoreObject *store)
 bool coroutine_fn blobstore_gate_try_enter(BlobStoreObject *store, Error **errp)
 {
     ERRP_GUARD();
+    BlobStoreGate *gate = &store->gate;
 
-    if (!store->drained) {
-        store->core_users++;
-        qemu_co_mutex_lock(&store->core_lock);
-        if (!store->drained && !store->closing) {
+    if (gate->state != BLOBSTORE_GATE_DRAINED) {
+        blobstore_gate_lock(store);
+        if (gate->state == BLOBSTORE_GATE_OPEN) {
             blk_inc_in_flight(store->medium.blk);
             return true;
         }
-        leave_core(store);
+        blobstore_gate_unlock(store);
     }
-    if (store->closing) {
+    if (gate->state == BLOBSTORE_GATE_SHUT) {
         error_setg(errp, "blobstore '%s' is not in use any more", store->id);
         return false;
     }
@@ -45,7 +60,7 @@ bool coroutine_fn blobstore_gate_try_enter(BlobStoreObject *store, Error **errp)
 void coroutine_fn blobstore_gate_enter(BlobStoreObject *store)
 {
     while (!blobstore_gate_try_enter(store, NULL)) {
-        qemu_co_queue_wait(&store->undrained, NULL);
+        qemu_co_queue_wait(&store->gate.opened, NULL);
     }
 }
 
@@ -53,11 +68,30 @@ void coroutine_fn blobstore_gate_leave(BlobStoreObject *store)
 {
     blobstore_report_take_snapshot(store);
     blk_dec_in_flight(store->medium.blk);
-    leave_core(store);
+    blobstore_gate_unlock(store);
+}
+
+void blobstore_gate_drain(BlobStoreObject *store)
+{
+    if (store->gate.state == BLOBSTORE_GATE_OPEN) {
+        store->gate.state = BLOBSTORE_GATE_DRAINED;
+    }
+}
+
+void blobstore_gate_undrain(BlobStoreObject *store)
+{
+    if (store->gate.state == BLOBSTORE_GATE_DRAINED) {
+        store->gate.state = BLOBSTORE_GATE_OPEN;
+    }
+}
+
+void blobstore_gate_wake(BlobStoreObject *store)
+{
+    qemu_co_enter_all(&store->gate.opened, NULL);
 }
 
 void blobstore_gate_shut(BlobStoreObject *store)
 {
-    store->closing = true;
-    AIO_WAIT_WHILE(qemu_get_aio_context(), store->core_users);
+    store->gate.state = BLOBSTORE_GATE_SHUT;
+    AIO_WAIT_WHILE(qemu_get_aio_context(), store->gate.users);
 }

@@ -88,6 +88,33 @@ typedef struct BlockStorage {
     uint64_t bytes_written;
 } BlockStorage;
 
+/* Who may use the core; see gate.c */
+typedef enum BlobStoreGateState {
+    BLOBSTORE_GATE_OPEN,
+    BLOBSTORE_GATE_DRAINED,     /* between drained_begin and drained_end */
+    BLOBSTORE_GATE_SHUT,        /* the store is being closed */
+} BlobStoreGateState;
+
+typedef struct BlobStoreGate {
+    CoMutex lock;               /* R5: held while the core is used */
+    unsigned users;             /* that hold it, or wait for it */
+    BlobStoreGateState state;
+    CoQueue opened;             /* writes of workers wait for the gate here */
+} BlobStoreGate;
+
+/* What is due after a drained section or a resize; see drain.c */
+typedef struct BlobStoreDrain {
+    QEMUBH *resume_bh;
+    bool resuming;              /* its coroutine is running */
+    bool resized;               /* the new size has not been looked at */
+} BlobStoreDrain;
+
+/* Writes that wait for the VM to stop; see halt.c */
+typedef struct BlobStoreHalt {
+    CoQueue waiters;
+    bool resetting;             /* the main loop waits for the workers */
+} BlobStoreHalt;
+
 struct BlobStoreObject {
     Object parent;
     ResettableState reset_state;
@@ -120,19 +147,14 @@ struct BlobStoreObject {
     bool may_be_plain;          /* a medium that is not encrypted is right */
     BlobKeySlots key_slots;     /* of the medium, or of the stream; if @key */
     uint8_t unsure_slots;       /* a bit for each whose change has failed */
-    CoMutex core_lock;          /* R5: held while the core is used */
-    unsigned core_users;        /* who has it, or waits for it */
-    bool closing;               /* nobody gets it any more */
+    BlobStoreGate gate;
+    BlobStoreDrain drain;
+    BlobStoreHalt halt;
     char *medium_uuid;          /* of the store on the medium; or NULL */
     unsigned warnings_shown;
     StoreSnapshot snapshot;
     bool durable;               /* false with cache=unsafe */
 
-    bool drained;               /* between drained_begin and drained_end */
-    CoQueue undrained;          /* writes of workers held back meanwhile */
-    QEMUBH *resume_bh;          /* after a drained section or a resize */
-    bool resuming;              /* its coroutine is running */
-    bool resized;
     bool write_failed;          /* until a write works, or the VM starts */
     BlobStoreState state;       /* of medium and RAM; see state.h */
     BlobSequence sequence;      /* what RAM has, if the medium is lost */
@@ -140,8 +162,6 @@ struct BlobStoreObject {
     bool shrunk;                /* below what is in use */
     char *failure;              /* why the store failed, or NULL */
 
-    CoQueue unstopped;          /* writes of workers that wait for a stop */
-    bool resetting;             /* the main loop waits for the workers */
     VMChangeStateEntry *first_on_stop;
     VMChangeStateEntry *last_on_stop;
     Notifier on_shutdown;
@@ -257,6 +277,7 @@ bool blobstore_call_is_from_worker(void);
 
 /* gate.c */
 
+void blobstore_gate_init(BlobStoreObject *store);
 /*
  * Take the core lock around every core call that does I/O.  try_enter fails in
  * a drained section, or while the store is closing.  enter waits for the end
@@ -267,8 +288,31 @@ bool coroutine_fn blobstore_gate_try_enter(BlobStoreObject *store,
                                            Error **errp);
 void coroutine_fn blobstore_gate_enter(BlobStoreObject *store);
 void coroutine_fn blobstore_gate_leave(BlobStoreObject *store);
+/* The lock alone, for calls without I/O: in a drained section as well */
+void coroutine_fn blobstore_gate_lock(BlobStoreObject *store);
+void coroutine_fn blobstore_gate_unlock(BlobStoreObject *store);
+/* A drained section begins, or ends; nothing is woken yet. */
+void blobstore_gate_drain(BlobStoreObject *store);
+void blobstore_gate_undrain(BlobStoreObject *store);
+/* Lets the writes go on that wait for the end of a drained section. */
+void blobstore_gate_wake(BlobStoreObject *store);
 /* Waits until nobody uses the core, and keeps everybody from it. */
 void blobstore_gate_shut(BlobStoreObject *store);
+
+/* halt.c */
+
+void blobstore_halt_init(BlobStoreObject *store);
+/*
+ * Waits until the VM has stopped: the guest must not learn of a success that
+ * is not durable while it runs.  The caller holds nothing that stopping the VM
+ * waits for.  Returns whether the VM still runs, because the stop was taken
+ * back.
+ */
+bool coroutine_fn blobstore_halt_wait(BlobStoreObject *store);
+/* Lets everybody go on. */
+void blobstore_halt_release(BlobStoreObject *store);
+/* While devices are reset nobody waits: they wait for their workers. */
+void blobstore_halt_reset(BlobStoreObject *store, bool resetting);
 
 /* drain.c */
 

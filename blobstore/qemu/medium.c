@@ -26,7 +26,8 @@ static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
 void blobstore_medium_look(BlobStoreObject *store)
 {
     if (store->core && !blobstore_state_is_lost(&store->state) &&
-        !store->shrunk && !store->drained &&
+        !store->shrunk &&
+        store->gate.state != BLOBSTORE_GATE_DRAINED &&
         blobstore_drive_may_write(store)) {
         blobstore_call_core(store, call_look, NULL, NULL);
     }

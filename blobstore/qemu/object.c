@@ -55,8 +55,8 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
     }
     trace_blobstore_open(store->id, store->drive, store->implicit);
     blobstore_block_io_init(&store->medium, blk);
-    qemu_co_mutex_init(&store->core_lock);
-    qemu_co_queue_init(&store->unstopped);
+    blobstore_gate_init(store);
+    blobstore_halt_init(store);
     blobstore_drain_follow(store);
     store->durable = blobstore_drive_is_durable(blk);
     blobstore_state_event(store, runstate_check(RUN_STATE_INMIGRATE)
@@ -102,8 +102,8 @@ void blobstore_object_close(BlobStoreObject *store)
     store->shrunk = false;
     blobstore_state_event(store, BLOBSTORE_EVENT_OPEN);
     memset(&store->sequence, 0, sizeof(store->sequence));
-    store->resized = false;
-    store->closing = false;
+    store->gate = (BlobStoreGate) { 0 };
+    store->drain = (BlobStoreDrain) { 0 };
     blk_unref(store->medium.blk);
     store->medium.blk = NULL;
 }

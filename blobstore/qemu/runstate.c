@@ -16,7 +16,7 @@ static void first_on_stop(void *opaque, bool running, RunState state)
     BlobStoreObject *store = opaque;
 
     if (!running) {
-        qemu_co_enter_all(&store->unstopped, NULL);
+        blobstore_halt_release(store);
     }
 }
 
@@ -79,7 +79,7 @@ bool blobstore_vm_prepare_start(void)
 static void take_back_stop(BlobStoreObject *store, void *opaque)
 {
     if (store->medium.blk) {
-        qemu_co_enter_all(&store->unstopped, NULL);
+        blobstore_halt_release(store);
     }
 }
 
@@ -104,8 +104,7 @@ static void reset_enter(Object *obj, ResetType type)
 {
     BlobStoreObject *store = BLOBSTORE(obj);
 
-    store->resetting = true;
-    qemu_co_enter_all(&store->unstopped, NULL);
+    blobstore_halt_reset(store, true);
     if (type == RESET_TYPE_SNAPSHOT_LOAD) {
         blobstore_state_event(store, BLOBSTORE_EVENT_REVERT);
     } else {
@@ -115,7 +114,7 @@ static void reset_enter(Object *obj, ResetType type)
 
 static void reset_exit(Object *obj, ResetType type)
 {
-    BLOBSTORE(obj)->resetting = false;
+    blobstore_halt_reset(BLOBSTORE(obj), false);
 }
 
 void blobstore_runstate_class_init(ObjectClass *oc)

@@ -1,0 +1,45 @@
+/*
+ * Blobstore in QEMU: writes that wait for the VM to stop
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "glue.h"
+
+void blobstore_halt_init(BlobStoreObject *store)
+{
+    qemu_co_queue_init(&store->halt.waiters);
+}
+
+static bool must_not_wait(const BlobStoreObject *store)
+{
+    return !runstate_is_running() || store->halt.resetting;
+}
+
+bool coroutine_fn blobstore_halt_wait(BlobStoreObject *store)
+{
+    if (must_not_wait(store)) {
+        return false;
+    }
+    qemu_co_queue_wait(&store->halt.waiters, NULL);
+    if (must_not_wait(store)) {
+        return false;
+    }
+    /* Not in blobstore_halt_release(), which would wake us for ever. */
+    aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
+    qemu_coroutine_yield();
+    return true;
+}
+
+void blobstore_halt_release(BlobStoreObject *store)
+{
+    qemu_co_enter_all(&store->halt.waiters, NULL);
+}
+
+void blobstore_halt_reset(BlobStoreObject *store, bool resetting)
+{
+    store->halt.resetting = resetting;
+    if (resetting) {
+        blobstore_halt_release(store);
+    }
+}
