@@ -135,8 +135,7 @@ static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
 
 static void free_blob(BlobStoreBlob *blob)
 {
-    blobstore_version_unref(blob->acknowledged);
-    blobstore_version_unref(blob->staged);
+    blobstore_version_drop(blob);
     g_free(blob->name);
     g_free(blob);
 }

@@ -97,23 +97,16 @@ static bool coroutine_fn write_changes(BlobStoreObject *store,
     return true;
 }
 
-/* What is staged, as far as it goes into one write */
+/* The staged versions, as many as one write can have */
 static GArray *collect_staged(BlobStoreObject *store)
 {
+    BlobStoreBlob *blobs[BLOBSTORE_MAX_BLOBS_PER_WRITE];
+    size_t count = blobstore_version_list_staged(store, blobs,
+                                                 ARRAY_SIZE(blobs));
     GArray *changes = new_changes();
-    BlobStoreClient *client;
-    BlobStoreBlob *blob;
 
-    QTAILQ_FOREACH(client, &store->clients, next) {
-        QTAILQ_FOREACH(blob, &client->blobs, next) {
-            BlobStoreVersion *staged = blobstore_version_staged(blob);
-
-            if (staged && changes->len < BLOBSTORE_MAX_BLOBS_PER_WRITE) {
-                add_change(changes, blob, staged);
-            } else {
-                blobstore_version_unref(staged);
-            }
-        }
+    for (size_t i = 0; i < count; i++) {
+        add_change(changes, blobs[i], blobstore_version_staged(blobs[i]));
     }
     return changes;
 }

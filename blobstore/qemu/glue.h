@@ -49,6 +49,8 @@ struct BlobStoreBlob {
     BlobStoreVersion *acknowledged; /* on the medium; or volatile; never NULL */
     BlobStoreVersion *staged; /* accepted, not on the medium yet; or NULL */
 
+    QTAILQ_ENTRY(BlobStoreBlob) next_staged;    /* if @staged */
+
     QTAILQ_ENTRY(BlobStoreBlob) next;
 };
 
@@ -138,6 +140,7 @@ struct BlobStoreObject {
     bool implicit;              /* made for a drive that a device named */
     QTAILQ_HEAD(, BlobStoreClient) clients;
     QemuMutex versions_lock;    /* of all blobs; also for worker threads */
+    QTAILQ_HEAD(, BlobStoreBlob) staged;        /* under versions_lock */
 
     /* All that follows is valid while the store is open: it has clients. */
     BlockStorage medium;
@@ -372,7 +375,16 @@ typedef struct BlobStoreCopy {
 void blobstore_version_keep(BlobStoreBlob *blob, BlobStoreCopy *copy);
 void blobstore_version_put_back(const BlobStoreCopy *copy);
 void blobstore_version_clear_copy(BlobStoreCopy *copy);
+/* Before @blob is freed */
+void blobstore_version_drop(BlobStoreBlob *blob);
+/* Whether a version is staged */
 bool blobstore_version_is_dirty(BlobStoreObject *store);
+/*
+ * Up to @room blobs that have a staged version, those staged first first;
+ * returns how many.
+ */
+size_t blobstore_version_list_staged(BlobStoreObject *store,
+                                     BlobStoreBlob **blobs, size_t room);
 
 /* state.c */
 

@@ -146,6 +146,7 @@ static void blobstore_init(Object *obj)
 
     blobstore_properties_init(store);
     QTAILQ_INIT(&store->clients);
+    QTAILQ_INIT(&store->staged);
     qemu_mutex_init(&store->versions_lock);
 }
 

@@ -75,6 +75,20 @@ BlobStoreVersion *blobstore_version_acknowledged(BlobStoreBlob *blob)
     return blobstore_version_ref(blob->acknowledged);
 }
 
+/* Takes over the reference to @version.  The lock is held. */
+static void set_staged(BlobStoreBlob *blob, BlobStoreVersion *version)
+{
+    BlobStoreObject *store = blob->client->store;
+
+    if (version && !blob->staged) {
+        QTAILQ_INSERT_TAIL(&store->staged, blob, next_staged);
+    } else if (!version && blob->staged) {
+        QTAILQ_REMOVE(&store->staged, blob, next_staged);
+    }
+    blobstore_version_unref(blob->staged);
+    blob->staged = version;
+}
+
 /* A version staged after @version was taken stays. */
 void blobstore_version_acknowledge(BlobStoreBlob *blob,
                                    BlobStoreVersion *version)
@@ -85,8 +99,7 @@ void blobstore_version_acknowledge(BlobStoreBlob *blob,
     blobstore_version_unref(blob->acknowledged);
     blob->acknowledged = version;
     if (blob->staged == version) {
-        blobstore_version_unref(blob->staged);
-        blob->staged = NULL;
+        set_staged(blob, NULL);
     }
 }
 
@@ -99,9 +112,7 @@ void blobstore_version_stage(BlobStoreBlob *blob, BlobStoreVersion *version,
 
     trace_blobstore_stage(client->store->id, client->owner, blob->name,
                           reason);
-    blobstore_version_ref(version);
-    blobstore_version_unref(blob->staged);
-    blob->staged = version;
+    set_staged(blob, blobstore_version_ref(version));
 }
 
 void blobstore_version_replace(BlobStoreBlob *blob, BlobStoreVersion *version)
@@ -110,9 +121,8 @@ void blobstore_version_replace(BlobStoreBlob *blob, BlobStoreVersion *version)
 
     blobstore_version_ref(version);
     blobstore_version_unref(blob->acknowledged);
-    blobstore_version_unref(blob->staged);
     blob->acknowledged = version;
-    blob->staged = NULL;
+    set_staged(blob, NULL);
     blob->rewrite = false;
 }
 
@@ -144,19 +154,34 @@ void blobstore_version_clear_copy(BlobStoreCopy *copy)
     blobstore_version_unref(copy->staged);
 }
 
+void blobstore_version_drop(BlobStoreBlob *blob)
+{
+    QEMU_LOCK_GUARD(&blob->client->store->versions_lock);
+
+    set_staged(blob, NULL);
+    g_clear_pointer(&blob->acknowledged, blobstore_version_unref);
+}
+
 bool blobstore_version_is_dirty(BlobStoreObject *store)
 {
-    BlobStoreClient *client;
+    QEMU_LOCK_GUARD(&store->versions_lock);
+
+    return !QTAILQ_EMPTY(&store->staged);
+}
+
+size_t blobstore_version_list_staged(BlobStoreObject *store,
+                                     BlobStoreBlob **blobs, size_t room)
+{
     BlobStoreBlob *blob;
+    size_t count = 0;
 
     QEMU_LOCK_GUARD(&store->versions_lock);
 
-    QTAILQ_FOREACH(client, &store->clients, next) {
-        QTAILQ_FOREACH(blob, &client->blobs, next) {
-            if (blob->staged) {
-                return true;
-            }
+    QTAILQ_FOREACH(blob, &store->staged, next_staged) {
+        if (count == room) {
+            break;
         }
+        blobs[count++] = blob;
     }
-    return false;
+    return count;
 }
