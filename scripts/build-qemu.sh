@@ -41,7 +41,7 @@ targets() {
         tools/blobstore/qemu-blobstore storage-daemon/qemu-storage-daemon \
         tests/qtest/tpm-{crb,tis}-test
     cd "$top"
-    for test in tests/unit/test-blobstore-*.c tests/qtest/*blobstore*-test.c; do
+    for test in tests/unit/{test,bench}-blobstore-*.c tests/qtest/*blobstore*-test.c; do
         [ ! -e "$test" ] || echo "${test%.c}"
     done
 }

@@ -230,7 +230,8 @@ def unit_test_hooks(paths):
                       for path in matching(paths, 'tests/unit/blobstore-*.c'))
     needs = f'{helpers}testblock, qom, hwcore, migration, io, blobstore'
     table = []
-    for path in matching(paths, 'tests/unit/test-blobstore-*.c'):
+    for path in (*matching(paths, 'tests/unit/test-blobstore-*.c'),
+                 *matching(paths, 'tests/unit/bench-blobstore-*.c')):
         name = path.split('/')[-1].removesuffix('.c')
         hook = Hook('tests/unit/meson.build', needs=path, before="'test-uuid': [],",
                     text=f"    '{name}': [{needs}],\n")

@@ -1,0 +1,147 @@
+/*
+ * Blobstore benchmark over the real block layer: what a commit costs in a
+ * store of few and of many blobs
+ *
+ * Two stores on raw images in the same directory, one with a single blob and
+ * one with many, are written to in turn, so that both meet the same disk.
+ * Prints one JSON object.  Usage: bench-blobstore-commit DIRECTORY [COMMITS]
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
+#include "blobstore-drive.h"
+#include "blobstore-vm.h"
+
+enum {
+    FEW = 1,
+    MANY = 1000,
+    CONTENT_BYTES = 8 * KiB,
+    WARM_UP = 50,
+    COMMITS = 2000,
+};
+
+static char *directory;
+static unsigned commits = COMMITS;
+
+typedef struct Contender {
+    const char *name;
+    unsigned blob_count;
+    char *path;
+    BlobStoreClient *client;
+    BlobStoreBlob **blobs;
+    int64_t *ns;                /* of each commit */
+} Contender;
+
+static void set_up(Contender *contender)
+{
+    uint64_t bytes = 4 * MiB + contender->blob_count * 2 * 32 * KiB;
+
+    contender->path = g_build_filename(directory, contender->name, NULL);
+    unlink(contender->path);
+    g_assert_true(g_file_set_contents(contender->path, "", 0, NULL));
+    g_assert_cmpint(truncate(contender->path, bytes), ==, 0);
+    drive_add_image(contender->name, "raw", contender->path);
+    contender->client = blobstore_attach(contender->name, "bench",
+                                         &error_abort);
+    contender->blobs = g_new(BlobStoreBlob *, contender->blob_count);
+    contender->ns = g_new(int64_t, commits);
+    for (unsigned i = 0; i < contender->blob_count; i++) {
+        g_autofree char *name = g_strdup_printf("blob%u", i);
+
+        contender->blobs[i] =
+            blobstore_register_blob(contender->client, name,
+                                    BLOBSTORE_PERMANENT, 16 * KiB,
+                                    &error_abort);
+    }
+    blobstore_start(contender->client, &error_abort);
+}
+
+static void tear_down(Contender *contender)
+{
+    blobstore_detach(contender->client);
+    drive_remove(contender->name);
+    unlink(contender->path);
+    g_free(contender->path);
+    g_free(contender->blobs);
+    g_free(contender->ns);
+}
+
+static int64_t commit_ns(Contender *contender, uint8_t *content)
+{
+    int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+
+    content[0]++;
+    blobstore_write_blob(contender->blobs[contender->blob_count / 2], content,
+                         CONTENT_BYTES, NULL, &error_abort);
+    return qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start;
+}
+
+static int compare_ns(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a;
+    int64_t y = *(const int64_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+static double median_us(Contender *contender)
+{
+    qsort(contender->ns, commits, sizeof(contender->ns[0]), compare_ns);
+    return contender->ns[commits / 2] / 1000.0;
+}
+
+static void measure(void)
+{
+    Contender few = { .name = "few", .blob_count = FEW };
+    Contender many = { .name = "many", .blob_count = MANY };
+    g_autofree uint8_t *content = g_malloc0(CONTENT_BYTES);
+    double few_us;
+    double many_us;
+
+    set_up(&few);
+    set_up(&many);
+    for (unsigned i = 0; i < WARM_UP; i++) {
+        commit_ns(&few, content);
+        commit_ns(&many, content);
+    }
+    for (unsigned i = 0; i < commits; i++) {
+        /* Neither always comes first. */
+        if (i % 2) {
+            few.ns[i] = commit_ns(&few, content);
+            many.ns[i] = commit_ns(&many, content);
+        } else {
+            many.ns[i] = commit_ns(&many, content);
+            few.ns[i] = commit_ns(&few, content);
+        }
+    }
+    few_us = median_us(&few);
+    many_us = median_us(&many);
+    printf("{\"commits\": %u, \"bytes\": %d, \"us_1_blob\": %.1f, "
+           "\"us_%d_blobs\": %.1f, \"ratio\": %.3f}\n", commits, CONTENT_BYTES,
+           few_us, MANY, many_us, many_us / few_us);
+    tear_down(&few);
+    tear_down(&many);
+}
+
+static void add_tests(void)
+{
+    g_test_add_func("/blobstore/bench", measure);
+}
+
+int main(int argc, char **argv)
+{
+    char *program[] = { argv[0], NULL };
+
+    if (argc < 2 || argc > 3) {
+        fprintf(stderr, "usage: %s DIRECTORY [COMMITS]\n", argv[0]);
+        return 2;
+    }
+    directory = argv[1];
+    if (argc == 3) {
+        commits = MAX(atoi(argv[2]), 1);
+    }
+    return vm_run_tests(1, program, add_tests);
+}
