@@ -22,22 +22,7 @@ uint64_t blob_create_directory_slot_bytes(const BlobStore *store)
                BLOB_DIRECTORY_SLOT_MAX_BYTES);
 }
 
-/* The text has been checked by the caller of the core. */
-static void parse_uuid(const char *text, uint8_t uuid[BLOB_UUID_BYTES])
-{
-    unsigned digits = 0;
-
-    for (; *text && digits < 2 * BLOB_UUID_BYTES; text++) {
-        if (g_ascii_isxdigit(*text)) {
-            uuid[digits / 2] = uuid[digits / 2] << 4 |
-                               g_ascii_xdigit_value(*text);
-            digits++;
-        }
-    }
-}
-
-/* RFC 9562, version 4 */
-static bool make_uuid(uint8_t uuid[BLOB_UUID_BYTES], GError **error)
+bool blob_create_uuid(uint8_t uuid[BLOB_UUID_BYTES], GError **error)
 {
     if (!blob_digest_random(uuid, BLOB_UUID_BYTES, error)) {
         return false;
@@ -51,28 +36,28 @@ static bool make_superblock(BlobStore *store, uint64_t generation,
                             GError **error)
 {
     uint64_t slot_bytes = blob_create_directory_slot_bytes(store);
-    BlobKeySlots key_slots = store->super.key_slots;
-
-    store->super = (BlobSuperblock) {
+    BlobSuperblock super = {
         .version = BLOB_FORMAT_VERSION,
         .state = BLOB_STATE_READY,
         .generation = generation,
         .directory_offset = BLOB_DIRECTORY_OFFSET,
         .directory_slot_bytes = slot_bytes,
         .data_offset = BLOB_DIRECTORY_OFFSET + 2 * slot_bytes,
-        .key_slots = key_slots,
+        .key_slots = store->super.key_slots,
     };
-    if (store->options.format_as_uuid) {
-        parse_uuid(store->uuid, store->super.uuid);
-    } else if (!make_uuid(store->super.uuid, error)) {
+
+    if (!store->named && !blob_create_uuid(store->super.uuid, error)) {
         return false;
     }
+    store->named = true;
+    memcpy(super.uuid, store->super.uuid, sizeof(super.uuid));
     if (store->key) {
-        store->super.incompatible = BLOB_FEATURE_SEALED;
-        return true;
+        super.incompatible = BLOB_FEATURE_SEALED;
+    } else if (!blob_digest_random(super.seed, sizeof(super.seed), error)) {
+        return false;
     }
-    return blob_digest_random(store->super.seed, sizeof(store->super.seed),
-                              error);
+    store->super = super;
+    return true;
 }
 
 /* What the new store is to be; nothing of it is on the medium yet. */

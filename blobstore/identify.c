@@ -10,17 +10,68 @@
 #include "expect.h"
 #include "superblock.h"
 
+static char *describe_uuid(const uint8_t *uuid)
+{
+    GString *text = g_string_new(NULL);
+
+    for (unsigned i = 0; i < BLOB_UUID_BYTES; i++) {
+        bool dash = i == 4 || i == 6 || i == 8 || i == 10;
+
+        g_string_append_printf(text, "%s%02x", dash ? "-" : "", uuid[i]);
+    }
+    return g_string_free(text, FALSE);
+}
+
+/* Asks what the store that is to be made is sealed with, if it is. */
+static bool ask_for_new_key(BlobStore *store, GError **error)
+{
+    BlobSuperblock *super = &store->super;
+
+    if (!store->named && !blob_create_uuid(super->uuid, error)) {
+        return false;
+    }
+    store->named = true;
+    return store->options.make(super->uuid, store->options.opaque,
+                               &store->key, &super->key_slots, error);
+}
+
+/* What a new store is to be; blob_create_store() knows the rest. */
+static bool choose_key(BlobStore *store, GError **error)
+{
+    BlobKeySlots *slots = &store->super.key_slots;
+
+    if (!store->key && store->options.make && !store->read_only) {
+        if (!ask_for_new_key(store, error)) {
+            return false;
+        }
+    } else if (store->key && store->options.key_slots) {
+        *slots = *store->options.key_slots;
+    }
+    if (!store->key) {
+        memset(slots, 0, sizeof(*slots));
+    } else if (!blob_key_slots_count_used(slots)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                    "medium is blank: a new encrypted store wants key slots");
+        return false;
+    }
+    return true;
+}
+
 /*
  * A blank medium, or one whose format was cut short, is fine unless the
  * caller wants a store that exists.
  */
 static bool open_blank(BlobStore *store, GError **error)
 {
+    const uint8_t *uuid = store->options.uuid;
+
     store->blank = true;
-    if (store->uuid && !store->options.format_as_uuid) {
+    if (uuid && !store->options.format_as_uuid) {
+        g_autofree char *text = describe_uuid(uuid);
+
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_UUID,
                     "medium is blank, but the store with uuid %s was asked "
-                    "for: is this the right image?", store->uuid);
+                    "for: is this the right image?", text);
         return false;
     }
     if (store->options.format_never) {
@@ -32,15 +83,12 @@ static bool open_blank(BlobStore *store, GError **error)
     if (!blob_expect_blank(&store->options, error)) {
         return false;
     }
-    /* What a new store is to be is for blob_create_store() to know. */
-    if (store->key && store->options.key_slots) {
-        store->super.key_slots = *store->options.key_slots;
-    } else if (store->key) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
-                    "medium is blank: a new encrypted store wants key slots");
-        return false;
+    memset(&store->super, 0, sizeof(store->super));
+    if (uuid) {
+        memcpy(store->super.uuid, uuid, sizeof(store->super.uuid));
+        store->named = true;
     }
-    return true;
+    return choose_key(store, error);
 }
 
 /* Whether one of the places of a superblock copy bears the magic */
@@ -108,19 +156,49 @@ static bool open_without_superblock(BlobStore *store, uint64_t length,
 
 static bool check_uuid(const BlobStore *store, GError **error)
 {
-    g_autoptr(GString) found = g_string_new(NULL);
+    const uint8_t *wanted = store->options.uuid;
+    g_autofree char *wanted_text = NULL;
+    g_autofree char *found_text = NULL;
 
-    for (unsigned i = 0; i < BLOB_UUID_BYTES; i++) {
-        bool dash = i == 4 || i == 6 || i == 8 || i == 10;
-
-        g_string_append_printf(found, "%s%02x", dash ? "-" : "",
-                               store->super.uuid[i]);
+    if (!wanted || !memcmp(wanted, store->super.uuid, BLOB_UUID_BYTES)) {
+        return true;
     }
-    if (store->uuid && g_ascii_strcasecmp(store->uuid, found->str)) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_UUID,
-                    "medium holds the store with uuid %s, but uuid %s was "
-                    "asked for: is this the right image?", found->str,
-                    store->uuid);
+    wanted_text = describe_uuid(wanted);
+    found_text = describe_uuid(store->super.uuid);
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_UUID,
+                "medium holds the store with uuid %s, but uuid %s was asked "
+                "for: is this the right image?", found_text, wanted_text);
+    return false;
+}
+
+static void fill_label(const BlobSuperblock *super, GBytes *payload,
+                       BlobStoreLabel *label)
+{
+    label->blank = super->state == BLOB_STATE_FORMATTING;
+    label->sealed = blob_superblock_is_sealed(super);
+    memcpy(label->uuid, super->uuid, sizeof(label->uuid));
+    label->key_slots = super->key_slots;
+    memcpy(label->head, g_bytes_get_data(payload, NULL), sizeof(label->head));
+}
+
+/* Asks the caller, unless it has given the key before. */
+static bool ask_for_key(BlobStore *store, GBytes *payload, GError **error)
+{
+    g_autofree BlobStoreLabel *label = NULL;
+
+    if (!store->key && store->options.unlock) {
+        label = g_new0(BlobStoreLabel, 1);
+        fill_label(&store->super, payload, label);
+        if (!store->options.unlock(label, store->options.opaque, &store->key,
+                                   error)) {
+            return false;
+        }
+    }
+    if (!store->key) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
+                    "store is encrypted (key slots in use: %u) and no key was "
+                    "given",
+                    blob_key_slots_count_used(&store->super.key_slots));
         return false;
     }
     return true;
@@ -132,7 +210,7 @@ static bool check_key(BlobStore *store, GBytes *payload, GError **error)
     g_autoptr(BlobDigest) keyed = NULL;
 
     if (!blob_superblock_is_sealed(&store->super)) {
-        if (store->key) {
+        if (store->key || store->options.sealed_only) {
             g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
                         "medium holds a store that is not encrypted, but a key "
                         "was given: is this the right image?");
@@ -140,11 +218,7 @@ static bool check_key(BlobStore *store, GBytes *payload, GError **error)
         }
         return true;
     }
-    if (!store->key) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
-                    "store is encrypted (key slots in use: %u) and no key was "
-                    "given",
-                    blob_key_slots_count_used(&store->super.key_slots));
+    if (!ask_for_key(store, payload, error)) {
         return false;
     }
     keyed = blob_key_new_digest(store->key, BLOB_KEY_FOR_SUPERBLOCK,
@@ -249,11 +323,7 @@ bool blob_store_read_label(BlobStorage *storage, BlobStoreLabel *label,
     if (!blob_superblock_decode(&header, payload, &super, error)) {
         return false;
     }
-    label->blank = super.state == BLOB_STATE_FORMATTING;
-    label->sealed = blob_superblock_is_sealed(&super);
-    memcpy(label->uuid, super.uuid, sizeof(label->uuid));
-    label->key_slots = super.key_slots;
-    memcpy(label->head, g_bytes_get_data(payload, NULL), sizeof(label->head));
+    fill_label(&super, payload, label);
     return true;
 }
 

@@ -27,8 +27,6 @@ static BlobStore *new_store(BlobStorage *storage,
     store->medium.storage = storage;
     if (options) {
         store->options = *options;
-        store->uuid = g_strdup(options->uuid);
-        store->options.uuid = store->uuid;
         if (options->key) {
             store->key = blob_key_ref(options->key);
         }
@@ -290,6 +288,10 @@ static bool open_directory(BlobStore *store, uint64_t length, GError **error)
 
 static void forget_borrowed(BlobStoreOptions *options)
 {
+    options->uuid = NULL;
+    options->unlock = NULL;
+    options->make = NULL;
+    options->opaque = NULL;
     options->key = NULL;
     options->key_slots = NULL;
     options->key_commitment = NULL;

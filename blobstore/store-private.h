@@ -24,9 +24,9 @@ struct Blob {
 struct BlobStore {
     BlobMedium medium;
     BlobStoreOptions options;
-    char *uuid;                 /* owned copy of options.uuid */
     bool read_only;
     bool blank;                 /* to be formatted by start */
+    bool named;                 /* super.uuid is what a blank one becomes */
     bool marked;                /* the format marker is on the medium */
     bool started;
 
@@ -104,6 +104,9 @@ bool blob_epoch_record_all(BlobStore *store, GError **error);
 
 /* format.c: R13.  Makes an empty store on a blank medium. */
 bool blob_create_store(BlobStore *store, GError **error);
+
+/* RFC 9562, version 4.  Errors: RANDOM. */
+bool blob_create_uuid(uint8_t uuid[BLOB_UUID_BYTES], GError **error);
 
 /* How large a directory copy is made in a new store */
 uint64_t blob_create_directory_slot_bytes(const BlobStore *store);

@@ -78,7 +78,6 @@ void blob_store_free(BlobStore *store)
     blob_digest_free(store->voucher);
     blob_guard_free(store->zero_guard);
     blob_key_unref(store->key);
-    g_free(store->uuid);
     g_free(store);
 }
 

@@ -29,6 +29,44 @@ typedef struct BlobSequence {
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
 } BlobSequence;
 
+/* What a medium tells without a key */
+typedef struct BlobStoreLabel {
+    bool blank;                 /* or a format that was cut short */
+    bool sealed;                /* it wants a key */
+    uint8_t uuid[BLOB_UUID_BYTES];
+    BlobKeySlots key_slots;     /* valid if @sealed */
+    uint8_t head[512];          /* private: what the keyed check is of */
+} BlobStoreLabel;
+
+/*
+ * Asked by blob_store_open() when the medium holds the sealed store with
+ * @label, which is valid during the call: *@key becomes a new reference to its
+ * data key, or stays NULL if the caller has none; then the opening fails with
+ * KEY.  Returns false with @error set to fail the opening with that error.
+ *
+ * The superblock has been read and the store is the wanted one, but neither
+ * the medium nor the key has been looked at any further: whether the key is
+ * right is checked afterwards (TAMPERED).  The call may take seconds and, in
+ * QEMU, yield.  It must not change the medium.
+ */
+typedef bool BlobStoreUnlock(const BlobStoreLabel *label, void *opaque,
+                             BlobKey **key, GError **error);
+
+/*
+ * Asked by blob_store_open() when the medium is blank, none of the options
+ * refuse that, and blob_store_start() may make a new store there, which will
+ * have @uuid (BLOB_UUID_BYTES).  To make it a sealed one, *@key becomes a new
+ * reference to its data key and *@key_slots, which is zero before, slots of
+ * the store @uuid that hold that key, at least one of them.  If *@key stays
+ * NULL, the store becomes a plain one.  Returns false with @error set to fail
+ * the opening with that error.
+ *
+ * The call may take seconds and, in QEMU, yield.  It must not change the
+ * medium.
+ */
+typedef bool BlobStoreMake(const uint8_t *uuid, void *opaque, BlobKey **key,
+                           BlobKeySlots *key_slots, GError **error);
+
 /*
  * All-zero means: read-write, format a blank medium, any UUID, no packing, a
  * plain store.  What is pointed to is only used during blob_store_open().
@@ -36,8 +74,10 @@ typedef struct BlobSequence {
 typedef struct BlobStoreOptions {
     bool read_only;         /* write nothing, not even an epoch record */
     bool format_never;      /* refuse a blank medium */
-    const char *uuid;       /* refuse a store with another UUID; or NULL */
-    bool format_as_uuid;    /* a blank medium becomes the store @uuid, valid */
+    /* BLOB_UUID_BYTES: refuse a store with another UUID; or NULL */
+    const uint8_t *uuid;
+    bool format_as_uuid;    /* a blank medium becomes the store @uuid */
+    bool sealed_only;       /* refuse a plain store: there is a key for it */
     bool pack;              /* deflate payloads where that saves a block */
     /*
      * The caller has the content of every blob that it registers.  A damaged
@@ -51,7 +91,15 @@ typedef struct BlobStoreOptions {
     /* A new epoch has a higher number than this one's (zero: any) */
     BlobSequence follows;
 
-    /* The data key of a sealed store, or of the one that is to be made */
+    /* Either of them may be NULL.  Not called if @key is set. */
+    BlobStoreUnlock *unlock;
+    BlobStoreMake *make;
+    void *opaque;           /* of both */
+
+    /*
+     * For a caller that knows it before: the data key of a sealed store, or
+     * of the one that is to be made.  A plain store is refused.
+     */
     BlobKey *key;
     /* A blank medium becomes a sealed store with these, which hold @key */
     const BlobKeySlots *key_slots;
@@ -61,19 +109,11 @@ typedef struct BlobStoreOptions {
     const BlobSequence *min_sequence;   /* that, or one that follows it */
 } BlobStoreOptions;
 
-/* What a medium tells without a key */
-typedef struct BlobStoreLabel {
-    bool blank;                 /* or a format that was cut short */
-    bool sealed;                /* it wants a key */
-    uint8_t uuid[BLOB_UUID_BYTES];
-    BlobKeySlots key_slots;     /* valid if @sealed */
-    uint8_t head[512];          /* private: what the keyed check is of */
-} BlobStoreLabel;
-
 /*
- * Reads the superblock, for unlocking its key slots before the store is
- * opened.  A medium on which blob_store_open() will find something else than
- * a store counts as blank here.
+ * Reads the superblock without opening the store: to show what a medium tells
+ * without a key, or to look at one that somebody else writes to.  A medium on
+ * which blob_store_open() will find something else than a store counts as
+ * blank here.
  *
  * Errors: IO, UNSUPPORTED, CORRUPT.
  */
@@ -89,9 +129,14 @@ bool blob_store_label_fits(const BlobStoreLabel *label, const BlobKey *key);
  * blob_store_start().  The store borrows @storage, which must outlive it.
  * Damage of single blobs does not fail the call: see BlobInfo.damage.
  *
+ * The superblock is read once, a blank medium is scanned once, and what the
+ * caller has to provide for the one or the other is asked for in between: see
+ * BlobStoreUnlock and BlobStoreMake.
+ *
  * Errors: IO, BLANK, FOREIGN, TOO_SMALL, UNSUPPORTED, UUID, CORRUPT, STALE, KEY
- * (there is one and none is wanted, the other way round, or it is another
- * one), TAMPERED, ROLLED_BACK, NO_SECURE_MEMORY.
+ * (there is one and none is wanted, the other way round, it is another one, or
+ * no key slot holds that of a new store), TAMPERED, ROLLED_BACK, RANDOM (of a
+ * blank medium), NO_SECURE_MEMORY, and whatever the callbacks fail with.
  */
 BlobStore *blob_store_open(BlobStorage *storage,
                            const BlobStoreOptions *options, GError **error);

@@ -12,6 +12,7 @@ BlobPair blob_superblock_pair(void)
     return (BlobPair) {
         .id = BLOB_ID_SUPERBLOCK,
         .slot_bytes = BLOB_SUPERBLOCK_SLOT_BYTES,
+        .usual_bytes = blob_layout_image_bytes(BLOB_SUPERBLOCK_BYTES),
     };
 }
 
@@ -78,8 +79,10 @@ bool blob_superblock_read(BlobMedium *medium, const BlobGuard *zero_guard,
     if (!blob_pair_read(medium, zero_guard, pair, header, payload, error)) {
         return false;
     }
-    return *payload ||
-           salvage(medium, zero_guard, pair, header, payload, error);
+    if (*payload || (!pair->begun[0] && !pair->begun[1])) {
+        return true;
+    }
+    return salvage(medium, zero_guard, pair, header, payload, error);
 }
 
 bool blob_superblock_decode(const BlobHeader *header, GBytes *payload,

@@ -169,6 +169,13 @@ static bool scan_trailers(BlobMedium *medium, const BlobGuard *guard,
     return true;
 }
 
+/* The payload in @image, which it takes over */
+static GBytes *take_payload(const BlobHeader *header, uint8_t *image)
+{
+    return g_bytes_new_with_free_func(image + BLOB_HEADER_BYTES,
+                                      header->stored_bytes, g_free, image);
+}
+
 bool blob_slot_read(BlobMedium *medium, const BlobGuard *guard,
                     const BlobSlot *slot, const BlobHeader *header,
                     GBytes **payload, GError **error)
@@ -181,11 +188,7 @@ bool blob_slot_read(BlobMedium *medium, const BlobGuard *guard,
         return false;
     }
     if (unseal_payload(guard, slot, header, image + BLOB_HEADER_BYTES)) {
-        const uint8_t *content = image + BLOB_HEADER_BYTES;
-
-        *payload = g_bytes_new_with_free_func(content, header->stored_bytes,
-                                              g_free,
-                                              g_steal_pointer(&image));
+        *payload = take_payload(header, g_steal_pointer(&image));
     }
     return true;
 }
@@ -271,29 +274,72 @@ bool blob_pair_is_whole(const BlobPair *pair)
            pair->sequence[0] == pair->sequence[1];
 }
 
+/*
+ * The image of slot @n, as long as its header says.  *@image becomes NULL if
+ * the header is not intact; the caller frees it with g_free().
+ */
+static bool pair_read_image(BlobMedium *medium, const BlobGuard *guard,
+                            const BlobPair *pair, unsigned n,
+                            BlobHeader *header, uint8_t **image,
+                            GError **error)
+{
+    BlobSlot slot = blob_pair_slot(pair, n);
+    uint64_t first_bytes = pair->usual_bytes ?: BLOB_BLOCK_BYTES;
+    g_autofree uint8_t *first = blob_medium_alloc(first_bytes);
+    g_autofree uint8_t *all = NULL;
+    uint64_t bytes;
+
+    *image = NULL;
+    if (!blob_medium_read(medium, slot.offset, first, first_bytes, error)) {
+        return false;
+    }
+    if (!blob_layout_decode_header(first, guard, slot.id, slot.offset,
+                                   slot.bytes, header)) {
+        return true;
+    }
+    bytes = blob_layout_image_bytes(header->stored_bytes);
+    if (bytes <= first_bytes) {
+        *image = g_steal_pointer(&first);
+        return true;
+    }
+    all = blob_medium_alloc(bytes);
+    memcpy(all, first, first_bytes);
+    if (!blob_medium_read(medium, slot.offset + first_bytes,
+                          all + first_bytes, bytes - first_bytes, error)) {
+        return false;
+    }
+    *image = g_steal_pointer(&all);
+    return true;
+}
+
 /* The version in slot @n, if header, trailer and payload are intact */
 static bool pair_read_slot(BlobMedium *medium, const BlobGuard *guard,
                            BlobPair *pair, unsigned n, BlobHeader *header,
                            GBytes **payload, GError **error)
 {
     BlobSlot slot = blob_pair_slot(pair, n);
-    BlobJudge judge = { .any = true };
-    BlobEvidence evidence;
+    g_autofree uint8_t *image = NULL;
+    const uint8_t *trailer;
 
     *payload = NULL;
     pair->intact[n] = false;
+    pair->begun[n] = false;
     pair->partly[n] = false;
-    if (!blob_slot_probe(medium, guard, &slot, &judge, &evidence, error)) {
+    if (!pair_read_image(medium, guard, pair, n, header, &image, error)) {
         return false;
     }
-    if (!evidence.complete) {
+    if (!image) {
         return true;
     }
-    *header = evidence.newest;
-    if (!blob_slot_read(medium, guard, &slot, header, payload, error)) {
-        return false;
+    pair->begun[n] = true;
+    trailer = image + blob_layout_image_bytes(header->stored_bytes) -
+              BLOB_HEADER_BYTES;
+    if (memcmp(image, trailer, BLOB_HEADER_BYTES) ||
+        !unseal_payload(guard, &slot, header, image + BLOB_HEADER_BYTES)) {
+        return true;
     }
-    pair->intact[n] = *payload != NULL;
+    *payload = take_payload(header, g_steal_pointer(&image));
+    pair->intact[n] = true;
     pair->sequence[n] = header->sequence;
     memcpy(pair->epoch_id[n], header->epoch_id, sizeof(header->epoch_id));
     return true;

@@ -91,7 +91,9 @@ typedef struct BlobPair {
     uint64_t id;
     uint64_t offset;            /* of slot 0; slot 1 follows it */
     uint64_t slot_bytes;
+    uint64_t usual_bytes;       /* of its image, read at once; 0: unknown */
     bool intact[2];             /* the slot holds a complete version */
+    bool begun[2];              /* its header, at least, is intact */
     bool partly[2];             /* it does not, but is of use still */
     uint64_t sequence[2];       /* valid if intact */
     uint8_t epoch_id[2][BLOB_EPOCH_ID_BYTES];   /* the same */
@@ -106,9 +108,9 @@ bool blob_pair_is_whole(const BlobPair *pair);
 BlobSlot blob_pair_slot(const BlobPair *pair, unsigned n);
 
 /*
- * Reads both slots and returns the newest intact version: *@header and
- * *@payload, which becomes NULL if there is none.  Returns false only if the
- * storage fails.
+ * Reads both slots, each byte of them once at most, and returns the newest
+ * intact version: *@header and *@payload, which becomes NULL if there is
+ * none.  Returns false only if the storage fails.
  */
 bool blob_pair_read(BlobMedium *medium, const BlobGuard *guard,
                     BlobPair *pair, BlobHeader *header, GBytes **payload,

@@ -19,7 +19,8 @@ BlobStoreOptions blobstore_core_options(BlobStoreObject *store)
     return (BlobStoreOptions) {
         .format_never = (store->medium_uuid && !arrives) ||
                         store->format == BLOBSTORE_FORMAT_NEVER,
-        .uuid = store->medium_uuid ?: store->uuid,
+        .uuid = store->medium_uuid ? store->medium_uuid->data
+                                   : store->uuid ? store->uuid_pin.data : NULL,
         .format_as_uuid = arrives,
         .follows = blobstore_state_sequence(store),
         .pack = store->pack,
@@ -34,28 +35,25 @@ BlobStoreOptions blobstore_core_options(BlobStoreObject *store)
 void blobstore_core_remember_uuid(BlobStoreObject *store)
 {
     BlobStoreStatus info;
-    QemuUUID uuid;
 
+    QEMU_BUILD_BUG_ON(sizeof(QemuUUID) != sizeof(info.uuid));
     blob_store_get_status(store->core, &info);
     if (!info.blank && !store->medium_uuid) {
-        memcpy(uuid.data, info.uuid, sizeof(uuid.data));
-        store->medium_uuid = qemu_uuid_unparse_strdup(&uuid);
+        store->medium_uuid = g_memdup2(info.uuid, sizeof(info.uuid));
     }
 }
 
 bool coroutine_fn blobstore_core_open(BlobStoreObject *store, GError **error)
 {
     BlobStoreOptions options = blobstore_core_options(store);
-    g_auto(BlobStoreKeyPlan) plan = { 0 };
+    g_auto(BlobStoreKeyAnswer) answer = { 0 };
 
-    if (!blobstore_keys_plan(store, &options, &plan, error)) {
-        return false;
-    }
+    blobstore_keys_answer(store, &options, &answer);
     store->core = blob_store_open(&store->medium.parent, &options, error);
     if (!store->core) {
         return false;
     }
-    blobstore_keys_settle(store, plan.key);
+    blobstore_keys_settle(store, answer.key);
     blobstore_core_remember_uuid(store);
     blobstore_report_warnings(store);
     return true;

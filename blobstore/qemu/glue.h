@@ -132,7 +132,8 @@ struct BlobStoreObject {
     uint8_t key_slot;           /* or BLOBSTORE_KEY_SLOT_UNSET */
     char *key_commitment;
     char *min_sequence;
-    /* The last two, parsed; of no meaning if they are NULL */
+    /* The last two and @uuid, parsed; of no meaning if they are NULL */
+    QemuUUID uuid_pin;
     uint8_t commitment_pin[BLOB_KEY_COMMITMENT_BYTES];
     BlobSequence sequence_pin;
 
@@ -153,7 +154,7 @@ struct BlobStoreObject {
     BlobStoreGate gate;
     BlobStoreDrain drain;
     BlobStoreHalt halt;
-    char *medium_uuid;          /* of the store on the medium; or NULL */
+    QemuUUID *medium_uuid;      /* of the store on the medium; or NULL */
     unsigned warnings_shown;
     StoreSnapshot snapshot;
     bool durable;               /* false with cache=unsafe */
@@ -218,28 +219,26 @@ bool coroutine_fn blobstore_keys_put(const BlobstoreKeySource *source,
                                      const BlobKey *key, const QemuUUID *uuid,
                                      GError **error);
 
-/* What has to be known of keys to open a medium; outlives that */
-typedef struct BlobStoreKeyPlan {
-    BlobStoreLabel label;
-    BlobKey *key;
-    BlobKeySlots slots;
-    char *uuid;                 /* of a new store; or NULL */
-} BlobStoreKeyPlan;
-
 /* Whether the medium with @label is guarded as that of @store is, or may be. */
 bool blobstore_keys_fit(const BlobStoreObject *store,
                         const BlobStoreLabel *label);
 
-void blobstore_keys_clear_plan(BlobStoreKeyPlan *plan);
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobStoreKeyPlan, blobstore_keys_clear_plan)
+/* With which key the core opened a medium, or made a store; see below */
+typedef struct BlobStoreKeyAnswer {
+    BlobStoreObject *store;
+    BlobKey *key;               /* a reference; NULL: with none */
+} BlobStoreKeyAnswer;
+
+void blobstore_keys_clear_answer(BlobStoreKeyAnswer *answer);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobStoreKeyAnswer,
+                                 blobstore_keys_clear_answer)
 
 /*
- * Finds the key for the medium of @store, or makes one if that is blank, and
- * puts it into @options.
+ * Makes blob_store_open() with @options find the key for the medium of @store,
+ * or make one if the medium is blank.  @answer must outlive that call.
  */
-bool coroutine_fn blobstore_keys_plan(BlobStoreObject *store,
-                                      BlobStoreOptions *options,
-                                      BlobStoreKeyPlan *plan, GError **error);
+void blobstore_keys_answer(BlobStoreObject *store, BlobStoreOptions *options,
+                           BlobStoreKeyAnswer *answer);
 /*
  * What guards store->core is known: @key, or nothing if it is not encrypted
  * (any more).

@@ -118,8 +118,7 @@ static BlobstoreInfo *describe_store(BlobStoreObject *store)
     out->id = g_strdup(store->id);
     out->drive = g_strdup(store->drive);
     /* That of a VM that waits is known before its medium is. */
-    out->uuid = store->medium_uuid ? g_strdup(store->medium_uuid)
-                                   : qemu_uuid_unparse_strdup(&uuid);
+    out->uuid = qemu_uuid_unparse_strdup(store->medium_uuid ?: &uuid);
     out->format_version = info->format_version;
     out->state = state_of(store);
     out->durable = store->durable;

@@ -19,7 +19,7 @@
 typedef struct KeyChange {
     BlobStoreObject *store;     /* a reference */
     Error *blocker;             /* of migration and snapshots */
-    char *uuid;                 /* of the store when it began */
+    QemuUUID uuid;              /* of the store when it began */
     bool was_encrypted;         /* as far as the user could know */
     BlobKey *key;               /* in @slots; NULL: none */
     BlobKeySlots slots;
@@ -69,7 +69,6 @@ static void change_end(KeyChange *change)
         object_unref(OBJECT(change->store));
     }
     blob_key_unref(change->key);
-    g_free(change->uuid);
 }
 
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(KeyChange, change_end)
@@ -80,7 +79,7 @@ static bool check_in_use(const KeyChange *change, Error **errp)
     BlobStoreObject *store = change->store;
 
     if (!store->core || !blobstore_drive_may_write(store) ||
-        g_strcmp0(store->medium_uuid, change->uuid)) {
+        !qemu_uuid_is_equal(store->medium_uuid, &change->uuid)) {
         error_setg(errp, "blobstore '%s' is not in use any more", store->id);
         return false;
     }
@@ -143,7 +142,7 @@ static bool coroutine_fn change_begin(KeyChange *change, const char *id,
     }
     object_ref(OBJECT(store));
     change->store = store;
-    change->uuid = g_strdup(store->medium_uuid);
+    change->uuid = *store->medium_uuid;
     change->was_encrypted = store->key;
     return change_locked(change, is_settled, errp);
 }
@@ -274,14 +273,12 @@ static bool coroutine_fn put_key(KeyChange *change,
                                  Error **errp)
 {
     GError *error = NULL;
-    QemuUUID uuid;
 
     if (!blobstore_credential_source_is_valid(source, errp)) {
         return false;
     }
-    qemu_uuid_parse(change->uuid, &uuid);
     if (!blobstore_keys_put(source, &change->slots, change->n, change->key,
-                            &uuid, &error)) {
+                            &change->uuid, &error)) {
         blobstore_report_propagate(change->store, error, errp);
         return false;
     }

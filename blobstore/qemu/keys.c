@@ -98,63 +98,9 @@ bool coroutine_fn blobstore_keys_put(const BlobstoreKeySource *source,
     return true;
 }
 
-void blobstore_keys_clear_plan(BlobStoreKeyPlan *plan)
+void blobstore_keys_clear_answer(BlobStoreKeyAnswer *answer)
 {
-    g_clear_pointer(&plan->key, blob_key_unref);
-    g_clear_pointer(&plan->uuid, g_free);
-}
-
-/*
- * Whether a medium without a superblock is blank, and a store can be made on
- * it.  To be known before seconds and tries of a PIN are spent on its key.
- */
-static bool coroutine_fn check_blank(BlobStoreObject *store,
-                                     const BlobStoreOptions *options,
-                                     GError **error)
-{
-    g_autoptr(BlobStore) core = blob_store_open(&store->medium.parent,
-                                                options, error);
-
-    return core;
-}
-
-/* A blank medium that will be formatted, unless it is refused */
-static bool coroutine_fn plan_new_store(BlobStoreObject *store,
-                                        BlobStoreOptions *options,
-                                        BlobStoreKeyPlan *plan,
-                                        GError **error)
-{
-    unsigned n = store->key_slot == BLOBSTORE_KEY_SLOT_UNSET
-                 ? 0 : store->key_slot;
-    QemuUUID uuid;
-
-    if (!check_blank(store, options, error)) {
-        return false;
-    }
-    plan->key = blob_key_new(error);
-    if (!plan->key) {
-        return false;
-    }
-    qemu_uuid_generate(&uuid);
-    plan->uuid = qemu_uuid_unparse_strdup(&uuid);
-    options->uuid = plan->uuid;
-    options->format_as_uuid = true;
-    return blobstore_keys_put(&store->keys, &plan->slots, n, plan->key, &uuid,
-                              error);
-}
-
-static bool coroutine_fn plan_blank(BlobStoreObject *store,
-                                    BlobStoreOptions *options,
-                                    BlobStoreKeyPlan *plan, GError **error)
-{
-    if (store->key) {
-        /* It becomes the store that has come with a migration. */
-        plan->key = blob_key_ref(store->key);
-        plan->slots = store->key_slots;
-        return true;
-    }
-    return store->may_be_plain ||
-           plan_new_store(store, options, plan, error);
+    g_clear_pointer(&answer->key, blob_key_unref);
 }
 
 bool blobstore_keys_fit(const BlobStoreObject *store,
@@ -167,28 +113,19 @@ bool blobstore_keys_fit(const BlobStoreObject *store,
            (store->next_key && blob_store_label_fits(label, store->next_key));
 }
 
-static bool is_wanted_store(const BlobStoreOptions *options,
-                            const BlobStoreLabel *label)
+/* BlobStoreUnlock; without a key the core refuses the store. */
+static bool coroutine_fn answer_unlock(const BlobStoreLabel *label,
+                                       void *opaque, BlobKey **key,
+                                       GError **error)
 {
-    QemuUUID uuid;
+    BlobStoreKeyAnswer *answer = opaque;
+    BlobStoreObject *store = answer->store;
 
-    return !options->uuid || qemu_uuid_parse(options->uuid, &uuid) < 0 ||
-           !memcmp(uuid.data, label->uuid, sizeof(label->uuid));
-}
-
-static bool coroutine_fn plan_sealed(BlobStoreObject *store,
-                                     const BlobStoreOptions *options,
-                                     BlobStoreKeyPlan *plan, GError **error)
-{
-    plan->slots = plan->label.key_slots;
-    if (!is_wanted_store(options, &plan->label)) {
-        return true;            /* The core refuses it; no key is tried. */
-    }
-    if (store->key && blob_store_label_fits(&plan->label, store->key)) {
-        plan->key = blob_key_ref(store->key);
+    if (store->key && blob_store_label_fits(label, store->key)) {
+        *key = blob_key_ref(store->key);
     } else if (store->next_key &&
-               blob_store_label_fits(&plan->label, store->next_key)) {
-        plan->key = blob_key_ref(store->next_key);
+               blob_store_label_fits(label, store->next_key)) {
+        *key = blob_key_ref(store->next_key);
     } else if (store->key) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
                     "medium is encrypted with another data key than it was, "
@@ -197,44 +134,63 @@ static bool coroutine_fn plan_sealed(BlobStoreObject *store,
         return false;
     } else if (blobstore_keys_are_wanted(store) && !store->core) {
         /* Once: a PIN is not presented for whatever the medium becomes. */
-        plan->key = unlock(store, &plan->slots, plan->label.uuid, error);
-        return plan->key;
-    }
-    return true;                /* Without a key the core refuses it. */
-}
-
-bool coroutine_fn blobstore_keys_plan(BlobStoreObject *store,
-                                      BlobStoreOptions *options,
-                                      BlobStoreKeyPlan *plan, GError **error)
-{
-    bool ok;
-
-    if (!blob_store_read_label(&store->medium.parent, &plan->label, error)) {
-        return false;
-    }
-    if (plan->label.blank) {
-        ok = plan_blank(store, options, plan, error);
-    } else if (plan->label.sealed) {
-        ok = plan_sealed(store, options, plan, error);
-    } else {
-        ok = store->may_be_plain;
-        if (!ok) {
-            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
-                        "medium holds a store that is not encrypted, but a "
-                        "key was given: is this the right image?");
+        *key = unlock(store, &label->key_slots, label->uuid, error);
+        if (!*key) {
+            return false;
         }
     }
-    options->key = plan->key;
-    options->key_slots = plan->key ? &plan->slots : NULL;
-    return ok;
+    answer->key = *key ? blob_key_ref(*key) : NULL;
+    return true;
+}
+
+/* BlobStoreMake; without a key the new store is a plain one. */
+static bool coroutine_fn answer_make(const uint8_t *uuid, void *opaque,
+                                     BlobKey **key, BlobKeySlots *slots,
+                                     GError **error)
+{
+    BlobStoreKeyAnswer *answer = opaque;
+    BlobStoreObject *store = answer->store;
+    unsigned n = store->key_slot == BLOBSTORE_KEY_SLOT_UNSET
+                 ? 0 : store->key_slot;
+    g_autoptr(BlobKey) new_key = NULL;
+    QemuUUID new_uuid;
+
+    if (store->key) {
+        /* The medium becomes the store that was migrated in. */
+        *slots = store->key_slots;
+        *key = blob_key_ref(store->key);
+    } else if (!store->may_be_plain) {
+        new_key = blob_key_new(error);
+        if (!new_key) {
+            return false;
+        }
+        memcpy(new_uuid.data, uuid, sizeof(new_uuid.data));
+        if (!blobstore_keys_put(&store->keys, slots, n, new_key, &new_uuid,
+                                error)) {
+            return false;
+        }
+        *key = g_steal_pointer(&new_key);
+    }
+    answer->key = *key ? blob_key_ref(*key) : NULL;
+    return true;
+}
+
+void blobstore_keys_answer(BlobStoreObject *store, BlobStoreOptions *options,
+                           BlobStoreKeyAnswer *answer)
+{
+    answer->store = store;
+    options->unlock = answer_unlock;
+    options->make = answer_make;
+    options->opaque = answer;
+    options->sealed_only = !store->may_be_plain;
 }
 
 static void set_key(BlobStoreObject *store, BlobKey *key)
 {
-    BlobKey *former = store->key;
+    BlobKey *old = store->key;
 
     store->key = key ? blob_key_ref(key) : NULL;
-    blob_key_unref(former);
+    blob_key_unref(old);
     g_clear_pointer(&store->next_key, blob_key_unref);
     store->may_be_plain = !key;
 }

@@ -33,18 +33,20 @@ static bool check_probed(BlobStoreObject *store, BlobStore *core,
 static bool check_label(BlobStoreObject *store, const BlobStoreLabel *label,
                         Error **errp)
 {
-    g_autofree char *found = NULL;
-    QemuUUID uuid;
+    QemuUUID found;
 
     if (label->blank) {
         return true;
     }
-    memcpy(uuid.data, label->uuid, sizeof(uuid.data));
-    found = qemu_uuid_unparse_strdup(&uuid);
-    if (g_ascii_strcasecmp(found, store->medium_uuid)) {
+    memcpy(found.data, label->uuid, sizeof(found.data));
+    if (!qemu_uuid_is_equal(&found, store->medium_uuid)) {
+        g_autofree char *found_text = qemu_uuid_unparse_strdup(&found);
+        g_autofree char *wanted_text =
+            qemu_uuid_unparse_strdup(store->medium_uuid);
+
         error_setg(errp, "drive '%s' holds the store with uuid %s, but the "
                    "source has the one with uuid %s: is this the right "
-                   "image?", store->drive, found, store->medium_uuid);
+                   "image?", store->drive, found_text, wanted_text);
         return false;
     }
     if (label->sealed != !!store->key) {

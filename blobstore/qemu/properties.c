@@ -178,9 +178,7 @@ static bool parse_min_sequence(const char *text, BlobSequence *sequence)
 
 static bool check_pins(BlobStoreObject *store, const char *id, Error **errp)
 {
-    QemuUUID uuid;
-
-    if (store->uuid && qemu_uuid_parse(store->uuid, &uuid) < 0) {
+    if (store->uuid && qemu_uuid_parse(store->uuid, &store->uuid_pin) < 0) {
         error_setg(errp, "blobstore '%s': '%s' is not a UUID", id,
                    store->uuid);
         return false;

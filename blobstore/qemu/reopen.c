@@ -13,7 +13,7 @@
 
 typedef struct Reopening {
     BlobStoreOptions options;
-    BlobStoreKeyPlan plan;
+    BlobStoreKeyAnswer answer;
     bool superseded;            /* the medium was taken back before a rekey */
     BlobStore *core;            /* the new one */
     GArray *twins;              /* of BlobStoreTwin */
@@ -23,7 +23,7 @@ typedef struct Reopening {
 
 static void clear_reopening(Reopening *reopening)
 {
-    blobstore_keys_clear_plan(&reopening->plan);
+    blobstore_keys_clear_answer(&reopening->answer);
     g_clear_pointer(&reopening->twins, g_array_unref);
     blob_store_free(reopening->core);
 }
@@ -74,16 +74,15 @@ static bool coroutine_fn supersede_reverted(BlobStoreObject *store,
     return *superseded;
 }
 
-/* Which key opens the medium, and what else the core is to demand of it */
+/* What the core is to demand of the medium */
 static bool coroutine_fn plan(BlobStoreObject *store, Reopening *reopening,
                               GError **error)
 {
     reopening->options = blobstore_core_options(store);
     /* RAM has what devices wrote last; see adopt_blob(). */
     reopening->options.replace_damaged = true;
-    return supersede_reverted(store, &reopening->superseded, error) &&
-           blobstore_keys_plan(store, &reopening->options, &reopening->plan,
-                               error);
+    blobstore_keys_answer(store, &reopening->options, &reopening->answer);
+    return supersede_reverted(store, &reopening->superseded, error);
 }
 
 static BlobstoreFound judge(BlobStoreObject *store, const Reopening *reopening,
@@ -108,7 +107,7 @@ static bool coroutine_fn keep_key_slots(BlobStoreObject *store,
                                         GError **error)
 {
     g_autofree BlobKeySlots *found = g_new(BlobKeySlots, 1);
-    BlobKey *key = reopening->plan.key;
+    BlobKey *key = reopening->answer.key;
     BlobStoreStatus info;
 
     blob_store_get_status(reopening->core, &info);
@@ -215,7 +214,7 @@ static void adopt(BlobStoreObject *store, Reopening *reopening)
                            blobstore_version_is_dirty(store));
     blob_store_free(store->core);
     store->core = g_steal_pointer(&reopening->core);
-    blobstore_keys_settle(store, reopening->plan.key);
+    blobstore_keys_settle(store, reopening->answer.key);
     /* That nothing else was there is no news. */
     store->warnings_shown = reopening->superseded ? UINT_MAX : 0;
     blobstore_report_warnings(store);

@@ -222,19 +222,18 @@ static void make_aad(const BlobsState *state, const Carried *carried,
 static bool seal_all(BlobsState *state, GError **error)
 {
     g_autoptr(BlobSeal) seal = NULL;
-    QemuUUID uuid;
+    const QemuUUID *uuid = state->store->medium_uuid;
 
     if (!state->store->key) {
         return true;
     }
-    qemu_uuid_parse(state->store->medium_uuid, &uuid);
-    seal = blob_key_new_seal(state->store->key, BLOB_KEY_FOR_STREAM, uuid.data,
-                             error);
+    seal = blob_key_new_seal(state->store->key, BLOB_KEY_FOR_STREAM,
+                             uuid->data, error);
     for (uint32_t i = 0; seal && i < state->carried_count; i++) {
         Carried *carried = &state->carried[i];
         CarriedAad aad;
 
-        make_aad(state, carried, &uuid, &aad);
+        make_aad(state, carried, uuid, &aad);
         if (!blob_seal_encrypt(seal, &aad, sizeof(aad), carried->payload,
                                carried->payload_size, carried->nonce,
                                carried->tag, error)) {
@@ -244,30 +243,33 @@ static bool seal_all(BlobsState *state, GError **error)
     return seal;
 }
 
+static bool unseal(BlobSeal *seal, const BlobsState *state, Carried *carried)
+{
+    CarriedAad aad;
+
+    make_aad(state, carried, state->store->medium_uuid, &aad);
+    return blob_seal_decrypt(seal, &aad, sizeof(aad), carried->payload,
+                             carried->payload_size, carried->nonce,
+                             carried->tag);
+}
+
 /* Before anything of it is used */
 static bool unseal_all(BlobsState *state, GError **error)
 {
     BlobStoreObject *store = state->store;
     g_autoptr(BlobSeal) seal = NULL;
-    QemuUUID uuid;
 
     if (store->key) {
-        qemu_uuid_parse(store->medium_uuid, &uuid);
-        seal = blob_key_new_seal(store->key, BLOB_KEY_FOR_STREAM, uuid.data,
-                                 error);
+        seal = blob_key_new_seal(store->key, BLOB_KEY_FOR_STREAM,
+                                 store->medium_uuid->data, error);
         if (!seal) {
             return false;
         }
     }
     for (uint32_t i = 0; i < state->carried_count; i++) {
         Carried *carried = &state->carried[i];
-        CarriedAad aad;
 
-        make_aad(state, carried, &uuid, &aad);
-        if (seal && !blob_seal_decrypt(seal, &aad, sizeof(aad),
-                                       carried->payload,
-                                       carried->payload_size, carried->nonce,
-                                       carried->tag)) {
+        if (seal && !unseal(seal, state, carried)) {
             g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
                         "blob '%s/%s' in the stream was not written with the "
                         "key of the store",

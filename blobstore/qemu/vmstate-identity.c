@@ -103,7 +103,6 @@ static int identity_pre_save(void *opaque)
     BlobStoreObject *store = state->store;
     g_autoptr(GPtrArray) blobs = blobstore_stream_sorted_blobs(store);
     BlobSequence sequence;
-    QemuUUID uuid;
 
     if (migrate_colo()) {
         error_report("blobstore '%s': COLO is not supported", store->id);
@@ -118,8 +117,7 @@ static int identity_pre_save(void *opaque)
         error_report("blobstore '%s' cannot be migrated", store->id);
         return -EINVAL;
     }
-    qemu_uuid_parse(store->medium_uuid, &uuid);
-    memcpy(state->uuid, uuid.data, sizeof(state->uuid));
+    memcpy(state->uuid, store->medium_uuid->data, sizeof(state->uuid));
     state->format_version = FORMAT_VERSION;
     sequence = blobstore_state_sequence(store);
     state->sequence = sequence.number;
@@ -235,14 +233,19 @@ static bool is_arriving(BlobStoreObject *store)
            runstate_check(RUN_STATE_INMIGRATE);
 }
 
-static bool check_uuid(BlobStoreObject *store, const char *uuid, Error **errp)
+static bool check_uuid(BlobStoreObject *store, const QemuUUID *uuid,
+                       Error **errp)
 {
-    const char *known = is_arriving(store) ? store->uuid : store->medium_uuid;
+    const QemuUUID *wanted = store->uuid ? &store->uuid_pin : NULL;
+    const QemuUUID *known = is_arriving(store) ? wanted : store->medium_uuid;
 
-    if (known && g_ascii_strcasecmp(known, uuid)) {
+    if (known && !qemu_uuid_is_equal(known, uuid)) {
+        g_autofree char *found_text = qemu_uuid_unparse_strdup(uuid);
+        g_autofree char *known_text = qemu_uuid_unparse_strdup(known);
+
         error_setg(errp, "the stream is of the store with uuid %s, but this "
                    "is the one with uuid %s: is drive '%s' the right image?",
-                   uuid, known, store->drive);
+                   found_text, known_text, store->drive);
         return false;
     }
     return true;
@@ -353,24 +356,22 @@ static bool check_key(IdentityState *state, Error **errp)
 static bool check_identity(IdentityState *state, Error **errp)
 {
     BlobStoreObject *store = state->store;
-    g_autofree char *uuid = NULL;
-    QemuUUID parsed;
+    QemuUUID uuid;
 
-    memcpy(parsed.data, state->uuid, sizeof(parsed.data));
-    uuid = qemu_uuid_unparse_strdup(&parsed);
+    memcpy(uuid.data, state->uuid, sizeof(uuid.data));
     if (state->format_version > FORMAT_VERSION) {
         error_setg(errp, "the source has format version %" PRIu32 ", this "
                    "QEMU knows %d", state->format_version, FORMAT_VERSION);
         return false;
     }
-    if (!check_uuid(store, uuid, errp) ||
+    if (!check_uuid(store, &uuid, errp) ||
         !check_all_announced(state, errp) ||
         !check_sequence(state, errp) || !check_key(state, errp)) {
         return false;
     }
     if (is_arriving(store)) {
         g_free(store->medium_uuid);
-        store->medium_uuid = g_steal_pointer(&uuid);
+        store->medium_uuid = g_memdup2(&uuid, sizeof(uuid));
         return blobstore_probe_medium(store, errp);
     }
     return true;
@@ -385,8 +386,7 @@ static int identity_post_load(void *opaque, int version_id)
     blobstore_state_event(state->store, ok ? BLOBSTORE_EVENT_IDENTIFY
                                            : BLOBSTORE_EVENT_LOAD_FAILED);
     free_announced(state);
-    trace_blobstore_load_identity(state->store->id,
-                                  state->store->medium_uuid ?: "", ok);
+    trace_blobstore_load_identity(state->store->id, ok);
     return ok ? 0 : blobstore_stream_fail_load(state->store, err);
 }
 

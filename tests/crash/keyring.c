@@ -9,13 +9,6 @@
 
 enum { UNLOCKED = 8, NO_SUCH_KEY = 0xff };
 
-/* New sealed stores have this one: their key slots are bound to it. */
-static const char new_uuid[] = "0b0b0b0b-0b0b-4b0b-8b0b-0b0b0b0b0b0b";
-static const uint8_t new_uuid_bytes[BLOB_UUID_BYTES] = {
-    0x0b, 0x0b, 0x0b, 0x0b, 0x0b, 0x0b, 0x4b, 0x0b,
-    0x8b, 0x0b, 0x0b, 0x0b, 0x0b, 0x0b, 0x0b, 0x0b,
-};
-
 /* What the secrets do to some key slots, so as to try each only once */
 typedef struct Unlocked {
     BlobKeySlots slots;
@@ -204,27 +197,38 @@ static bool look(const BlobKeySlots *slots, const uint8_t *uuid,
     return state->data_key;
 }
 
+static bool unlock_label(const BlobStoreLabel *label, void *opaque,
+                         BlobKey **key, GError **error)
+{
+    KeyState state = { 0 };
+
+    if (!look(&label->key_slots, label->uuid, &state, error)) {
+        return false;
+    }
+    *key = blob_key_ref(keyring_key(state.data_key));
+    return true;
+}
+
+static bool make(const uint8_t *uuid, void *opaque, BlobKey **key,
+                 BlobKeySlots *key_slots, GError **error)
+{
+    unsigned blank_key = *(const unsigned *)opaque;
+
+    if (blank_key) {
+        add(key_slots, uuid, blank_key, 0);
+        *key = blob_key_ref(keyring_key(blank_key));
+    }
+    return true;
+}
+
 BlobStore *keyring_open(BlobStorage *storage, const BlobStoreOptions *options,
                         unsigned blank_key, GError **error)
 {
     BlobStoreOptions with_key = *options;
-    BlobKeySlots slots = { 0 };
-    BlobStoreLabel label;
-    KeyState state = { 0 };
 
-    if (!blob_store_read_label(storage, &label, error) ||
-        (label.sealed && !label.blank &&
-         !look(&label.key_slots, label.uuid, &state, error))) {
-        return NULL;
-    }
-    with_key.key = keyring_key(state.data_key);
-    if (label.blank && blank_key) {
-        add(&slots, new_uuid_bytes, blank_key, 0);
-        with_key.key = keyring_key(blank_key);
-        with_key.key_slots = &slots;
-        with_key.uuid = new_uuid;
-        with_key.format_as_uuid = true;
-    }
+    with_key.unlock = unlock_label;
+    with_key.make = make;
+    with_key.opaque = &blank_key;
     return blob_store_open(storage, &with_key, error);
 }
 

@@ -32,8 +32,7 @@ static const Way ways[] = {
     { "seal", NO_KEY, 2 }, { "rekey", 1, 2 }, { "unseal", 1, NO_KEY },
 };
 
-static const char uuid[] = "5eed5eed-0123-4567-89ab-cdef5eed5eed";
-static const uint8_t uuid_bytes[BLOB_UUID_BYTES] = {
+static const uint8_t uuid[BLOB_UUID_BYTES] = {
     0x5e, 0xed, 0x5e, 0xed, 0x01, 0x23, 0x45, 0x67,
     0x89, 0xab, 0xcd, 0xef, 0x5e, 0xed, 0x5e, 0xed,
 };
@@ -63,7 +62,7 @@ static void put_raw(BlobKeySlots *slots, const BlobKey *key)
     BlobCredential credential = { .secret = secret };
     g_autoptr(GError) error = NULL;
 
-    if (!blob_key_slots_put(slots, RAW_SLOT, key, uuid_bytes,
+    if (!blob_key_slots_put(slots, RAW_SLOT, key, uuid,
                             BLOB_KEY_SLOT_RAW, &credential, 0, &error)) {
         g_error("key slot: %s", error->message);
     }
@@ -204,7 +203,7 @@ static void put_passphrase(BlobKeySlots *slots, unsigned n, const char *text,
     g_autoptr(BlobSecret) secret = blob_secret_new(text, strlen(text), NULL);
     BlobCredential credential = { .secret = secret };
 
-    g_assert(blob_key_slots_put(slots, n, key, uuid_bytes,
+    g_assert(blob_key_slots_put(slots, n, key, uuid,
                                 BLOB_KEY_SLOT_PASSPHRASE, &credential, 1,
                                 NULL));
 }
@@ -228,7 +227,7 @@ static void put_token(BlobKeySlots *slots, unsigned n, const BlobKey *key)
         .uri = "pkcs11:token=pretended;object=key",
     };
 
-    g_assert(blob_key_slots_put(slots, n, key, uuid_bytes,
+    g_assert(blob_key_slots_put(slots, n, key, uuid,
                                 BLOB_KEY_SLOT_TOKEN, &credential, 0, NULL));
 }
 

@@ -53,6 +53,11 @@ typedef struct Session {
     bool in_doubt;              /* a failed write may come to life */
 } Session;
 
+/* Of no store that is fuzzed */
+static const uint8_t other_uuid[BLOB_UUID_BYTES] = {
+    [6] = 0x40, [8] = 0x80,
+};
+
 /* What is to be released, if there is anything, becomes *@unlocked. */
 static bool choose_key(const Session *session, BlobStoreOptions *options,
                        BlobKeySlots *slots, BlobKey **unlocked,
@@ -430,7 +435,7 @@ static void run(Session *session)
         session->options.format_never = true;
     }
     if (session->head.options & OPTION_UUID) {
-        session->options.uuid = "00000000-0000-4000-8000-000000000000";
+        session->options.uuid = other_uuid;
     }
     session->disk->knows_zero = !(session->head.options & OPTION_READS_ZERO);
     session->options.pack = session->head.options & OPTION_PACK;

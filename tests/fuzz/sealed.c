@@ -31,8 +31,7 @@ enum {
     SUPER_AT_HEAD_DIGEST = 472,
 };
 
-const char fuzz_uuid[] = "46555a5a-0000-4000-8000-000000000000";
-static const uint8_t fuzz_uuid_bytes[BLOB_UUID_BYTES] = {
+const uint8_t fuzz_uuid[BLOB_UUID_BYTES] = {
     'F', 'U', 'Z', 'Z', 0, 0, 0x40, 0, 0x80,
 };
 
@@ -68,7 +67,7 @@ void fuzz_key_slots(BlobKeySlots *slots, unsigned n)
     BlobCredential credential = { .secret = raw_secret() };
 
     memset(slots, 0, sizeof(*slots));
-    FUZZ_CHECK(blob_key_slots_put(slots, 0, fuzz_key(n), fuzz_uuid_bytes,
+    FUZZ_CHECK(blob_key_slots_put(slots, 0, fuzz_key(n), fuzz_uuid,
                                   BLOB_KEY_SLOT_RAW, &credential, 0, NULL));
 }
 

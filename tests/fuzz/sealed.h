@@ -11,7 +11,7 @@
 enum { FUZZ_KEYS = 2 };
 
 /* Of the stores that are made here: key slots are bound to it. */
-extern const char fuzz_uuid[];
+extern const uint8_t fuzz_uuid[BLOB_UUID_BYTES];
 
 /* Data key 1 or 2, borrowed.  A store that is rekeyed was of key 2. */
 BlobKey *fuzz_key(unsigned n);

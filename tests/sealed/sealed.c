@@ -2,7 +2,8 @@
  * Makes every store of a test a sealed one
  *
  * Linked into a test with -Wl,--wrap=blob_store_open, it gives a key to
- * whatever the test opens.  What holds for plain stores holds for sealed ones.
+ * whatever the test opens without caring for keys itself.  What holds for plain
+ * stores holds for sealed ones.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -56,7 +57,7 @@ BlobStore *__wrap_blob_store_open(BlobStorage *storage,
 {
     BlobStoreOptions sealed = options ? *options : (BlobStoreOptions) { 0 };
 
-    if (!sealed.key) {
+    if (!sealed.key && !sealed.unlock && !sealed.make) {
         sealed.key = sealed_key();
         sealed.key_slots = sealed_key_slots();
     }

@@ -43,29 +43,27 @@ void keys_put_raw(BlobKeySlots *slots, unsigned n, const BlobKey *key,
     g_assert_no_error(error);
 }
 
+static bool unlock(const BlobStoreLabel *label, void *opaque, BlobKey **key,
+                   GError **error)
+{
+    g_autoptr(BlobSecret) secret = raw_secret(*(const int *)opaque);
+    BlobCredential credential = {
+        .secret = secret,
+        .slot = BLOB_KEY_SLOT_ANY,
+    };
+
+    *key = blob_key_slots_unlock(&label->key_slots, label->uuid, &credential,
+                                 error);
+    return *key;
+}
+
 BlobStore *keys_try_open(TestDisk *disk, int n, GError **error)
 {
-    BlobStoreLabel label;
-    BlobStoreOptions options = { 0 };
-    g_autoptr(BlobKey) key = NULL;
+    BlobStoreOptions options = {
+        .unlock = n >= 0 ? unlock : NULL,
+        .opaque = &n,
+    };
 
-    if (!blob_store_read_label(&disk->parent, &label, error)) {
-        return NULL;
-    }
-    if (n >= 0 && label.sealed) {
-        g_autoptr(BlobSecret) secret = raw_secret(n);
-        BlobCredential credential = {
-            .secret = secret,
-            .slot = BLOB_KEY_SLOT_ANY,
-        };
-
-        key = blob_key_slots_unlock(&label.key_slots, label.uuid, &credential,
-                                    error);
-        if (!key) {
-            return NULL;
-        }
-        options.key = key;
-    }
     return blob_store_open(&disk->parent, &options, error);
 }
 
@@ -89,8 +87,7 @@ void keys_open_fails(TestDisk *disk, int n, BlobStoreError code,
 
 BlobStore *keys_store(TestDisk *disk, Blob **blobs, unsigned count)
 {
-    static const char uuid[] = "01010101-0101-0101-0101-010101010101";
-    uint8_t uuid_bytes[BLOB_UUID_BYTES];
+    uint8_t uuid[BLOB_UUID_BYTES];
     BlobKeySlots slots = { 0 };
     BlobStoreOptions options = {
         .uuid = uuid,
@@ -101,8 +98,8 @@ BlobStore *keys_store(TestDisk *disk, Blob **blobs, unsigned count)
     g_autoptr(GError) error = NULL;
     BlobStore *store;
 
-    memset(uuid_bytes, 1, sizeof(uuid_bytes));
-    keys_put_raw(&slots, 1, options.key, uuid_bytes);
+    memset(uuid, 1, sizeof(uuid));
+    keys_put_raw(&slots, 1, options.key, uuid);
     store = blob_store_open(&disk->parent, &options, &error);
     g_assert_no_error(error);
     test_start_with(store, blobs, count);

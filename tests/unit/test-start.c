@@ -374,12 +374,12 @@ static void test_older_superblock_copy_is_healed(void)
 
 static void test_blank_medium_becomes_the_store_of_a_uuid(void)
 {
-    static const uint8_t uuid[BLOB_UUID_BYTES] = {
+    uint8_t uuid[BLOB_UUID_BYTES] = {
         0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef,
         0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef,
     };
     BlobStoreOptions options = {
-        .uuid = "01234567-89AB-cdef-0123-456789abcdef",
+        .uuid = uuid,
         .format_as_uuid = true,
     };
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -395,7 +395,7 @@ static void test_blank_medium_becomes_the_store_of_a_uuid(void)
         blob_store_get_status(store, &info);
         g_assert_cmpmem(info.uuid, BLOB_UUID_BYTES, uuid, BLOB_UUID_BYTES);
     }
-    options.uuid = "11234567-89ab-cdef-0123-456789abcdef";
+    uuid[0] = 0x11;
     test_open_fails(disk, &options, BLOBSTORE_ERROR_UUID, "*is this the*");
     options.format_never = true;
     g_clear_pointer(&disk, test_disk_free);

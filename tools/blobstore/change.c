@@ -56,7 +56,7 @@ static bool put_key(Tool *tool, BlobKeySlots *slots, unsigned n,
                        "--new-key-uri is needed");
     }
     return blobstore_credential_load(source, &credential, error) &&
-           blob_key_slots_put(slots, n, key, tool->label.uuid,
+           blob_key_slots_put(slots, n, key, tool->uuid,
                               blobstore_credential_slot_type(source),
                               &credential.core, source->key_iter_time,
                               error);

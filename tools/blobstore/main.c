@@ -291,42 +291,49 @@ typedef struct Run {
     bool done;
 } Run;
 
-static bool coroutine_fn unlock(Tool *tool, GError **error)
+/* The key stays with the tool, too: new key slots are to hold it. */
+static bool coroutine_fn unlock(const BlobStoreLabel *label, void *opaque,
+                                BlobKey **key, GError **error)
 {
+    Tool *tool = opaque;
     g_auto(BlobStoreCredential) credential = { 0 };
 
-    if (!tool->label.sealed ||
-        !blobstore_credential_source_names_key(&tool->key)) {
-        return true;
+    if (!blobstore_credential_source_names_key(&tool->key)) {
+        return true;            /* The core says that a key is needed. */
     }
     if (!blobstore_credential_load(&tool->key, &credential, error)) {
         return false;
     }
     credential.core.slot = tool->key_slot;
-    tool->data_key = blob_key_slots_unlock(&tool->label.key_slots,
-                                           tool->label.uuid,
-                                           &credential.core, error);
-    return tool->data_key;
+    *key = blob_key_slots_unlock(&label->key_slots, label->uuid,
+                                 &credential.core, error);
+    if (*key) {
+        tool->data_key = blob_key_ref(*key);
+    }
+    return *key;
 }
 
 static bool coroutine_fn open_store(Tool *tool, const Command *command,
                                     GError **error)
 {
     BlobStorage *storage = &tool->medium.parent;
-    BlobStoreOptions store_options = { .read_only = !command->writes };
+    BlobStoreOptions store_options = {
+        .read_only = !command->writes,
+        .unlock = unlock,
+        .opaque = tool,
+    };
+    BlobStoreStatus info;
 
-    if (!blob_store_read_label(storage, &tool->label, error)) {
-        return false;
-    }
     if (!command->needs_store) {
-        return true;
+        return blob_store_read_label(storage, &tool->label, error);
     }
-    if (!unlock(tool, error)) {
+    tool->store = blob_store_open(storage, &store_options, error);
+    if (!tool->store) {
         return false;
     }
-    store_options.key = tool->data_key;
-    tool->store = blob_store_open(storage, &store_options, error);
-    return tool->store;
+    blob_store_get_status(tool->store, &info);
+    memcpy(tool->uuid, info.uuid, sizeof(tool->uuid));
+    return true;
 }
 
 static void coroutine_fn run_entry(void *opaque)

@@ -28,7 +28,8 @@ typedef struct Tool {
     bool replace;
 
     BlockStorage medium;
-    BlobStoreLabel label;
+    BlobStoreLabel label;       /* key-list alone */
+    uint8_t uuid[BLOB_UUID_BYTES];      /* of an open store */
     BlobKey *data_key;          /* NULL if the store is plain */
     BlobStore *store;
 } Tool;
