@@ -14,7 +14,7 @@ static BlockStorage *to_medium(BlobStorage *storage)
     return container_of(storage, BlockStorage, parent);
 }
 
-/* Returns false, with the error that @format tells apart from its cause. */
+/* Fails with an error that says in @format what was done, then the cause. */
 static bool G_GNUC_PRINTF(5, 6)
 fail(BlockStorage *medium, BlobstoreOperation operation, int ret,
      GError **error, const char *format, ...)
@@ -111,7 +111,7 @@ medium_known_zero(BlobStorage *storage, uint64_t offset, uint64_t bytes)
     return ret >= 0 && (ret & BDRV_BLOCK_ZERO) ? known : 0;
 }
 
-/* Part of the object: the BlockBackend is released with that. */
+/* The storage is part of the object, which releases the BlockBackend. */
 static void medium_free(BlobStorage *storage)
 {
 }

@@ -19,7 +19,7 @@ typedef struct Call {
     Error *err;
     bool ok;
     bool done;
-    QemuEvent *wake;            /* of the worker that waits, or NULL */
+    QemuEvent *wake;            /* wakes the worker that waits; or NULL */
 } Call;
 
 static void coroutine_fn call_entry(void *opaque)

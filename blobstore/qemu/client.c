@@ -9,7 +9,7 @@
 #include "qemu/main-loop.h"
 #include "glue.h"
 
-/* What devices are told is what the core checks. */
+/* The limits that devices see are those that the core checks. */
 QEMU_BUILD_BUG_ON(BLOBSTORE_NAME_MAX_BYTES != BLOB_NAME_MAX_BYTES);
 QEMU_BUILD_BUG_ON(BLOBSTORE_METADATA_MAX_BYTES != BLOB_METADATA_MAX_BYTES);
 QEMU_BUILD_BUG_ON(BLOBSTORE_MAX_BLOB_BYTES != BLOB_MAX_SIZE_BYTES);
@@ -27,7 +27,7 @@ static BlobStoreClient *find_client(BlobStoreObject *store, const char *owner)
     return NULL;
 }
 
-/* Gives back the reference of a client that is not there (any more). */
+/* Gives back the reference of a client that is gone, or was not made. */
 static void release_store(BlobStoreObject *store)
 {
     if (QTAILQ_EMPTY(&store->clients)) {
@@ -90,7 +90,7 @@ static BlobStoreBlob *find_blob(BlobStoreClient *client, const char *name)
     return NULL;
 }
 
-/* A client that comes while the medium is not ours could not be served. */
+/* A device that is plugged in while the medium is not ours cannot be served. */
 static bool check_writable(BlobStoreObject *store, Error **errp)
 {
     if (blobstore_drive_may_write(store)) {
@@ -256,7 +256,7 @@ bool blobstore_delete_blob(BlobStoreBlob *blob, Error **errp)
     return blobstore_commit_changes(blob->client, &change, 1, errp);
 }
 
-/* No I/O: done in a drained section as well */
+/* This does no I/O, so that it works in a drained section as well. */
 static bool coroutine_fn call_unregister(BlobStoreObject *store, void *opaque,
                                          Error **errp)
 {

@@ -20,9 +20,9 @@ typedef struct Change {
 } Change;
 
 typedef struct Commit {
-    GArray *changes;            /* of Change; none to volatile blobs */
-    bool may_wait;              /* for a drained section, for the VM to stop */
-    bool again;                 /* it did not stop after all */
+    GArray *changes;            /* of Change; none of a volatile blob */
+    bool may_wait;              /* for the gate, and for the VM to stop */
+    bool again;                 /* the stop was taken back */
 } Commit;
 
 static void clear_change(gpointer data)
@@ -66,7 +66,7 @@ static void acknowledge_changes(GArray *changes)
     }
 }
 
-/* All or nothing, durable. */
+/* Writes all of @changes, durably, or none. */
 static bool coroutine_fn write_changes(BlobStoreObject *store,
                                        GArray *changes, GError **error)
 {
@@ -97,7 +97,7 @@ static bool coroutine_fn write_changes(BlobStoreObject *store,
     return true;
 }
 
-/* The staged versions, as many as one write can have */
+/* Returns the staged versions, as many as one write can have. */
 static GArray *collect_staged(BlobStoreObject *store)
 {
     BlobStoreBlob *blobs[BLOBSTORE_MAX_BLOBS_PER_WRITE];
@@ -138,7 +138,7 @@ static strList *paths_of(GArray *changes)
     return paths;
 }
 
-/* What the user wants to happen after @error, with which @changes failed */
+/* Returns what the user wants to happen when @changes failed with @error. */
 static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
                                      const GError *error)
 {
@@ -224,7 +224,7 @@ static bool coroutine_fn call_write_staged(BlobStoreObject *store,
     bool ok = true;
 
     if (!blobstore_gate_try_enter(store, NULL)) {
-        return true;            /* It is done when the section ends. */
+        return true;            /* resume() does it when the section ends. */
     }
     if (blobstore_drive_may_write(store)) {
         ok = blobstore_medium_ensure(store, &error) &&
@@ -310,7 +310,7 @@ bool blobstore_commit_before_start(BlobStoreObject *store)
                     !blobstore_version_is_dirty(store))) {
         return true;
     }
-    /* Known and reported; RAM has everything, as before the VM stopped. */
+    /* The user knows; RAM has everything, as before the VM stopped. */
     if (store->shrunk && is_settled) {
         return true;
     }
@@ -324,7 +324,7 @@ bool blobstore_commit_before_start(BlobStoreObject *store)
     return true;
 }
 
-/* Here rather than in the core: a staged change reaches that too late. */
+/* The core would see a staged change too late to refuse it. */
 static bool check_change(BlobStoreClient *client,
                          const BlobStoreChange *changes, size_t n,
                          Error **errp)

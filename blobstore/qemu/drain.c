@@ -48,7 +48,7 @@ static void coroutine_fn resume_entry(void *opaque)
             blobstore_resize_check(store);
             blobstore_gate_leave(store);
         }
-        /* Stopping the VM drains: that must not try again what failed. */
+        /* Stopping the VM drains; a failed write is not repeated then. */
         if (!store->write_failed) {
             blobstore_commit_staged(store);
         }

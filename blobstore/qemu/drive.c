@@ -102,7 +102,7 @@ static void apply_error_policy(BlobStoreObject *store, BlockBackend *blk)
     blk_iostatus_enable(blk);
 }
 
-/* The limits of a -drive are in its own BlockBackend, not in the node. */
+/* The limits of a -drive belong to its own BlockBackend, not to the node. */
 static void share_throttling(const char *name, BlockBackend *blk)
 {
     BlockBackend *named = blk_by_name(name);
@@ -129,8 +129,8 @@ BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp)
     }
     /*
      * Nobody else may write; block jobs that change the graph but not the
-     * data may run, and the image may be resized.  On an inactive node this
-     * comes into force when the VM has come.
+     * data may run, and the image may be resized.  On an inactive node these
+     * permissions are taken when the VM has been migrated in.
      */
     blk = blk_new(qemu_get_aio_context(),
                   BLK_PERM_CONSISTENT_READ | BLK_PERM_WRITE,
@@ -162,7 +162,7 @@ fail:
     return NULL;
 }
 
-/* Whether a flush of @bs does not reach the disk somewhere on the way */
+/* Returns whether a flush of @bs is dropped on its way to the disk. */
 static bool GRAPH_RDLOCK drops_flushes(BlockDriverState *bs)
 {
     BdrvChild *child;

@@ -133,7 +133,7 @@ static bool coroutine_fn answer_unlock(const BlobStoreLabel *label,
                     "a rekey?");
         return false;
     } else if (blobstore_keys_are_wanted(store) && !store->core) {
-        /* Once: a PIN is not presented for whatever the medium becomes. */
+        /* Only once: a PIN is not presented to a medium that changed. */
         *key = unlock(store, &label->key_slots, label->uuid, error);
         if (!*key) {
             return false;

@@ -69,7 +69,7 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
         blobstore_object_close(store);
         return false;
     }
-    /* What the medium of an incoming VM holds is not settled yet. */
+    /* The source may still write to the medium of an incoming VM. */
     if (!blobstore_state_is_incoming(&store->state) &&
         !blobstore_call_core(store, call_open, NULL, errp)) {
         blobstore_object_close(store);

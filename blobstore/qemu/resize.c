@@ -22,7 +22,7 @@ static uint64_t used_end(BlobStore *core)
     return end;
 }
 
-/* The space that was cut off and is there again is zero. */
+/* Space that was cut off, and has been added again, reads as zero. */
 static bool coroutine_fn rewrite_everything(BlobStoreObject *store,
                                             GError **error)
 {
@@ -44,7 +44,7 @@ static bool coroutine_fn rewrite_everything(BlobStoreObject *store,
             }
         }
     }
-    /* For the directory that this writes; if it fails the next write will. */
+    /* This writes the directory; if it fails, the next write does. */
     if (blobstore_drive_may_write(store) &&
         !blobstore_state_is_lost(&store->state)) {
         blob_store_close_clean(store->core, NULL);
@@ -58,7 +58,7 @@ void coroutine_fn blobstore_resize_check(BlobStoreObject *store)
     uint64_t needed;
 
     if (!store->core) {
-        return;                 /* It is opened when the VM starts. */
+        return;                 /* The start of the VM opens the core. */
     }
     needed = used_end(store->core);
     trace_blobstore_resize(store->id, length, needed);

@@ -10,7 +10,7 @@
 #include "glue.h"
 #include "trace.h"
 
-/* Before the devices, which wait for their workers */
+/* This handler is called before those of devices, which wait for workers. */
 static void first_on_stop(void *opaque, bool running, RunState state)
 {
     BlobStoreObject *store = opaque;
@@ -20,14 +20,14 @@ static void first_on_stop(void *opaque, bool running, RunState state)
     }
 }
 
-/* Finalizers run when the block devices are gone already. */
+/* Finalizers would be too late: the block devices are gone then. */
 static void come_to_rest(BlobStoreObject *store)
 {
     blobstore_commit_last(store);
     blobstore_medium_close_clean(store);
 }
 
-/* After the devices */
+/* This handler is called after those of devices. */
 static void last_on_stop(void *opaque, bool running, RunState state)
 {
     BlobStoreObject *store = opaque;
@@ -44,7 +44,7 @@ static void last_on_stop(void *opaque, bool running, RunState state)
     blobstore_state_event(store, BLOBSTORE_EVENT_STOP);
 }
 
-/* The handlers of VM state changes are called only if it runs until then. */
+/* QEMU calls the handlers of VM state changes only if the VM still runs. */
 static void on_shutdown(Notifier *notifier, void *data)
 {
     if (!runstate_is_live(runstate_get())) {
@@ -61,14 +61,14 @@ static void prepare_start(BlobStoreObject *store, void *opaque)
     }
 }
 
-/* A handler of VM state changes comes too late to keep the VM from it. */
+/* A handler of VM state changes is called too late to prevent the start. */
 bool blobstore_vm_prepare_start(void)
 {
     bool ok = true;
 
     blobstore_stores_foreach(prepare_start, &ok);
     if (!ok && !runstate_check(RUN_STATE_IO_ERROR)) {
-        /* Not every state can become this one, but the one to come can. */
+        /* Not every state may become io-error, but running may. */
         runstate_set(RUN_STATE_RUNNING);
         runstate_set(RUN_STATE_IO_ERROR);
     }

@@ -8,7 +8,7 @@
 #include "qapi/error.h"
 #include "glue.h"
 
-/* Where the implicit stores are; the others are in /objects. */
+/* Implicit stores are children of this object, the others of /objects. */
 static Object *implicit_root(void)
 {
     Object *root = object_get_root();
@@ -41,7 +41,7 @@ void blobstore_stores_foreach(BlobStoreVisitor *visit, void *opaque)
     object_child_foreach(implicit_root(), visit_child, &walk);
 }
 
-/* Another store that has, or else one that is meant for, the same drive */
+/* The search for another store that has, or is meant for, the same drive */
 typedef struct Rival {
     const BlobStoreObject *self;
     const char *drive;

@@ -12,8 +12,9 @@
 #include "trace.h"
 
 /*
- * What no store reaches by itself, and leaves enough to go on with.  Only for
- * what comes: a store that has come with it is past it when it runs.
+ * No store reaches this epoch by itself, and one that begins with it has
+ * enough left.  The limit holds for streams only: a store that was migrated in
+ * at the limit is past it as soon as it runs.
  */
 enum { EPOCH_MAX = INT32_MAX };
 
@@ -31,7 +32,7 @@ typedef struct Carried {
     uint8_t tag[BLOB_TAG_BYTES];
 } Carried;
 
-/* What a payload that is sealed is bound to; nothing of it travels as such. */
+/* A sealed payload is bound to this; the struct itself does not travel. */
 typedef struct CarriedAad {
     uint8_t uuid[BLOB_UUID_BYTES];
     uint8_t owner[STREAM_NAME_BYTES];
@@ -95,7 +96,7 @@ static bool payload_size_is_valid(void *opaque, int version_id)
     return carried->payload_size == carried->size + carried->metadata_size;
 }
 
-/* Of metadata that is valid */
+/* Splits metadata that is_valid into strings. */
 static char **split_metadata(const Carried *carried)
 {
     GPtrArray *metadata = g_ptr_array_new();
@@ -194,7 +195,7 @@ static void fill_carried(Carried *carried)
     carried->payload = g_byte_array_free(payload, FALSE);
 }
 
-/* What QEMU validates is validated on the way out as well, by abort(). */
+/* QEMU validates outgoing fields too, and aborts: so this checks before. */
 static bool carried_is_valid(Carried *carried, int version_id)
 {
     return carried_is_ours(carried, version_id) &&
@@ -218,7 +219,7 @@ static void make_aad(const BlobsState *state, const Carried *carried,
     memcpy(aad->name, carried->name, sizeof(aad->name));
 }
 
-/* Nothing of an encrypted store's content leaves it in plain text. */
+/* No content of an encrypted store leaves QEMU in plain text. */
 static bool seal_all(BlobsState *state, GError **error)
 {
     g_autoptr(BlobSeal) seal = NULL;
@@ -253,7 +254,7 @@ static bool unseal(BlobSeal *seal, const BlobsState *state, Carried *carried)
                              carried->tag);
 }
 
-/* Before anything of it is used */
+/* Authenticates all payloads; none has been used before. */
 static bool unseal_all(BlobsState *state, GError **error)
 {
     BlobStoreObject *store = state->store;
@@ -354,12 +355,12 @@ static int blobs_pre_load(void *opaque)
         error_setg(&err, "the stream does not say which store it is of");
         return blobstore_stream_fail_load(store, err);
     }
-    /* Until the number in the stream has been compared with it */
+    /* carried_count is ours until the one in the stream has been compared. */
     make_carried(state);
     return 0;
 }
 
-/* The stream wins over RAM and medium.  Also if a blob is absent in it. */
+/* The stream wins over RAM and medium, also where a blob is absent in it. */
 static void take_carried(const Carried *carried)
 {
     g_auto(GStrv) metadata = split_metadata(carried);
@@ -393,7 +394,7 @@ static void clear_copy(gpointer data)
     blobstore_version_clear_copy(data);
 }
 
-/* Returns what there was before; of BlobStoreCopy */
+/* Returns the versions that were there before, as BlobStoreCopy. */
 static GArray *take_all_carried(BlobsState *state)
 {
     GArray *before = g_array_new(FALSE, FALSE, sizeof(BlobStoreCopy));
@@ -430,7 +431,7 @@ static bool load_clients(BlobStoreObject *store, Error **errp)
     return true;
 }
 
-/* From what it had before, devices begin again at the next reset. */
+/* From what they had before, devices begin again at the next reset. */
 static void put_all_back(const GArray *before)
 {
     for (guint i = 0; i < before->len; i++) {

@@ -37,7 +37,7 @@ struct IdentityState {
     int32_t announced_count;
     Announced *announced;
 
-    /* In a section of its own, if it is encrypted */
+    /* Of an encrypted store only, in a subsection: */
     bool has_keys;
     uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES];
     uint8_t key_slots[BLOB_KEY_SLOTS * BLOB_KEY_SLOT_BYTES];
@@ -159,7 +159,7 @@ static int identity_pre_load(void *opaque)
 
     free_announced(state);
     state->has_keys = false;
-    /* Nothing counts until the second section has been loaded. */
+    /* No blob counts until the second section has been loaded. */
     blobstore_state_event(state->store, BLOBSTORE_EVENT_LOAD);
     return 0;
 }
@@ -224,8 +224,8 @@ static bool check_all_announced(IdentityState *state, Error **errp)
 }
 
 /*
- * What the medium holds is not known yet, and can be looked at.  A VM that
- * has come and is loaded from a snapshot before it has run is past that.
+ * The content of the medium is not known yet.  For a VM that was migrated in,
+ * and is then loaded from a snapshot before it has run, it is.
  */
 static bool is_arriving(BlobStoreObject *store)
 {
@@ -251,7 +251,7 @@ static bool check_uuid(BlobStoreObject *store, const QemuUUID *uuid,
     return true;
 }
 
-/* Whoever expects an encrypted store takes no other, nor the other way round */
+/* A destination with a key takes encrypted stores only, one without none. */
 static bool check_encrypted(IdentityState *state, Error **errp)
 {
     BlobStoreObject *store = state->store;
@@ -275,7 +275,7 @@ static bool check_encrypted(IdentityState *state, Error **errp)
     return false;
 }
 
-/* The source has not come far enough yet, or to somewhere else. */
+/* Refuses a source that is behind the wanted sequence, or beside it. */
 static bool check_sequence(IdentityState *state, Error **errp)
 {
     BlobStoreObject *store = state->store;

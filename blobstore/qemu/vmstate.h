@@ -23,13 +23,13 @@
 enum { STREAM_NAME_BYTES = BLOBSTORE_NAME_MAX_BYTES + 1 };
 
 bool blobstore_stream_is_name(const uint8_t name[STREAM_NAME_BYTES]);
-/* Of one that is_name */
+/* The text of a name that is_name */
 const char *blobstore_stream_name(const uint8_t name[STREAM_NAME_BYTES]);
 void blobstore_stream_set_name(uint8_t name[STREAM_NAME_BYTES],
                                const char *from);
-/* In the same order on both sides, whatever came first there */
+/* All blobs, ordered by owner and name, so that both sides agree */
 GPtrArray *blobstore_stream_sorted_blobs(BlobStoreObject *store);
-/* What a post_load returns; reports @err, which it consumes. */
+/* Reports @err, consumes it, and returns what a post_load then returns. */
 int blobstore_stream_fail_load(BlobStoreObject *store, Error *err);
 
 /* vmstate-identity.c: the first section */
