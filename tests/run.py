@@ -131,7 +131,8 @@ def crash_programs():
 def script_programs():
     return tap_suite(['tests/graft/test_graft.py', 'tests/runner/test_run.py',
                       'tests/setup/test_setup.py',
-                      'tests/repository/test_repository.py'], 300)
+                      'tests/repository/test_repository.py',
+                      'tests/repository/test_rooms.py'], 300)
 
 
 def model_programs():
