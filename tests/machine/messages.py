@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The messages that the tables of docs/usage.md and docs/migration.md list.
+
+A message is a cell, or a line of one, that is nothing but text between
+backticks; words such as NAME stand for what differs. A test names a message by
+a fragment of it, and @provokes() compares what the program has said with the
+whole of it: so a message that changes is to be changed on the page, and in the
+test only if the fragment has gone.
+"""
+
+import functools
+import re
+from pathlib import Path
+
+from vm import ROOT, VMError
+
+PLACEHOLDERS = {"NAME": r"[^'\n]+", "UUID": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+                "BYTES": r"[0-9]+", "NUMBER": r"(?:0x[0-9a-f]+|[0-9]+)", "TEXT": r"[^\n]+"}
+PLACEHOLDER = re.compile(r"\b(?:%s)\b" % "|".join(PLACEHOLDERS))
+
+FIRST_CELL = re.compile(r"^\| *(.*?) *\|")
+MESSAGES = re.compile(r"`[^`]+`(?:<br>`[^`]+`)*")
+
+# What is written in the source: strings side by side, formats of numbers between them
+STRINGS = re.compile(r'"(?:\\.|[^"\\\n])*"(?:\s*(?:PRI[a-z0-9]+|G_G\w+_FORMAT|"(?:\\.|[^"\\\n])*"))*')
+PIECE = re.compile(r'"((?:\\.|[^"\\\n])*)"|(\w+)')
+CONVERSION = re.compile(r"%[-0-9.]*(?:NUMBER|[hlz]*[a-z])")
+PREFIX = re.compile(r"blobstore '%s'(?: \(drive '%s'\))?: ")
+LEAST_LETTERS = 12          # of a format, or it says nothing
+
+CLAIMED = {}                # by page: the fragments of messages that tests provoke
+
+
+def messages_of(page):
+    """Those of docs/PAGE, in order."""
+    found = []
+    for line in (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines():
+        cell = FIRST_CELL.match(line)
+        if cell and MESSAGES.fullmatch(cell[1]):
+            found += [text for text in re.findall(r"`([^`]+)`", cell[1]) if " " in text]
+    return found
+
+
+def find(page, fragment):
+    """The only message of a page with this in it."""
+    found = [message for message in messages_of(page) if fragment in message]
+    if len(found) != 1:
+        raise AssertionError(f"docs/{page}: {fragment!r} is in {len(found)} messages, not 1")
+    return found[0]
+
+
+def pattern_of(message):
+    """What a program says: from the start of a line or behind a colon, to its end."""
+    parts, at = [], 0
+    for place in PLACEHOLDER.finditer(message):
+        parts += [re.escape(message[at:place.start()]), PLACEHOLDERS[place[0]]]
+        at = place.end()
+    text = "".join([*parts, re.escape(message[at:])])
+    return re.compile(rf"(?:^|: ){text}$", re.M)
+
+
+def provokes(page, *fragments):
+    """Of a test that returns what was said: it must be these messages of the page."""
+    CLAIMED.setdefault(page, []).extend(fragments)
+
+    def decorate(test):
+        @functools.wraps(test)
+        def run(self):
+            said = test(self)
+            for fragment in fragments:
+                message = find(page, fragment)
+                self.assertRegex(said, pattern_of(message), f"docs/{page}: {message}")
+        return run
+    return decorate
+
+
+def formats_of_source():
+    """All strings of our C that may be messages, without their conversions."""
+    for top in ("blobstore", "hw", "tools"):
+        for path in sorted((ROOT / top).rglob("*.c")):
+            for strings in STRINGS.findall(path.read_text(encoding="utf-8")):
+                yield "".join(text if not macro else "NUMBER"
+                              for text, macro in PIECE.findall(strings))
+
+
+def is_in_source(message):
+    """Whether the program could say it, as far as its strings tell."""
+    for text in formats_of_source():
+        literal = CONVERSION.split(PREFIX.sub("", text))
+        if (sum(map(len, literal)) >= LEAST_LETTERS and
+                re.fullmatch(".*".join(map(re.escape, literal)), message)):
+            return True
+    return False
+
+
+class PageTest:
+    """For a TestCase that has the page, and for fragments of messages the reason why no test
+    provokes them: they are compared with the strings of the source alone.
+    """
+
+    def test_each_message_is_provoked_or_has_a_reason(self):
+        claimed = [find(self.page, fragment)
+                   for fragment in [*CLAIMED[self.page], *self.not_provoked]]
+        self.assertEqual(sorted(claimed), sorted(messages_of(self.page)))
+
+    def test_messages_that_are_not_provoked_are_in_the_source(self):
+        for fragment in self.not_provoked:
+            message = find(self.page, fragment)
+            self.assertTrue(is_in_source(message), message)
+            self.assertFalse(is_in_source(f"{message} and more"), message)
+
+
+class Saying:
+    """For tests of messages."""
+
+    def said_by(self, machine):
+        """All that it has said, without its command line."""
+        return machine.qemu_log.read_text(encoding="utf-8").partition("\n")[2]
+
+    def refused(self, *args, writes=False):
+        """What a machine says that does not start, and writes nothing unless it may."""
+        path = Path(self.path(self.image_name))
+        before = path.exists() and path.read_bytes()
+        machine = self.machine(*args)
+        with self.assertRaises(VMError):
+            machine.start()
+        self.assertEqual(machine.exit_status, 1)
+        if not writes:
+            self.assertEqual(path.exists() and path.read_bytes(), before)
+        return self.said_by(machine)
+
+    def change_image(self, change, name=None):
+        path = Path(self.path(name or self.image_name))
+        image = bytearray(path.read_bytes())
+        change(image)
+        path.write_bytes(image)
+
+    def flip(self, *places, name=None):
+        def change(image):
+            for place in places:
+                image[place] ^= 1
+        self.change_image(change, name)

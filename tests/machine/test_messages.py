@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""When a VM does not start, QEMU says what docs/usage.md quotes, word for word."""
+
+import hashlib
+import hmac
+import os
+import struct
+import subprocess
+import unittest
+from pathlib import Path
+
+import state
+from case import TPM12, TPM2, drive
+from encryption import PLAIN, EncryptionTest, store
+from messages import PageTest, Saying, provokes
+from vm import program
+
+USAGE = "usage.md"
+
+ENCRYPTED = store()
+OTHER_KEY = store(key="key-secret=sec1")
+OTHER_UUID = "11111111-1111-4111-8111-111111111111"
+TWO_TPMS = [*TPM2, "-device", "tpm-crb,blobstore=nvram"]
+IN_JSON = [word for model in ("tpm-tis", "tpm-crb") for word in
+           ("-device", f'{{"driver":"{model}","blobstore":"nvram"}}')]
+
+NOT_PROVOKED = {
+    "has no medium": "wants a host device whose medium was taken out",
+    "are in use by another device": "the second TPM is refused before that could happen",
+    "does not tell, so long after": "wants 64 epochs; tests/unit/test-pin.c has it",
+}
+
+# Of the format: docs/format.md, sections 3 and 5
+HEADER, COPY, DIRECTORY = 1280, 16384, 32768
+SUPERBLOCK_BYTES, SUPERBLOCK_IMAGE = 8704, 12288
+HEAD = 472                  # what the head digest is of
+
+
+def sign(image, change):
+    """Both copies of the superblock after @change of the payload; every check is right."""
+    for copy in 0, COPY:
+        header = bytearray(image[copy:copy + HEADER])
+        payload = bytearray(image[copy + HEADER:copy + HEADER + SUPERBLOCK_BYTES])
+        change(payload)
+        payload[HEAD:HEAD + 32] = hashlib.sha256(payload[:HEAD]).digest()
+        header[112:144] = hashlib.sha256(payload).digest()
+        header[1248:] = hmac.digest(bytes(32), header[:1248], "sha256")
+        image[copy:copy + HEADER + SUPERBLOCK_BYTES] = header + payload
+        image[copy + SUPERBLOCK_IMAGE - HEADER:copy + SUPERBLOCK_IMAGE] = header
+
+
+class UsageTest(PageTest, unittest.TestCase):
+    page = USAGE
+    not_provoked = NOT_PROVOKED
+
+
+class DriveTest(Saying, EncryptionTest):
+    """What is wrong with the drive, or with the options that name it"""
+
+    @provokes(USAGE, "no blobstore object, drive or node")
+    def test_no_such_store(self):
+        return self.refused(*self.drive, "-device", "tpm-tis,blobstore=lost")
+
+    @provokes(USAGE, "there is no drive or node")
+    def test_no_such_drive(self):
+        return self.refused("-object", "blobstore,id=bs,drive=lost", "-device",
+                            "tpm-tis,blobstore=bs")
+
+    @provokes(USAGE, "is read-only")
+    def test_read_only(self):
+        return self.refused(*drive(self.image_name, readonly="on"), *TPM2)
+
+    @provokes(USAGE, "is empty")
+    def test_empty(self):
+        return self.refused("-drive", "if=none,id=nvram", *TPM2)
+
+    @provokes(USAGE, "can only be written in units of")
+    def test_large_units(self):
+        return self.refused("-blockdev", "driver=blkdebug,node-name=nvram,align=8192,"
+                            f"image.driver=file,image.filename={self.image_name}", *TPM2)
+
+    @provokes(USAGE, "medium is too small")
+    def test_small_image(self):
+        os.truncate(self.path(self.image_name), 1 << 16)
+        return self.refused(*self.drive, *TPM2)
+
+    @provokes(USAGE, "not a blobstore and not blank")
+    def test_foreign_image(self):
+        self.change_image(lambda image: image.__setitem__(slice(0, 4), b"text"))
+        return self.refused(*self.drive, *TPM2)
+
+    @provokes(USAGE, "reads as noise")
+    def test_fresh_encrypted_image(self):
+        subprocess.run([program("QEMU_IMG"), "create", "-q", "-f", "luks", "--object",
+                        "secret,id=s,data=abc", "-o", "key-secret=s,iter-time=10",
+                        self.image_name, "4M"], cwd=self.directory, check=True)
+        return self.refused("-object", "secret,id=s,data=abc",
+                            *drive(self.image_name, "luks", **{"key-secret": "s"}), *TPM2)
+
+    @provokes(USAGE, "is in use by device")
+    def test_disk_of_the_guest(self):
+        return self.refused(*self.drive, "-device", "virtio-blk-pci,drive=nvram", *TPM2)
+
+    @provokes(USAGE, "belongs to the blobstore object")
+    def test_drive_of_an_object(self):
+        return self.refused(*self.drive, "-object", "blobstore,id=bs,drive=nvram", *TPM2)
+
+    @provokes(USAGE, "a VM can have one TPM, and there are two", "there is a TPM already")
+    def test_two_tpms(self):
+        return (self.refused(*self.drive, *TWO_TPMS) +
+                self.refused(*self.drive, *IN_JSON, writes=True))
+
+    @provokes(USAGE, "medium is blank and must not", "blank, but the store with uuid",
+              "blank, but a store with key commitment", "blank, but a store that has come")
+    def test_blank_image_that_must_not_become_a_store(self):
+        return "".join(self.refused(*self.drive, *store(option)) for option in (
+            "format=never", f"uuid={OTHER_UUID}", f"key-commitment={'00' * 32}",
+            f"min-sequence=1:{'00' * 16}"))
+
+
+class StoreTest(Saying, EncryptionTest):
+    """What is wrong with a plain store"""
+
+    def setUp(self):
+        super().setUp()
+        self.vm, self.tpm, _ = self.make(*PLAIN)
+
+    def refused_now(self, *args):
+        return self.refused(*self.drive, *(args or PLAIN))
+
+    @provokes(USAGE, 'Failed to get "write" lock')
+    def test_image_in_use(self):
+        return self.refused_now()
+
+    @provokes(USAGE, "holds the state of a TPM")
+    def test_other_version_of_tpm(self):
+        self.vm.quit()
+        return self.refused(*self.drive, *TPM12, writes=True)
+
+    @provokes(USAGE, "store needs BYTES bytes", "store needs at least")
+    def test_shrunk_image(self):
+        self.vm.quit()
+        said = ""
+        for size in 1 << 20, DIRECTORY + 4096:
+            os.truncate(self.path(self.image_name), size)
+            said += self.refused_now()
+        return said
+
+    @provokes(USAGE, "medium holds the store with uuid")
+    def test_another_uuid(self):
+        self.vm.quit()
+        return self.refused_now(*store(f"uuid={OTHER_UUID}", key=""))
+
+    @provokes(USAGE, "medium holds a store that is not encrypted")
+    def test_key_for_a_plain_store(self):
+        self.vm.quit()
+        return self.refused_now(*ENCRYPTED)
+
+    @provokes(USAGE, "store has format version", "store uses features (bits",
+              "opened for reading only")
+    def test_newer_store(self):
+        self.vm.quit()
+        self.change_image(lambda image: sign(image, lambda payload:
+                                             payload.__setitem__(8, 0x80)))
+        said = self.refused_now()
+        self.change_image(lambda image: sign(image, lambda payload:
+                                             payload.__setitem__(slice(8, 17), bytes(8) + b"\x80")))
+        said += self.refused_now()
+        self.change_image(lambda image: sign(image, lambda payload:
+                                             payload.__setitem__(0, 2)))
+        return said + self.refused_now()
+
+    def started_now(self):
+        machine, _ = self.start(*PLAIN)
+        machine.quit()
+        return self.said_by(machine)
+
+    @provokes(USAGE, "superblock copy at offset", "directory copy at offset")
+    def test_one_copy_is_damaged(self):
+        self.vm.quit()
+        self.flip(HEADER)
+        said = self.started_now()
+        self.flip(DIRECTORY + HEADER)
+        said += self.started_now()
+        self.assertEqual(self.started_now(), "")
+        return said
+
+    def directory_bytes(self):
+        with open(self.path(self.image_name), "rb") as image:
+            image.seek(HEADER + 72)
+            return struct.unpack("<Q", image.read(8))[0]
+
+    @provokes(USAGE, "both copies of the superblock", "both copies of the directory")
+    def test_both_copies_are_damaged(self):
+        self.vm.quit()
+        second = DIRECTORY + self.directory_bytes()
+        self.flip(DIRECTORY + HEADER, second + HEADER)
+        said = self.refused_now()
+        self.flip(HEADER, COPY + HEADER)
+        for copy in 0, COPY:        # with the head alone it would do
+            self.flip(copy + HEADER + 40)
+        return said + self.refused_now()
+
+    @provokes(USAGE, "is damaged: TEXT")
+    def test_damaged_blob(self):
+        slot, = [slot for slot in self.vm.blob("permanent")["slots"] if slot["current"]]
+        self.vm.quit()
+        self.flip(slot["offset"] + 2000)
+        return self.refused_now()
+
+    @provokes(USAGE, "is older than the one that was asked for", "has not come from")
+    def test_rolled_back_image(self):
+        before = self.content()
+        state.change_permanent(self.tpm, 1)
+        info = self.vm.store()
+        self.vm.kill()
+        seen = store(f"min-sequence={info['sequence']}:{info['epoch-id']}", key="")
+        Path(self.path(self.image_name)).write_bytes(before)
+        said = self.refused_now(*seen)
+        for _ in range(2):
+            self.vm, self.tpm = self.start(*PLAIN)
+            for number in range(3):
+                state.change_permanent(self.tpm, number)
+            self.vm.quit()
+        return said + self.refused_now(*seen)
+
+    @provokes(USAGE, "is older than the slot of blob")
+    def test_directory_of_another_time(self):
+        self.vm.kill()
+        size = DIRECTORY + 2 * self.directory_bytes()
+        before = self.content()[:size]
+        self.vm, self.tpm = self.start(*PLAIN)
+        state.change_permanent(self.tpm, 1)
+        self.vm.kill()
+        self.change_image(lambda image: image.__setitem__(slice(0, size), before))
+        return self.refused_now()
+
+
+class EncryptedStoreTest(Saying, EncryptionTest):
+    def setUp(self):
+        super().setUp()
+        self.vm, _, _ = self.make(*ENCRYPTED)
+
+    def refused_now(self, *args):
+        self.vm.kill()
+        return self.refused(*self.drive, *(args or ENCRYPTED))
+
+    @provokes(USAGE, "and no key was given")
+    def test_no_key(self):
+        return self.refused_now(*PLAIN)
+
+    @provokes(USAGE, "the key is wrong")
+    def test_wrong_key(self):
+        return self.refused_now(*OTHER_KEY)
+
+    @provokes(USAGE, "no key slot can be tried")
+    def test_key_that_no_slot_wants(self):
+        return self.refused_now(*store(key="key-uri=pkcs11:token=none"))
+
+    @provokes(USAGE, "key slot NUMBER is not in use")
+    def test_empty_key_slot(self):
+        return self.refused_now(*store("key-slot=3"))
+
+    @provokes(USAGE, "store has another key commitment")
+    def test_another_key_commitment(self):
+        return self.refused_now(*store(f"key-commitment={'00' * 32}"))
+
+    @provokes(USAGE, "superblock was not written with the key")
+    def test_forged_superblock(self):
+        self.vm.quit()
+        self.change_image(lambda image: sign(image, lambda payload:
+                                             payload.__setitem__(440, payload[440] ^ 1)))
+        return self.refused_now()
+
+    @provokes(USAGE, "superblock (generation NUMBER) is older")
+    def test_superblock_of_another_time(self):
+        before = self.content()[:DIRECTORY]
+        self.vm.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=1)
+        self.vm.kill()
+        self.change_image(lambda image: image.__setitem__(slice(0, DIRECTORY), before))
+        return self.refused_now()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""When a VM does not move or go back, QEMU says what docs/migration.md quotes, word for word."""
+
+import shutil
+import struct
+import unittest
+from pathlib import Path
+
+import state
+import tpm2
+from case import TPM12, TPM2, drive
+from encryption import PLAIN, EncryptedMigrationTest, store
+from faults import Faults, faulty_drive
+from messages import PageTest, Saying, provokes
+from migration import MigrationTest
+from vm import VMError
+
+MIGRATION = "migration.md"
+
+ENCRYPTED = store()
+OTHER_KEY = store(key="key-secret=sec1")
+OTHER_UUID = "11111111-1111-4111-8111-111111111111"
+OTHER = drive("other.raw")
+MIB = 1 << 20
+DIRECTORY = 32768
+
+# Fragments of messages that are only compared with the strings of the source, and why
+NOT_PROVOKED = {
+    "is inactive": "wants a destination that locks the image at that moment",
+    "are being changed": "wants a command that is answered while another one runs",
+    "COLO is not supported": "wants a QEMU that is built for it",
+    "does not say which store": "wants a stream without its first section",
+}
+
+
+class MigrationPageTest(PageTest, unittest.TestCase):
+    page = MIGRATION
+    not_provoked = NOT_PROVOKED
+
+
+class MoveTest(Saying, EncryptedMigrationTest):
+    def blank_other(self, size=4 * MIB):
+        Path(self.path("other.raw")).write_bytes(bytes(size))
+
+    def copy_to_other(self):
+        shutil.copy(self.path(self.image_name), self.path("other.raw"))
+
+    def failing_move(self, source, *args):
+        """What a destination says that a source does not get rid of its VM to."""
+        destination, _ = self.incoming(*args)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(destination), "failed")
+        self.assertEqual(self.wait_migration(source), "failed")
+        said = self.said_by(destination)
+        destination.kill()
+        return said
+
+    def waiting_move(self, source, *args):
+        """What a destination says that has the VM and cannot start it."""
+        destination, _ = self.incoming(*args)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(destination), "completed")
+        self.wait_status(destination, "io-error")
+        said = self.said_by(destination)
+        destination.kill()
+        source.qmp("cont")
+        return said
+
+
+class PlainMoveTest(MoveTest):
+    def setUp(self):
+        super().setUp()
+        self.source, self.tpm, _ = self.make(*TPM2)
+
+    @provokes(MIGRATION, "holds the store with uuid")
+    def test_image_of_another_store(self):
+        self.blank_other()
+        other, _ = self.power_on(*OTHER, *TPM2)
+        other.quit()
+        return self.failing_move(self.source, *OTHER, *TPM2)
+
+    @provokes(MIGRATION, "drive 'NAME' is too small")
+    def test_small_image(self):
+        self.blank_other(MIB)
+        return self.failing_move(self.source, *OTHER, *TPM2)
+
+    @provokes(MIGRATION, "holds the state of a TPM")
+    def test_other_version_of_tpm(self):
+        self.blank_other()
+        return self.failing_move(self.source, *OTHER, *TPM12)
+
+    @provokes(MIGRATION, "medium is blank and must not")
+    def test_blank_image_that_must_not_become_a_store(self):
+        self.blank_other()
+        return self.waiting_move(self.source, *OTHER, "-object",
+                                 "blobstore,id=nvram,drive=nvram,format=never", *TPM2)
+
+    @provokes(MIGRATION, "not a blobstore and not blank", "both copies of the superblock",
+              "both copies of the directory")
+    def test_image_that_may_be_anything(self):
+        Path(self.path("other.raw")).write_bytes(b"text".ljust(4 * MIB, b"."))
+        said = self.waiting_move(self.source, *OTHER, *TPM2)
+        self.source.qmp("stop")
+        self.copy_to_other()
+        self.flip(*range(DIRECTORY + 1300, MIB // 2, 4096), name="other.raw")
+        self.source.qmp("cont")
+        said += self.waiting_move(self.source, *OTHER, *TPM2)
+        self.flip(1320, 16384 + 1320, name="other.raw")
+        return said + self.waiting_move(self.source, *OTHER, *TPM2)
+
+    @provokes(MIGRATION, "was not loaded completely")
+    def test_stream_without_a_tpm(self):
+        self.source.quit()
+        source = self.machine(*self.drive)
+        source.start()
+        self.blank_other()
+        return self.waiting_move(source, *OTHER, *TPM2)
+
+    @provokes(MIGRATION, "was newer than the state of the VM")
+    def test_source_that_goes_on_after_the_destination_ran(self):
+        destination, moved = self.incoming(*self.drive, *TPM2)
+        self.migrate(self.source, destination)
+        state.change_permanent(moved, 5)
+        destination.kill()
+        self.source.qmp("cont")
+        self.source.wait_event("BLOBSTORE_STALE")
+        return self.said_by(self.source)
+
+    @provokes(MIGRATION, "does not support snapshots")
+    def test_snapshot_on_a_raw_image(self):
+        return self.source.hmp("savevm first").replace("\r", "")
+
+
+class FlushTest(Saying, MigrationTest):
+    image_name = "nvram.qcow2"
+
+    @provokes(MIGRATION, "Error in migration completion")
+    def test_source_that_cannot_be_flushed(self):
+        self.image("qcow2")
+        source, tpm = self.power_on(*faulty_drive("nvram.qcow2", "qcow2", werror="stop"), *TPM2)
+        tpm.run(tpm2.startup())
+        Faults(source, "qcow2").begin("flush")
+        tpm.start(tpm2.nv_define(state.INDEX))
+        self.wait_status(source, "io-error")
+        destination, _ = self.incoming(*drive("nvram.qcow2", "qcow2"), *TPM2)
+        self.start_migration(source, destination)
+        self.assertEqual(self.wait_migration(source), "failed")
+        return f"{self.said_by(source)}{source.qmp('query-migrate').get('error-desc')}\n"
+
+
+class ForgedStreamTest(MoveTest):
+    """A stream in a file, of which somebody has changed something"""
+
+    def setUp(self):
+        super().setUp()
+        self.source, _, _ = self.make(*PLAIN)
+        self.info = self.source.store()
+        self.set_capabilities(self.source, return_path=False)
+        self.source.qmp("migrate", uri=f"file:{self.path('stream')}")
+        self.assertEqual(self.wait_migration(self.source), "completed")
+        self.source.kill()
+        self.stream = Path(self.path("stream")).read_bytes()
+
+    def load(self, at, data):
+        """What is said of the stream with other bytes at a place."""
+        forged = bytearray(self.stream)
+        forged[at:at + len(data)] = data
+        Path(self.path("stream")).write_bytes(forged)
+        machine, _ = self.power_on(*self.drive, *PLAIN, "-incoming", "defer")
+        self.set_capabilities(machine, return_path=False)
+        before = self.content()
+        machine.qmp("migrate-incoming", uri=f"file:{self.path('stream')}", exit_on_error=False)
+        self.assertEqual(self.wait_migration(machine), "failed")
+        self.assertEqual(self.content(), before)
+        said = self.said_by(machine)
+        machine.kill()
+        return said
+
+    def announced(self):
+        """Where the stream says of what kind the permanent blob is; its maximum size follows."""
+        name = b"tpm".ljust(64, b"\0") + b"permanent".ljust(64, b"\0")
+        return self.stream.index(name) + len(name)
+
+    @provokes(MIGRATION, "is of another kind here", "may have BYTES bytes", "Input validation")
+    def test_blob_that_is_announced_otherwise(self):
+        kind = self.announced()
+        size, = struct.unpack_from(">Q", self.stream, kind + 1)
+        return (self.load(kind, b"\1") + self.load(kind, b"\x7f") +
+                self.load(kind + 1, struct.pack(">Q", size + 1)))
+
+    @provokes(MIGRATION, "no device here uses it", "but not at the source")
+    def test_blob_with_another_name(self):
+        name = self.announced() - 64
+        return self.load(name, b"P") + self.load(name, b"q")
+
+    @provokes(MIGRATION, "the source has format version")
+    def test_newer_format(self):
+        uuid = bytes.fromhex(self.info["uuid"].replace("-", ""))
+        return self.load(self.stream.index(uuid) + len(uuid), struct.pack(">I", 2))
+
+    @provokes(MIGRATION, "in the stream is too high")
+    def test_sequence_that_is_too_high(self):
+        epoch = bytes.fromhex(self.info["epoch-id"])
+        first = self.stream.index(epoch)
+        at = self.stream.index(epoch, first + 1) - 8
+        return self.load(at, b"\xff" * 8)
+
+
+class EncryptedMoveTest(MoveTest):
+    def setUp(self):
+        super().setUp()
+        self.source, self.tpm, _ = self.make(*ENCRYPTED)
+
+    @provokes(MIGRATION, "and no key was given here", "the key is wrong",
+              "the stream is of the store with uuid", "key-commitment= says",
+              "which does not follow min-sequence")
+    def test_options_that_do_not_fit(self):
+        self.blank_other()
+        info = self.source.store()
+        seen = f"min-sequence={info['sequence'] + (1 << 32)}:{info['epoch-id']}"
+        return "".join(self.failing_move(self.source, *OTHER, *args) for args in (
+            PLAIN, OTHER_KEY, store(f"uuid={OTHER_UUID}"), store(f"key-commitment={'00' * 32}"),
+            store(seen)))
+
+    @provokes(MIGRATION, "a store that is encrypted", "and a key was given here",
+              "a store that is not encrypted", "encrypted with another data key than at")
+    def test_copies_from_before_a_conversion(self):
+        self.copy_to_other()
+        self.source.qmp("blobstore-decrypt", id="bs")
+        said = self.failing_move(self.source, *OTHER, *PLAIN)
+        said += self.failing_move(self.source, *OTHER, *ENCRYPTED)
+        self.copy_to_other()
+        self.source.qmp("blobstore-encrypt", id="bs", key_secret="sec0", key_iter_time=1)
+        said += self.failing_move(self.source, *OTHER, *ENCRYPTED)
+        self.copy_to_other()
+        self.source.qmp("blobstore-rekey", id="bs", key_secret="sec0", key_iter_time=1)
+        return said + self.failing_move(self.source, *OTHER, *ENCRYPTED)
+
+    @provokes(MIGRATION, "in the stream was not written with the key")
+    def test_stream_that_was_changed(self):
+        self.source.qmp("migrate", uri=f"file:{self.path('stream')}")
+        self.assertEqual(self.wait_migration(self.source), "completed")
+        stream = bytearray(Path(self.path("stream")).read_bytes())
+        stream[stream.rindex(b"permanent\0") + 64 + 1 + 12 + 7] ^= 1
+        Path(self.path("stream")).write_bytes(stream)
+        machine, _ = self.power_on(*self.drive, *ENCRYPTED, "-incoming", "defer")
+        machine.qmp("migrate-incoming", uri=f"file:{self.path('stream')}", exit_on_error=False)
+        self.assertEqual(self.wait_migration(machine), "failed")
+        return self.said_by(machine)
+
+
+class EncryptedSnapshotTest(MoveTest):
+    image_format = "qcow2"
+
+    @provokes(MIGRATION, "saved when the store was encrypted", "saved when the store was not",
+              "rekeyed after that state was saved")
+    def test_snapshots_from_before_a_conversion(self):
+        machine, _, _ = self.make(*ENCRYPTED)
+
+        def load_after(name, command, **arguments):
+            self.assertEqual(machine.hmp(f"savevm {name}"), "")
+            machine.qmp(f"blobstore-{command}", id="bs", **arguments)
+            said = machine.hmp(f"loadvm {name}")
+            machine.qmp("system_reset")
+            machine.qmp("cont")
+            self.wait_status(machine, "running")
+            return said
+
+        key = {"key_secret": "sec0", "key_iter_time": 1}
+        said = [load_after("rekey", "rekey", **key), load_after("decrypt", "decrypt"),
+                load_after("encrypt", "encrypt", **key)]
+        return "".join(said).replace("\r", "") + self.said_by(machine)
+
+
+if __name__ == "__main__":
+    unittest.main()
