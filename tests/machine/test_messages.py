@@ -34,6 +34,7 @@ NOT_PROVOKED = {
 HEADER, COPY, DIRECTORY = 1280, 16384, 32768
 SUPERBLOCK_BYTES, SUPERBLOCK_IMAGE = 8704, 12288
 HEAD = 472                  # what the head digest is of
+KEY_SLOTS, KEY_SLOT_BYTES = 512, 1024
 
 
 def sign(image, change):
@@ -271,6 +272,15 @@ class EncryptedStoreTest(Saying, EncryptionTest):
         self.change_image(lambda image: sign(image, lambda payload:
                                              payload.__setitem__(440, payload[440] ^ 1)))
         return self.refused_now()
+
+    @provokes(USAGE, "the others still open the store")
+    def test_damaged_key_slot(self):
+        self.vm.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=1)
+        self.vm.quit()
+        second = HEADER + KEY_SLOTS + KEY_SLOT_BYTES
+        self.flip(second, COPY + second)
+        machine, _ = self.start(*ENCRYPTED)
+        return self.said_by(machine)
 
     @provokes(USAGE, "superblock (generation NUMBER) is older")
     def test_superblock_of_another_time(self):
