@@ -92,7 +92,8 @@ static bool check_epochs(Check *check, Blob *blob, GError **error)
                              &slot, &judge, &evidence, error)) {
             return false;
         }
-        if (blob_sequence_epoch(evidence.highest) > check->store->epoch) {
+        if (blob_sequence_epoch(evidence.highest) >
+            check->store->epoch.number) {
             check->report(&finding, check->opaque);
         }
     }
@@ -197,8 +198,7 @@ static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
 
 bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error)
 {
-    BlobEntry lost = blob->entry;
-    g_autofree char *damage = NULL;
+    const BlobEntry *entry = &blob->entry;
     BlobEntry older;
     bool found;
 
@@ -209,7 +209,7 @@ bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error)
     }
     if (!blob->damage || blob->registered || store->started) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
-                    "blob '%s/%s' is %s", lost.owner, lost.name,
+                    "blob '%s/%s' is %s", entry->owner, entry->name,
                     blob->damage ? "in use" : "not damaged");
         return false;
     }
@@ -220,23 +220,13 @@ bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error)
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED,
                     "blob '%s/%s' is damaged, and its other slot holds no "
                     "older version: restore the image from a backup",
-                    lost.owner, lost.name);
+                    entry->owner, entry->name);
         return false;
     }
     /* An epoch record makes any version current that it names (R3). */
-    blob_digest_census(store->guard->digest, lost.id, lost.sequence,
-                       store->census);
-    blob_digest_census(store->guard->digest, older.id, older.sequence,
-                       store->census);
-    damage = g_steal_pointer(&blob->damage);
-    blob->entry = older;
+    *blob_plan(blob) = (BlobPlan) { .entry = older, .replaces = true };
     if (!blob_store_start(store, error)) {
-        blob_digest_census(store->guard->digest, older.id, older.sequence,
-                           store->census);
-        blob_digest_census(store->guard->digest, lost.id, lost.sequence,
-                           store->census);
-        blob->entry = lost;
-        blob->damage = g_steal_pointer(&damage);
+        blob_drop_plan(blob);
         return false;
     }
     return true;

@@ -8,12 +8,11 @@
 #include <string.h>
 
 /* A deleted or never written blob stays only as long as somebody uses it. */
-static bool is_listed(const Blob *blob)
+static bool is_listed(const Blob *blob, const BlobEntry *entry)
 {
-    bool has_version = blob->entry.sequence &&
-                       !(blob->entry.flags & BLOB_FLAG_DELETED);
+    bool has_version = entry->sequence && !(entry->flags & BLOB_FLAG_DELETED);
 
-    return blob->entry.slot_bytes &&
+    return entry->slot_bytes &&
            (blob->registered || has_version || blob->damage ||
             blob->unwiped);
 }
@@ -21,10 +20,10 @@ static bool is_listed(const Blob *blob)
 /* The epochs that are over when the next one begins, as far as there is room */
 static GArray *make_past(const BlobStore *store, uint32_t entries)
 {
-    GArray *past = g_array_copy(store->past);
+    GArray *past = g_array_copy(store->epoch.past);
     const BlobSequence *follows = &store->options.follows;
-    uint64_t last = store->acknowledged;
-    const uint8_t *id = store->epoch_id;
+    uint64_t last = store->epoch.acknowledged;
+    const uint8_t *id = store->epoch.id;
     BlobPast present = { 0 };
     uint32_t room =
         blob_layout_past_room(store->super.directory_slot_bytes, entries);
@@ -47,17 +46,19 @@ static GArray *make_past(const BlobStore *store, uint32_t entries)
     return past;
 }
 
-static bool make_directory(BlobStore *store, bool clean,
-                           BlobDirectory *directory, GError **error)
+/* All of @next but its census, and the directory that begins it */
+static bool make_directory(BlobStore *store, uint64_t capacity,
+                           BlobEpoch *next, BlobDirectory *directory,
+                           GError **error)
 {
     uint32_t room =
         blob_layout_directory_room(store->super.directory_slot_bytes);
 
     *directory = (BlobDirectory) {
-        .epoch = store->epoch,
-        .clean = clean,
+        .epoch = next->number,
+        .clean = next->clean,
         .superblock_generation = store->super.generation,
-        .capacity = store->capacity,
+        .capacity = capacity,
         .next_id = store->next_id,
         .sealings = store->guard->seal ? store->sealings : 0,
         .entries = g_array_new(FALSE, FALSE, sizeof(BlobEntry)),
@@ -66,13 +67,16 @@ static bool make_directory(BlobStore *store, bool clean,
                             sizeof(directory->epoch_id), error)) {
         return false;
     }
+    memcpy(next->id, directory->epoch_id, sizeof(next->id));
     memcpy(directory->key_commitment, store->guard->commitment,
            sizeof(directory->key_commitment));
     for (guint i = 0; i < store->blobs->len; i++) {
         const Blob *blob = g_ptr_array_index(store->blobs, i);
+        const BlobEntry *entry = blob->plan ? &blob->plan->entry
+                                            : &blob->entry;
 
-        if (is_listed(blob)) {
-            g_array_append_val(directory->entries, blob->entry);
+        if (is_listed(blob, entry)) {
+            g_array_append_val(directory->entries, *entry);
         }
     }
     if (directory->entries->len > room) {
@@ -92,9 +96,9 @@ static void release_unlisted(BlobStore *store)
     for (guint i = 0; i < store->blobs->len; ) {
         Blob *blob = g_ptr_array_index(store->blobs, i);
 
-        if (!is_listed(blob) && blob->entry.slot_bytes) {
+        if (!is_listed(blob, &blob->entry) && blob->entry.slot_bytes) {
             blob_digest_census(store->guard->digest, blob->entry.id,
-                               blob->entry.sequence, store->census);
+                               blob->entry.sequence, store->epoch.census);
             blob_space_release(store->space, blob->entry.offset,
                                2 * blob->entry.slot_bytes);
             blob_store_remove(store, blob);
@@ -121,24 +125,58 @@ void blob_commit_end(BlobStore *store)
     store->committing = false;
 }
 
-static bool record(BlobStore *store, bool clean, GError **error)
+/* @next is durable.  Nothing waits for storage in here. */
+static void adopt(BlobStore *store, BlobEpoch *next)
 {
-    g_auto(BlobDirectory) directory = { 0 };
-    g_autoptr(GBytes) payload = NULL;
-    BlobHeader header = { 0 };
-    uint32_t before = store->epoch;
-    uint32_t last =
-        MAX(before, blob_sequence_epoch(store->options.follows.number));
+    memcpy(next->census, store->epoch.census, sizeof(next->census));
+    for (guint i = 0; i < store->blobs->len; i++) {
+        blob_adopt_plan(store, g_ptr_array_index(store->blobs, i),
+                        next->census);
+    }
+    g_array_unref(store->epoch.past);
+    store->epoch = *next;
+    release_unlisted(store);
+}
 
-    if (store->voucher && !clean) {
+static bool check_recordable(const BlobStore *store, const BlobEpoch *next,
+                             GError **error)
+{
+    if (store->voucher && !next->clean) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
                     "store is being converted: start it again first");
         return false;
     }
-    if (last == UINT32_MAX) {
+    if (!next->number) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
                     "store has used up its last epoch and can only be read: "
                     "copy its blobs to a new store");
+        return false;
+    }
+    return true;
+}
+
+/* R1: above every number that was used; 0 if there is none left */
+static uint32_t next_number(const BlobStore *store)
+{
+    uint32_t last = MAX(store->epoch.number, store->last_epoch);
+
+    last = MAX(last, blob_sequence_epoch(store->options.follows.number));
+    return last == UINT32_MAX ? 0 : last + 1;
+}
+
+static bool record(BlobStore *store, bool clean, uint64_t capacity,
+                   GError **error)
+{
+    BlobEpoch next = {
+        .number = next_number(store),
+        .open = !clean,
+        .clean = clean,
+    };
+    g_auto(BlobDirectory) directory = { 0 };
+    g_autoptr(GBytes) payload = NULL;
+    BlobHeader header = { 0 };
+
+    if (!check_recordable(store, &next, error)) {
         return false;
     }
     /*
@@ -149,34 +187,42 @@ static bool record(BlobStore *store, bool clean, GError **error)
         !blob_medium_flush(&store->medium, error)) {
         return false;
     }
-    /* A number is never used twice, even if this record fails. */
-    store->epoch = last + 1;
-    store->epoch_open = false;
+    /* Whatever fails from here on, the present epoch is over. */
+    store->epoch.open = false;
     store->sealings += 2;       /* one for each copy */
-    if (!make_directory(store, clean, &directory, error)) {
-        store->epoch = before;
+    if (!make_directory(store, capacity, &next, &directory, error)) {
         return false;
     }
     payload = blob_layout_encode_directory(&directory, store->voucher);
-    header.sequence = blob_sequence(store->epoch, 0);
+    next.acknowledged = blob_sequence(next.number, 0);
+    header.sequence = next.acknowledged;
     header.raw_bytes = g_bytes_get_size(payload);
-    memcpy(header.epoch_id, directory.epoch_id, sizeof(header.epoch_id));
-    store->clean = false;
+    memcpy(header.epoch_id, next.id, sizeof(header.epoch_id));
+    /* A number is never used twice, even if this record fails. */
+    store->last_epoch = next.number;
+    store->epoch.clean = false;
     if (!blob_pair_write(&store->medium, store->guard,
                          &store->directory_pair, &header, payload, error)) {
         return false;
     }
-
-    memcpy(store->epoch_id, directory.epoch_id, sizeof(store->epoch_id));
-    g_array_unref(store->past);
-    store->past = g_steal_pointer(&directory.past);
-    store->counter = 0;
-    store->acknowledged = header.sequence;
-    store->clean = clean;
-    store->epoch_open = !clean;
+    next.past = g_steal_pointer(&directory.past);
+    store->capacity = capacity;
     store->directory_bytes = header.raw_bytes;
-    release_unlisted(store);
+    adopt(store, &next);
     return true;
+}
+
+bool blob_epoch_record_capacity(BlobStore *store, uint64_t capacity,
+                                GError **error)
+{
+    bool ok;
+
+    if (!blob_commit_begin(store, error)) {
+        return false;
+    }
+    ok = record(store, false, capacity, error);
+    blob_commit_end(store);
+    return ok;
 }
 
 bool blob_epoch_record(BlobStore *store, bool clean, GError **error)
@@ -186,14 +232,14 @@ bool blob_epoch_record(BlobStore *store, bool clean, GError **error)
     if (!blob_commit_begin(store, error)) {
         return false;
     }
-    ok = record(store, clean, error);
+    ok = record(store, clean, store->capacity, error);
     blob_commit_end(store);
     return ok;
 }
 
 bool blob_epoch_record_all(BlobStore *store, GError **error)
 {
-    if (store->clean || (store->epoch_open && !store->counter)) {
+    if (store->epoch.clean || (store->epoch.open && !store->epoch.counter)) {
         return true;
     }
     return blob_epoch_record(store, false, error);

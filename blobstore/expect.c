@@ -68,15 +68,15 @@ bool blob_expect_key(const BlobStore *store, GError **error)
 static const BlobPast *find_epoch(const BlobStore *store, uint32_t epoch,
                                   BlobPast *present)
 {
-    if (epoch == blob_sequence_epoch(store->acknowledged)) {
+    if (epoch == blob_sequence_epoch(store->epoch.acknowledged)) {
         present->epoch = epoch;
-        present->counter = (uint32_t)store->acknowledged;
-        memcpy(present->epoch_id, store->epoch_id,
+        present->counter = (uint32_t)store->epoch.acknowledged;
+        memcpy(present->epoch_id, store->epoch.id,
                sizeof(present->epoch_id));
         return present;
     }
-    for (guint i = 0; i < store->past->len; i++) {
-        const BlobPast *past = &g_array_index(store->past, BlobPast, i);
+    for (guint i = 0; i < store->epoch.past->len; i++) {
+        const BlobPast *past = &g_array_index(store->epoch.past, BlobPast, i);
 
         if (past->epoch == epoch) {
             return past;
@@ -98,7 +98,7 @@ bool blob_expect_sequence(const BlobStore *store, GError **error)
         return true;
     }
     past = find_epoch(store, blob_sequence_epoch(wanted->number), &present);
-    if (store->acknowledged < wanted->number) {
+    if (store->epoch.acknowledged < wanted->number) {
         why = "is older than";
     } else if (!past) {
         why = "does not tell, so long after, whether it has come from";
@@ -110,7 +110,7 @@ bool blob_expect_sequence(const BlobStore *store, GError **error)
         return true;
     }
     wanted_text = describe(wanted->number, wanted->epoch_id);
-    found_text = describe(store->acknowledged, store->epoch_id);
+    found_text = describe(store->epoch.acknowledged, store->epoch.id);
     g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_ROLLED_BACK,
                 "store at sequence %s %s the one that was asked for, %s: has "
                 "the image been rolled back?", found_text, why, wanted_text);

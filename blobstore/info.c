@@ -15,19 +15,19 @@ void blob_store_get_status(const BlobStore *store, BlobStoreStatus *info)
         .read_only = store->read_only,
         .format_version = BLOB_FORMAT_VERSION,
         .block_size = BLOB_BLOCK_BYTES,
-        .capacity = store->capacity,
-        .required = blob_store_required_bytes(store),
-        .free = store->space ? blob_space_free_bytes(store->space) : 0,
-        .sequence = store->acknowledged,
         .commits = store->commits,
         .bytes_written = store->medium.bytes_written,
         .write_errors = store->medium.write_errors,
     };
+    /* What a store is to be that is just being made does not count yet. */
     if (!store->blank) {
+        info->capacity = store->capacity;
+        info->free = blob_space_free_bytes(store->space);
+        info->sequence = store->epoch.acknowledged;
         info->sealed = blob_superblock_is_sealed(&store->super);
         info->converting = store->super.state != BLOB_STATE_READY;
         memcpy(info->uuid, store->super.uuid, sizeof(info->uuid));
-        memcpy(info->epoch_id, store->epoch_id, sizeof(info->epoch_id));
+        memcpy(info->epoch_id, store->epoch.id, sizeof(info->epoch_id));
     }
     if (!store->blank && store->key) {
         info->key_slots = blob_key_slots_count_used(&store->super.key_slots);

@@ -15,6 +15,7 @@ static void blob_free(gpointer data)
 {
     Blob *blob = data;
 
+    blob_drop_plan(blob);
     g_free(blob->damage);
     g_free(blob);
 }
@@ -34,7 +35,7 @@ static BlobStore *new_store(BlobStorage *storage,
     store->read_only = store->options.read_only;
     store->zero_guard = blob_guard_new_plain(NULL);
     store->next_id = BLOB_ID_FIRST;
-    store->past = g_array_new(FALSE, FALSE, sizeof(BlobPast));
+    store->epoch.past = g_array_new(FALSE, FALSE, sizeof(BlobPast));
     store->blobs = g_ptr_array_new_with_free_func(blob_free);
     store->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                            NULL);
@@ -99,11 +100,11 @@ static bool adopt_directory(BlobStore *store, const BlobDirectory *directory,
                     "%" G_GUINT64_FORMAT ": was it shrunk?", end, length);
         return false;
     }
-    store->epoch = directory->epoch;
-    memcpy(store->epoch_id, directory->epoch_id, sizeof(store->epoch_id));
-    store->clean = directory->clean;
+    store->epoch.number = directory->epoch;
+    memcpy(store->epoch.id, directory->epoch_id, sizeof(store->epoch.id));
+    store->epoch.clean = directory->clean;
     store->next_id = directory->next_id;
-    store->acknowledged = blob_sequence(directory->epoch, 0);
+    store->epoch.acknowledged = blob_sequence(directory->epoch, 0);
     store->capacity = MIN(directory->capacity,
                           length / BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES);
     for (guint i = 0; i < directory->entries->len; i++) {
@@ -112,9 +113,9 @@ static bool adopt_directory(BlobStore *store, const BlobDirectory *directory,
 
         blob_store_add(store, entry);
     }
-    g_array_set_size(store->past, 0);
+    g_array_set_size(store->epoch.past, 0);
     if (directory->past->len) {
-        g_array_append_vals(store->past, directory->past->data,
+        g_array_append_vals(store->epoch.past, directory->past->data,
                             directory->past->len);
     }
     store->sealings = directory->sealings;
@@ -318,12 +319,13 @@ BlobStore *blob_store_open(BlobStorage *storage,
         return NULL;
     }
     /* R14: after a clean close the directory tells everything. */
-    if (!store->clean && !blob_recover_store(store, error)) {
+    if (!store->epoch.clean && !blob_recover_store(store, error)) {
         return NULL;
     }
-    if (!store->clean) {
+    if (!store->epoch.clean) {
         /* As far as the epoch is seen to have come, and a last commit */
-        store->sealings += (uint32_t)store->acknowledged + BLOB_MEMBERS_MAX;
+        store->sealings += (uint32_t)store->epoch.acknowledged +
+                           BLOB_MEMBERS_MAX;
     }
     if (!blob_expect_sequence(store, error)) {
         return NULL;

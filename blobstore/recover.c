@@ -30,7 +30,7 @@ typedef struct Recovery {
 
 static bool is_of_epoch(const BlobStore *store, const BlobHeader *header)
 {
-    return !memcmp(header->epoch_id, store->epoch_id,
+    return !memcmp(header->epoch_id, store->epoch.id,
                    sizeof(header->epoch_id));
 }
 
@@ -40,12 +40,13 @@ static bool check_not_stale(const BlobStore *store, const Finding *finding,
     const Blob *blob = finding->blob;
 
     /* R10 */
-    if (blob_sequence_epoch(finding->evidence[n].highest) > store->epoch) {
+    if (blob_sequence_epoch(finding->evidence[n].highest) >
+        store->epoch.number) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
                     "directory (epoch %u) is older than the slot of blob "
                     "'%s/%s' at offset %" G_GUINT64_FORMAT " (epoch %u): "
-                    "restore the whole image from one backup", store->epoch,
-                    blob->entry.owner, blob->entry.name,
+                    "restore the whole image from one backup",
+                    store->epoch.number, blob->entry.owner, blob->entry.name,
                     blob_slot_of(blob, n).offset,
                     blob_sequence_epoch(finding->evidence[n].highest));
         return false;
@@ -60,7 +61,7 @@ static bool probe_slot(BlobStore *store, Finding *finding, unsigned n,
     BlobSlot slot = blob_slot_of(finding->blob, n);
     BlobEvidence *evidence = &finding->evidence[n];
     BlobJudge judge = {
-        .epoch_id = store->epoch_id,
+        .epoch_id = store->epoch.id,
         .recorded = n == entry->slot ? entry->sequence : 0,
     };
 
@@ -93,7 +94,7 @@ static bool probe_all(Recovery *recovery, GError **error)
 
 static void find_newest(Recovery *recovery)
 {
-    recovery->watermark = blob_sequence(recovery->store->epoch, 0);
+    recovery->watermark = blob_sequence(recovery->store->epoch.number, 0);
     for (guint i = 0; i < recovery->findings->len; i++) {
         Finding *finding = &g_array_index(recovery->findings, Finding, i);
 
@@ -239,7 +240,7 @@ static bool name_missing(Recovery *recovery,
                          const uint8_t missing[BLOB_CENSUS_BYTES])
 {
     BlobStore *store = recovery->store;
-    uint64_t base = blob_sequence(store->epoch, 0);
+    uint64_t base = blob_sequence(store->epoch.number, 0);
     uint64_t tries = 0;
 
     for (guint i = 0; i < recovery->findings->len; i++) {
@@ -294,7 +295,7 @@ static bool check_census(Recovery *recovery, GError **error)
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
                     "acknowledged content has been lost since epoch %u began, "
                     "of more than one blob or nobody knows which: restore "
-                    "the image from a backup", store->epoch);
+                    "the image from a backup", store->epoch.number);
         return false;
     }
     return true;
@@ -327,10 +328,11 @@ static void adopt(BlobStore *store, Finding *finding)
         }
     }
     blob_digest_census(store->guard->digest, entry->id, recorded,
-                       store->census);
+                       store->epoch.census);
     blob_digest_census(store->guard->digest, entry->id, entry->sequence,
-                       store->census);
-    store->acknowledged = MAX(store->acknowledged, entry->sequence);
+                       store->epoch.census);
+    store->epoch.acknowledged = MAX(store->epoch.acknowledged,
+                                    entry->sequence);
 }
 
 bool blob_recover_store(BlobStore *store, GError **error)

@@ -12,6 +12,7 @@ typedef struct Extent {
 
 struct BlobSpace {
     uint64_t end;
+    uint64_t free_bytes;        /* of all extents */
     GArray *extents;            /* free; ascending, never touching */
 };
 
@@ -46,6 +47,7 @@ BlobSpace *blob_space_new(uint64_t start, uint64_t end)
     g_assert(start <= end);
     space->end = end;
     space->extents = g_array_new(FALSE, FALSE, sizeof(Extent));
+    space->free_bytes = end - start;
     if (start < end) {
         g_array_append_val(space->extents, all);
     }
@@ -65,6 +67,7 @@ BlobSpace *blob_space_copy(const BlobSpace *space)
     BlobSpace *copy = g_new0(BlobSpace, 1);
 
     copy->end = space->end;
+    copy->free_bytes = space->free_bytes;
     copy->extents = g_array_copy(space->extents);
     return copy;
 }
@@ -77,6 +80,7 @@ void blob_space_take(BlobSpace *space, uint64_t offset, uint64_t bytes)
 
     g_assert(n < space->extents->len && extent->start <= offset &&
              rest.start <= rest.end);
+    space->free_bytes -= bytes;
     extent->end = offset;
     if (rest.start < rest.end) {
         g_array_insert_val(space->extents, n + 1, rest);
@@ -105,6 +109,7 @@ void blob_space_release(BlobSpace *space, uint64_t offset, uint64_t bytes)
     guint n = find(space, offset);
     Extent extent = { offset, offset + bytes };
 
+    space->free_bytes += bytes;
     if (n < space->extents->len && extent_at(space, n)->start == extent.end) {
         extent.end = extent_at(space, n)->end;
         g_array_remove_index(space->extents, n);
@@ -138,12 +143,7 @@ bool blob_space_nth(const BlobSpace *space, size_t n, uint64_t *offset,
 
 uint64_t blob_space_free_bytes(const BlobSpace *space)
 {
-    uint64_t bytes = 0;
-
-    for (guint n = 0; n < space->extents->len; n++) {
-        bytes += extent_at(space, n)->end - extent_at(space, n)->start;
-    }
-    return bytes;
+    return space->free_bytes;
 }
 
 uint64_t blob_space_used_end(const BlobSpace *space)

@@ -11,10 +11,11 @@
 #include "superblock.h"
 #include "wipe.h"
 
-/* What a plan changes, to be taken back if it fails */
+/* A blob that is planned to be another one, and the extent that it has */
 typedef struct Change {
     Blob *blob;
-    BlobEntry before;
+    uint64_t offset;
+    uint64_t bytes;             /* 0: none */
 } Change;
 
 static bool wants_extent(const Blob *blob)
@@ -59,18 +60,10 @@ uint64_t blob_store_required_bytes(const BlobStore *store)
 /* On record before it is written to: it will not be blank any more. */
 static bool extend_capacity(BlobStore *store, uint64_t length, GError **error)
 {
-    uint64_t capacity = store->capacity;
-    BlobSpace *space = blob_space_copy(store->space);
-
-    store->capacity = length;
-    blob_space_extend(store->space, length);
-    if (!blob_epoch_record(store, false, error)) {
-        store->capacity = capacity;
-        blob_space_free(store->space);
-        store->space = space;
+    if (!blob_epoch_record_capacity(store, length, error)) {
         return false;
     }
-    blob_space_free(space);
+    blob_space_extend(store->space, length);
     return true;
 }
 
@@ -115,82 +108,90 @@ static bool ensure_capacity(BlobStore *store, GError **error)
     return extend_capacity(store, length, error);
 }
 
-static bool place_blob(BlobStore *store, Blob *blob, GArray *changes,
+/* Plans an extent of @space for @blob, and copies its current version. */
+static bool place_blob(BlobStore *store, Blob *blob, BlobSpace *space,
                        bool *copied, GError **error)
 {
-    Change change = { blob, blob->entry };
     uint64_t bytes = wanted_bytes(blob);
-    uint64_t offset;
+    BlobEntry *entry = &blob_plan(blob)->entry;
+    BlobSlot slot;
     bool found;
 
     /* Where ids begin is for the medium to say, and it may lie. */
-    if (!blob->entry.slot_bytes && store->next_id == UINT64_MAX - 1) {
+    if (!entry->slot_bytes && store->next_id == UINT64_MAX - 1) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
                     "store has used up its last id and takes no new blobs: "
                     "copy its blobs to a new store");
         return false;
     }
-    found = blob_space_allocate(store->space, bytes, &offset);
+    found = blob_space_allocate(space, bytes, &entry->offset);
     g_assert(found);            /* ensure_capacity() */
-    if (!blob->entry.slot_bytes) {
-        blob->entry.id = store->next_id++;
+    if (!entry->slot_bytes) {
+        entry->id = store->next_id++;
     }
-    blob->entry.max_size = MAX(blob->max_size, blob->entry.max_size);
-    if (blob->entry.sequence) {
-        BlobSlot slot = {
-            .id = blob->entry.id,
-            .offset = offset,
-            .bytes = bytes / 2,
-            .entry = &blob->entry,
-        };
-
-        /* The same version: no new sequence, nothing else changes. */
-        if (!blob_version_copy(store, blob, store->guard, &slot, error)) {
-            blob->entry = change.before;
-            blob_space_release(store->space, offset, bytes);
-            return false;
-        }
-        *copied = true;
+    entry->max_size = MAX(blob->max_size, entry->max_size);
+    entry->slot_bytes = bytes / 2;
+    entry->slot = 0;
+    if (!entry->sequence) {
+        return true;
     }
-    blob->entry.offset = offset;
-    blob->entry.slot_bytes = bytes / 2;
-    blob->entry.slot = 0;
-    g_array_append_val(changes, change);
-    return true;
+    /* The same version: no new sequence, nothing else changes. */
+    slot = (BlobSlot) {
+        .id = entry->id,
+        .offset = entry->offset,
+        .bytes = entry->slot_bytes,
+        .entry = entry,
+    };
+    *copied = true;
+    return blob_version_copy(store, blob, store->guard, &slot, error);
 }
 
+/* @changes become those for which there is a plan, even on failure. */
 static bool place_all(BlobStore *store, GArray *changes, GError **error)
 {
+    g_autoptr(BlobSpace) space = blob_space_copy(store->space);
     bool copied = false;
 
     for (guint i = 0; i < store->blobs->len; i++) {
         Blob *blob = g_ptr_array_index(store->blobs, i);
-        Change change = { blob, blob->entry };
+        Change change = {
+            .blob = blob,
+            .offset = blob->entry.offset,
+            .bytes = 2 * blob->entry.slot_bytes,
+        };
 
         if (wants_extent(blob)) {
-            if (!place_blob(store, blob, changes, &copied, error)) {
+            g_array_append_val(changes, change);
+            if (!place_blob(store, blob, space, &copied, error)) {
                 return false;
             }
         } else if (blob->registered &&
                    blob->max_size > blob->entry.max_size) {
             /* The slots have room for it already. */
-            blob->entry.max_size = blob->max_size;
             g_array_append_val(changes, change);
+            blob_plan(blob)->entry.max_size = blob->max_size;
         }
     }
     return !copied || blob_medium_flush(&store->medium, error);
 }
 
 /* R12: no directory names the extents left behind any more. */
-static void leave_extents(BlobStore *store, const GArray *changes)
+static void settle_extents(BlobStore *store, const GArray *changes)
 {
     for (guint i = 0; i < changes->len; i++) {
         const Change *change = &g_array_index(changes, Change, i);
+        const BlobEntry *entry = &change->blob->entry;
 
-        if (change->before.slot_bytes &&
-            change->before.offset != change->blob->entry.offset) {
-            blob_space_release(store->space, change->before.offset,
-                               2 * change->before.slot_bytes);
+        if (change->bytes && change->offset == entry->offset) {
+            continue;
+        }
+        blob_space_take(store->space, entry->offset, 2 * entry->slot_bytes);
+    }
+    for (guint i = 0; i < changes->len; i++) {
+        const Change *change = &g_array_index(changes, Change, i);
+
+        if (change->bytes && change->offset != change->blob->entry.offset) {
+            blob_space_release(store->space, change->offset, change->bytes);
         }
     }
 }
@@ -200,18 +201,23 @@ static void leave_extents(BlobStore *store, const GArray *changes)
  * free, but nothing is placed before another record: see
  * place_and_record().
  */
-static void take_back(BlobStore *store, const GArray *changes)
+static void drop_plans(const GArray *changes)
 {
     for (guint i = 0; i < changes->len; i++) {
-        const Change *change = &g_array_index(changes, Change, i);
-        BlobEntry *entry = &change->blob->entry;
-
-        if (change->before.offset != entry->offset) {
-            blob_space_release(store->space, entry->offset,
-                               2 * entry->slot_bytes);
-        }
-        *entry = change->before;
+        blob_drop_plan(g_array_index(changes, Change, i).blob);
     }
+}
+
+static bool place(BlobStore *store, GArray *changes, GError **error)
+{
+    bool ok;
+
+    if (!blob_commit_begin(store, error)) {
+        return false;
+    }
+    ok = place_all(store, changes, error);
+    blob_commit_end(store);
+    return ok;
 }
 
 static bool place_and_record(BlobStore *store, GError **error)
@@ -229,18 +235,18 @@ static bool place_and_record(BlobStore *store, GError **error)
     if (!ensure_capacity(store, error)) {
         return false;
     }
-    if (!place_all(store, changes, error)) {
-        take_back(store, changes);
+    if (!place(store, changes, error)) {
+        drop_plans(changes);
         return false;
     }
-    if (!changes->len && store->epoch_open) {
+    if (!changes->len && store->epoch.open) {
         return true;
     }
     if (!blob_epoch_record(store, false, error)) {
-        take_back(store, changes);
+        drop_plans(changes);
         return false;
     }
-    leave_extents(store, changes);
+    settle_extents(store, changes);
     return true;
 }
 
@@ -309,7 +315,7 @@ bool blob_store_start(BlobStore *store, GError **error)
      * crashed or whose write failed.  Nothing is built on that.  And what we
      * failed to write must not land on what is put in its place.
      */
-    if ((!store->epoch_open || store->medium.unsettled) &&
+    if ((!store->epoch.open || store->medium.unsettled) &&
         !blob_medium_flush(&store->medium, error)) {
         return false;
     }
@@ -330,7 +336,7 @@ bool blob_store_start(BlobStore *store, GError **error)
 
 bool blob_store_close_clean(BlobStore *store, GError **error)
 {
-    if (!store->started || store->clean) {
+    if (!store->started || store->epoch.clean) {
         return true;
     }
     return blob_wipe_pending(store, error) &&

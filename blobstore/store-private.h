@@ -13,13 +13,37 @@
 /* How much is sealed with one data key, under random nonces of 96 bits */
 #define BLOB_SEALINGS_MAX (UINT64_C(1) << 40)
 
+/* What a blob is to be, once that is acknowledged */
+typedef struct BlobPlan {
+    BlobEntry entry;
+    bool replaces;              /* its content, even if that is damaged */
+} BlobPlan;
+
 struct Blob {
     BlobEntry entry;            /* slot_bytes is 0 before it has space */
+    BlobPlan *plan;             /* or NULL; see blob_plan() */
     bool registered;
     uint64_t max_size;          /* as registered */
     char *damage;               /* what is wrong with it, or NULL */
     bool unwiped;               /* see wipe.c */
 };
+
+/*
+ * An epoch, as its record and the commits since then have made it.  The next
+ * state is made on the stack, and takes the place of this one when it is
+ * acknowledged: nothing has to be put back, and whoever asks while a call
+ * waits for storage sees what was acknowledged last.
+ */
+typedef struct BlobEpoch {
+    uint32_t number;
+    uint32_t counter;           /* of the last commit in it */
+    uint8_t id[BLOB_EPOCH_ID_BYTES];
+    bool open;                  /* both directory copies name it */
+    bool clean;                 /* they have the clean flag */
+    uint64_t acknowledged;      /* sequence */
+    GArray *past;               /* of BlobPast: epochs before it */
+    uint8_t census[BLOB_CENSUS_BYTES]; /* of what is acknowledged */
+} BlobEpoch;
 
 struct BlobStore {
     BlobMedium medium;
@@ -42,17 +66,11 @@ struct BlobStore {
     BlobPair directory_pair;
     uint64_t directory_bytes;   /* of its payload */
 
-    uint32_t epoch;             /* the highest number used, even in vain */
-    uint32_t counter;           /* of the last slot written in this epoch */
-    uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
-    bool epoch_open;            /* both directory copies name this epoch */
-    bool clean;                 /* they have the clean flag */
+    BlobEpoch epoch;            /* the present one */
+    uint32_t last_epoch;        /* the highest number used, even in vain */
     bool committing;            /* a commit or epoch record is in flight */
-    uint64_t acknowledged;      /* sequence */
-    GArray *past;               /* of BlobPast: epochs before the present */
     uint64_t sealings;          /* made with this key, at most */
     bool unwiped;               /* a blob is */
-    uint8_t census[BLOB_CENSUS_BYTES]; /* of what is acknowledged */
 
     uint64_t capacity;          /* bytes of the medium known to be ours */
     uint64_t next_id;
@@ -74,6 +92,17 @@ void blob_store_warn(BlobStore *store, const char *format, ...)
 Blob *blob_store_add(BlobStore *store, const BlobEntry *entry);
 void blob_store_remove(BlobStore *store, Blob *blob);
 BlobSlot blob_slot_of(const Blob *blob, unsigned n);
+
+/*
+ * What @blob is to be: as it is, for the caller to change.  The next epoch
+ * record says so, and adopts it when it is durable.
+ */
+BlobPlan *blob_plan(Blob *blob);
+/* Makes @blob what it was to be, if anything, and updates its @census. */
+void blob_adopt_plan(const BlobStore *store, Blob *blob,
+                     uint8_t census[BLOB_CENSUS_BYTES]);
+void blob_drop_plan(Blob *blob);
+
 /* The census of all blobs, under the present guard */
 void blob_store_take_census(BlobStore *store);
 
@@ -93,11 +122,16 @@ bool blob_commit_begin(BlobStore *store, GError **error);
 void blob_commit_end(BlobStore *store);
 
 /*
- * epoch.c: commits the directory under a new epoch id (R2).  On failure the
- * number is used up, no epoch is open, and the call may be repeated.
- * Errors: IO, FULL, EXHAUSTED, BUSY.
+ * epoch.c: commits the directory under a new epoch id (R2), with what blobs
+ * are planned to be.  On failure the number is used up, no epoch is open, all
+ * else is as it was, plans included, and the call may be repeated.
+ * Errors: IO, FULL, EXHAUSTED, BUSY, RANDOM, READ_ONLY (being converted).
  */
 bool blob_epoch_record(BlobStore *store, bool clean, GError **error);
+
+/* epoch.c: the same, which also makes @capacity bytes of the medium ours. */
+bool blob_epoch_record_capacity(BlobStore *store, uint64_t capacity,
+                                GError **error);
 
 /* epoch.c: the same, unless every current version is on record already. */
 bool blob_epoch_record_all(BlobStore *store, GError **error);

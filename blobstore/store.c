@@ -29,6 +29,36 @@ BlobSlot blob_slot_of(const Blob *blob, unsigned n)
     };
 }
 
+BlobPlan *blob_plan(Blob *blob)
+{
+    g_assert(!blob->plan);
+    blob->plan = g_new0(BlobPlan, 1);
+    blob->plan->entry = blob->entry;
+    return blob->plan;
+}
+
+void blob_drop_plan(Blob *blob)
+{
+    g_clear_pointer(&blob->plan, g_free);
+}
+
+void blob_adopt_plan(const BlobStore *store, Blob *blob,
+                     uint8_t census[BLOB_CENSUS_BYTES])
+{
+    BlobDigest *digest = store->guard->digest;
+
+    if (!blob->plan) {
+        return;
+    }
+    blob_digest_census(digest, blob->entry.id, blob->entry.sequence, census);
+    blob->entry = blob->plan->entry;
+    blob_digest_census(digest, blob->entry.id, blob->entry.sequence, census);
+    if (blob->plan->replaces) {
+        g_clear_pointer(&blob->damage, g_free);
+    }
+    blob_drop_plan(blob);
+}
+
 static char *full_name(const BlobEntry *entry)
 {
     return g_strdup_printf("%s/%s", entry->owner, entry->name);
@@ -54,12 +84,12 @@ void blob_store_remove(BlobStore *store, Blob *blob)
 
 void blob_store_take_census(BlobStore *store)
 {
-    memset(store->census, 0, sizeof(store->census));
+    memset(store->epoch.census, 0, sizeof(store->epoch.census));
     for (guint i = 0; i < store->blobs->len; i++) {
         const Blob *blob = g_ptr_array_index(store->blobs, i);
 
         blob_digest_census(store->guard->digest, blob->entry.id,
-                           blob->entry.sequence, store->census);
+                           blob->entry.sequence, store->epoch.census);
     }
 }
 
@@ -72,7 +102,7 @@ void blob_store_free(BlobStore *store)
     g_clear_pointer(&store->blobs, g_ptr_array_unref);
     g_clear_pointer(&store->warnings, g_ptr_array_unref);
     blob_space_free(store->space);
-    g_clear_pointer(&store->past, g_array_unref);
+    g_clear_pointer(&store->epoch.past, g_array_unref);
     blob_guard_free(store->guard);
     blob_guard_free(store->target);
     blob_digest_free(store->voucher);

@@ -6,9 +6,18 @@
  * What must hold on the medium, and why, is in docs/design.md; the bytes are
  * in docs/format.md.  "R1" to "R15" in comments are the rules given there.
  *
- * Threads: a BlobStore may be used by one thread (in QEMU: one coroutine) at
- * a time; the caller serialises.  A call blocks only in the storage calls; one
- * that would commit while another does is refused (BUSY).
+ * Threads: one thread at a time uses a BlobStore, and makes one call at a time;
+ * the caller serialises.  A call blocks only in the storage calls and in the
+ * callbacks of blob_store_open(); one that would commit while another does is
+ * refused (BUSY).
+ *
+ * The queries may be made at any time by that thread, also while another call
+ * waits for storage (in QEMU: by another coroutine of the thread).  These are
+ * blob_store_get_status(), blob_store_required_bytes(), blob_store_count(),
+ * blob_store_nth(), blob_store_find(), blob_get_info() and
+ * blob_store_warnings().  They read no medium, and show what was acknowledged
+ * last: a store, or a blob, as it was before the call that waits or as that has
+ * made it durable, never anything between.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -188,7 +197,8 @@ bool blob_store_start(BlobStore *store, GError **error);
 
 /*
  * The size in bytes that the medium must have for everything on it plus
- * everything registered.  A multiple of 4096.
+ * everything registered.  A multiple of 4096.  Takes time in proportion to
+ * the number of blobs and of free extents.
  */
 uint64_t blob_store_required_bytes(const BlobStore *store);
 
@@ -311,18 +321,19 @@ typedef struct BlobStoreStatus {
     bool converting;        /* start goes on with it */
     unsigned key_slots;     /* in use */
     uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES]; /* zero if plain */
-    uint64_t sealings;      /* made with the data key, at most */
+    uint64_t sealings;      /* tried with the data key, at most */
     uint32_t format_version;
     uint32_t block_size;    /* bytes */
-    uint64_t capacity;      /* bytes of the medium that the store uses */
-    uint64_t required;      /* bytes; see blob_store_required_bytes() */
-    uint64_t free;          /* bytes not taken by any extent */
+    uint64_t capacity;      /* bytes of the medium that it uses; 0 if blank */
+    uint64_t free;          /* bytes not taken by any extent; 0 if blank */
     uint64_t sequence;      /* last acknowledged: epoch << 32 | counter */
     uint64_t commits;       /* successful writes since open */
-    uint64_t bytes_written; /* to the medium since open */
-    uint64_t write_errors;  /* failed writes and flushes since open */
+    /* Since open, as it happens: both grow while a call is at work. */
+    uint64_t bytes_written; /* to the medium */
+    uint64_t write_errors;  /* failed writes and flushes */
 } BlobStoreStatus;
 
+/* Takes the same short time whatever the store holds. */
 void blob_store_get_status(const BlobStore *store, BlobStoreStatus *info);
 
 typedef struct BlobSlotInfo {
@@ -348,7 +359,10 @@ typedef struct BlobInfo {
     const char *damage;     /* what is wrong with it, or NULL */
 } BlobInfo;
 
-/* Blobs on the medium and registered ones, in order of creation. */
+/*
+ * Blobs on the medium and registered ones, in order of creation.  A blob that
+ * is not registered may be gone after the next call that writes.
+ */
 size_t blob_store_count(const BlobStore *store);
 Blob *blob_store_nth(const BlobStore *store, size_t n);
 Blob *blob_store_find(const BlobStore *store, const char *owner,

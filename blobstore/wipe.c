@@ -107,14 +107,14 @@ bool blob_wipe_pending(BlobStore *store, GError **error)
     ok = wipe_pending(store, error);
     blob_commit_end(store);
     if (!ok) {
-        store->epoch_open = false;      /* R4 */
+        store->epoch.open = false;      /* R4 */
         return false;
     }
     for (guint i = 0; i < store->blobs->len; i++) {
         Blob *blob = g_ptr_array_index(store->blobs, i);
 
         if (blob->unwiped && !blob->registered) {
-            store->epoch_open = false;  /* The next record releases it. */
+            store->epoch.open = false;  /* The next record releases it. */
         }
         blob->unwiped = false;
     }

@@ -38,7 +38,6 @@ static GBytes *join_payload(const GByteArray *metadata, GBytes *content)
 /* One blob's part of a commit */
 typedef struct Version {
     Blob *blob;
-    BlobEntry before;
     BlobHeader header;
     GBytes *payload;
 } Version;
@@ -147,33 +146,38 @@ static bool prepare_versions(BlobStore *store, const BlobChange *changes,
     return true;
 }
 
-/* Gives every version its sequence and what the headers share. */
-static void number_versions(BlobStore *store, GArray *versions)
+/*
+ * Gives every version its sequence, in @next, and what the headers share.
+ * @next becomes the epoch as it is once they are acknowledged.
+ */
+static void number_versions(const BlobStore *store, BlobEpoch *next,
+                            GArray *versions)
 {
     BlobMember members[BLOB_MEMBERS_MAX];
 
     for (guint i = 0; i < versions->len; i++) {
         Version *version = &g_array_index(versions, Version, i);
 
-        version->before = version->blob->entry;
-        version->header.sequence = blob_sequence(store->epoch,
-                                                 ++store->counter);
-        version->header.previous = version->before.sequence;
-        members[i].id = version->before.id;
+        version->header.sequence = blob_sequence(next->number,
+                                                 ++next->counter);
+        version->header.previous = version->blob->entry.sequence;
+        members[i].id = version->blob->entry.id;
         members[i].sequence = version->header.sequence;
     }
     for (guint i = 0; i < versions->len; i++) {
         BlobHeader *header = &g_array_index(versions, Version, i).header;
 
-        memcpy(header->epoch_id, store->epoch_id, sizeof(header->epoch_id));
-        memcpy(header->census, store->census, sizeof(header->census));
-        header->watermark = store->acknowledged;
+        memcpy(header->epoch_id, store->epoch.id, sizeof(header->epoch_id));
+        memcpy(header->census, store->epoch.census, sizeof(header->census));
+        header->watermark = store->epoch.acknowledged;
         if (versions->len > 1) {
             header->member_count = versions->len;
             memcpy(header->members, members,
                    versions->len * sizeof(members[0]));
         }
     }
+    next->acknowledged = MAX(next->acknowledged,
+                             blob_sequence(next->number, next->counter));
 }
 
 /* To the slot that does not hold the current version */
@@ -190,7 +194,7 @@ static bool write_versions(BlobStore *store, GArray *versions, GError **error)
     for (guint i = 0; i < versions->len; i++) {
         Version *version = &g_array_index(versions, Version, i);
         BlobSlot slot = blob_slot_of(version->blob,
-                                     target_slot(&version->before));
+                                     target_slot(&version->blob->entry));
 
         if (!blob_slot_write(&store->medium, store->guard, &slot,
                              &version->header, version->payload, single,
@@ -228,55 +232,90 @@ static void wipe_deleted(BlobStore *store, const GArray *versions)
     blob_wipe_pending(store, NULL);
 }
 
-/* Changes the store in memory between the versions and those before. */
-static void adopt_versions(BlobStore *store, GArray *versions, bool adopt)
+/* They have been written; this is what their blobs become. */
+static void plan_versions(const GArray *versions)
 {
     for (guint i = 0; i < versions->len; i++) {
-        Version *version = &g_array_index(versions, Version, i);
+        const Version *version = &g_array_index(versions, Version, i);
         const BlobHeader *header = &version->header;
-        BlobEntry *entry = &version->blob->entry;
+        BlobPlan *plan = blob_plan(version->blob);
 
-        blob_digest_census(store->guard->digest, entry->id, entry->sequence,
-                           store->census);
-        *entry = version->before;
-        if (adopt) {
-            entry->slot = target_slot(&version->before);
-            entry->sequence = header->sequence;
-            entry->raw_bytes = header->raw_bytes;
-            entry->stored_bytes = header->stored_bytes;
-            entry->metadata_bytes = header->metadata_bytes;
-            entry->flags = header->flags;
-        }
-        blob_digest_census(store->guard->digest, entry->id, entry->sequence,
-                           store->census);
+        plan->replaces = true;
+        plan->entry.slot = target_slot(&version->blob->entry);
+        plan->entry.sequence = header->sequence;
+        plan->entry.raw_bytes = header->raw_bytes;
+        plan->entry.stored_bytes = header->stored_bytes;
+        plan->entry.metadata_bytes = header->metadata_bytes;
+        plan->entry.flags = header->flags;
     }
 }
 
-/* What was damaged has been replaced. */
-static void forget_damage(GArray *versions)
+static void drop_versions(const GArray *versions)
 {
     for (guint i = 0; i < versions->len; i++) {
-        Blob *blob = g_array_index(versions, Version, i).blob;
-
-        g_clear_pointer(&blob->damage, g_free);
+        blob_drop_plan(g_array_index(versions, Version, i).blob);
     }
 }
 
 static bool has_first_version(const GArray *versions)
 {
     for (guint i = 0; i < versions->len; i++) {
-        if (!g_array_index(versions, Version, i).before.sequence) {
+        if (!g_array_index(versions, Version, i).blob->entry.sequence) {
             return true;
         }
     }
     return false;
 }
 
+/* In the open epoch, or by beginning the next one */
+static bool acknowledge(BlobStore *store, BlobEpoch *next,
+                        const GArray *versions, GError **error)
+{
+    /* R11: a first version is acknowledged only when it is recorded. */
+    bool is_first = has_first_version(versions);
+
+    plan_versions(versions);
+    if (is_first) {
+        if (!blob_epoch_record(store, false, error)) {
+            drop_versions(versions);
+            store->epoch.open = false;
+            return false;
+        }
+    } else {
+        for (guint i = 0; i < versions->len; i++) {
+            blob_adopt_plan(store, g_array_index(versions, Version, i).blob,
+                            next->census);
+        }
+        store->epoch = *next;
+    }
+    store->commits++;
+    return true;
+}
+
+static bool commit(BlobStore *store, GArray *versions, GError **error)
+{
+    BlobEpoch next;
+    bool ok;
+
+    if (!check_sealings(store, versions->len, error) ||
+        !blob_commit_begin(store, error)) {
+        return false;
+    }
+    next = store->epoch;
+    number_versions(store, &next, versions);
+    ok = write_versions(store, versions, error);
+    blob_commit_end(store);
+    if (!ok) {
+        store->epoch.open = false;
+        return false;
+    }
+    return acknowledge(store, &next, versions, error);
+}
+
 bool blob_store_write(BlobStore *store, const BlobChange *changes,
                       size_t count, GError **error)
 {
     g_autoptr(GArray) versions = g_array_new(FALSE, TRUE, sizeof(Version));
-    bool ok;
 
     if (!store->started) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
@@ -292,40 +331,21 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
          * Deleting what is absent takes no commit.  But a failed write may
          * have left a version of it, and must not come to life any more.
          */
-        return store->epoch_open || store->clean ||
+        return store->epoch.open || store->epoch.clean ||
                blob_epoch_record(store, false, error);
     }
     /*
      * R4, R14, R1: a failed commit, a clean close and a full counter all
      * want a new epoch first.
      */
-    if ((!store->epoch_open || versions->len > UINT32_MAX - store->counter) &&
+    if ((!store->epoch.open ||
+         versions->len > UINT32_MAX - store->epoch.counter) &&
         !blob_epoch_record(store, false, error)) {
         return false;
     }
-    if (!check_sealings(store, versions->len, error) ||
-        !blob_commit_begin(store, error)) {
+    if (!commit(store, versions, error)) {
         return false;
     }
-    number_versions(store, versions);
-    ok = write_versions(store, versions, error);
-    blob_commit_end(store);
-    if (!ok) {
-        store->epoch_open = false;
-        return false;
-    }
-    adopt_versions(store, versions, true);
-    /* R11: a first version is acknowledged only when it is recorded. */
-    if (has_first_version(versions) &&
-        !blob_epoch_record(store, false, error)) {
-        adopt_versions(store, versions, false);
-        store->epoch_open = false;
-        return false;
-    }
-    forget_damage(versions);
-    store->acknowledged = MAX(store->acknowledged,
-                              blob_sequence(store->epoch, store->counter));
-    store->commits++;
     wipe_deleted(store, versions);
     return true;
 }

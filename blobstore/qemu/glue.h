@@ -77,6 +77,7 @@ typedef struct BlobSnapshot {
 
 typedef struct StoreSnapshot {
     BlobStoreStatus info;
+    uint64_t required;          /* bytes */
     GArray *blobs;              /* of BlobSnapshot */
 } StoreSnapshot;
 

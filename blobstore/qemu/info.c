@@ -124,7 +124,7 @@ static BlobstoreInfo *describe_store(BlobStoreObject *store)
     out->durable = store->durable;
     out->block_size = info->block_size;
     out->capacity = info->capacity;
-    out->required = info->required;
+    out->required = store->snapshot.required;
     out->free = info->free;
     out->sequence = info->sequence;
     out->epoch_id = blob_digest_to_hex(info->epoch_id, sizeof(info->epoch_id));

@@ -277,6 +277,7 @@ void blobstore_report_take_snapshot(BlobStoreObject *store)
     }
     count = blob_store_count(store->core);
     blob_store_get_status(store->core, &snapshot->info);
+    snapshot->required = blob_store_required_bytes(store->core);
     if (!snapshot->blobs) {
         snapshot->blobs = g_array_new(FALSE, TRUE, sizeof(BlobSnapshot));
         g_array_set_clear_func(snapshot->blobs, clear_blob_snapshot);

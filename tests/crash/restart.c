@@ -48,7 +48,8 @@ static void note_places(const History *history,
                         uint64_t offset[HISTORY_BLOBS])
 {
     memset(offset, 0, HISTORY_BLOBS * sizeof(offset[0]));
-    for (unsigned n = 0; !history->store->clean && n < HISTORY_BLOBS; n++) {
+    for (unsigned n = 0;
+         !history->store->epoch.clean && n < HISTORY_BLOBS; n++) {
         const Blob *blob = blob_store_find(history->store, "dev",
                                            history_blob_names[n]);
 

@@ -102,6 +102,7 @@ static bool start_once(Life *life)
     g_autoptr(GError) error = NULL;
     bool ok = blob_store_start(life->store, &error);
     BlobStoreStatus info;
+    uint64_t required;
 
     switch (fuzz_outcome(ok, &error,
                          FUZZ_CODE(IO) | FUZZ_CODE(TOO_SMALL) |
@@ -121,9 +122,9 @@ static bool start_once(Life *life)
         life_register(life);
         break;
     case BLOBSTORE_ERROR_TOO_SMALL:
-        blob_store_get_status(life->store, &info);
-        FUZZ_CHECK(info.required > life->disk->bytes);
-        fuzz_disk_resize(life->disk, info.required);
+        required = blob_store_required_bytes(life->store);
+        FUZZ_CHECK(required > life->disk->bytes);
+        fuzz_disk_resize(life->disk, required);
         break;
     default:
         /* Space that was gained is not blank: see resize(). */

@@ -343,7 +343,7 @@ static bool has_slot_from_the_future(const BlobStore *store)
             if (slot.bytes &&
                 (!blob_slot_probe(&medium, store->guard, &slot, &judge,
                                   &evidence, NULL) ||
-                 blob_sequence_epoch(evidence.highest) > store->epoch)) {
+                 blob_sequence_epoch(evidence.highest) > store->epoch.number)) {
                 return true;
             }
         }

@@ -139,7 +139,7 @@ void fuzz_check_info(const BlobStore *store)
     const char *const *warning;
 
     blob_store_get_status(store, &info);
-    FUZZ_CHECK(info.required % BLOB_BLOCK_BYTES == 0);
+    FUZZ_CHECK(blob_store_required_bytes(store) % BLOB_BLOCK_BYTES == 0);
     for (size_t i = 0; i < blob_store_count(store); i++) {
         Blob *blob = blob_store_nth(store, i);
         BlobInfo of_blob;

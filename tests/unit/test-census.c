@@ -38,7 +38,8 @@ static void test_slot_that_was_rolled_back_is_missed(Trio *trio,
     trio_crash(trio);
     trio_expect(trio, "damaged", "b2", "c1");
     blob_get_info(trio->blobs[0], &info);
-    g_assert_cmpuint(info.sequence, ==, blob_sequence(trio->store->epoch, 3));
+    g_assert_cmpuint(info.sequence, ==,
+                     blob_sequence(trio->store->epoch.number, 3));
 }
 
 /* R9: a torn write, which wrote over nothing of worth, confirms it too. */
@@ -91,7 +92,7 @@ static void test_missing_blob_among_very_many_commits(Trio *trio,
                                                       gconstpointer unused)
 {
     for (unsigned i = 0; i < 2; i++) {
-        trio->store->counter = (i ? 1 << 20 : 100) - 1;
+        trio->store->epoch.counter = (i ? 1 << 20 : 100) - 1;
         trio_write(trio, 2, "c2");
         trio_write(trio, 0, "a2");
         trio_wipe(trio_current(trio, 2));

@@ -24,9 +24,9 @@ static void test_acknowledged_versions_are_current(Trio *trio,
     trio_expect(trio, "a3", "b3", NULL);
     if (sealed_key()) {
         /* An epoch record comes after deleting. */
-        g_assert_cmpuint((uint32_t)trio->store->acknowledged, ==, 0);
+        g_assert_cmpuint((uint32_t)trio->store->epoch.acknowledged, ==, 0);
     } else {
-        g_assert_cmpuint(trio->store->acknowledged, ==,
+        g_assert_cmpuint(trio->store->epoch.acknowledged, ==,
                          trio->blobs[2]->entry.sequence);
     }
     g_assert_null(blob_store_warnings(trio->store)[0]);
@@ -66,7 +66,7 @@ static void test_branch_of_a_copied_image_stays_dead(Trio *trio,
     test_write(branch, blobs[0], "other branch");
     trio_crash(trio);
     trio_start(trio);
-    g_assert_cmpuint(trio->store->epoch, ==, branch->epoch);
+    g_assert_cmpuint(trio->store->epoch.number, ==, branch->epoch.number);
     trio_write(trio, 1, "b2");
     memcpy(trio_slot(trio, 0, 1), test_slot(copy, blobs[0], 1), 8192);
     trio_crash(trio);
@@ -164,7 +164,7 @@ static void test_damage_of_a_confirmed_version_is_found(
         trio_expect(trio, "damaged", "b2", "c1");
         blob_get_info(trio->blobs[0], &info);
         g_assert_cmpuint(info.sequence, ==,
-                         blob_sequence(trio->store->epoch, 1));
+                         blob_sequence(trio->store->epoch.number, 1));
         trio_renew(trio);
     }
 }

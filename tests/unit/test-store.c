@@ -236,7 +236,7 @@ static void test_store_is_usable_after_a_clean_close(void)
     test_write(store, blob, "one");
     test_close(store);
     test_write(store, blob, "two");
-    g_assert_false(store->clean);
+    g_assert_false(store->epoch.clean);
     blob_store_free(store);
     store = test_open(disk);
     test_expect(store, blob_store_find(store, "t", "a"), "two");
@@ -261,7 +261,7 @@ static void test_clean_close_that_failed_can_be_repeated(void)
         test_close(store);
         blob_store_free(store);
         store = test_open(disk);
-        g_assert_true(store->clean);
+        g_assert_true(store->epoch.clean);
         test_expect(store, blob_store_find(store, "t", "a"), "one");
     }
 }
@@ -280,7 +280,7 @@ static void test_clean_close_follows_a_failed_epoch(void)
     test_close(store);
     blob_store_free(store);
     store = test_open(disk);
-    g_assert_true(store->clean);
+    g_assert_true(store->epoch.clean);
 }
 
 static void assert_unchanged(BlobStore *store, bool expected)
@@ -386,10 +386,11 @@ static void test_info_tells_what_there_is(void)
     g_assert_cmpuint(info.block_size, ==, 4096);
     g_assert_cmpuint(info.capacity, ==, TEST_DISK_BYTES);
     g_assert_cmpuint(info.commits, ==, 2);
-    g_assert_cmpuint(info.required + info.free, ==, TEST_DISK_BYTES);
+    g_assert_cmpuint(blob_store_required_bytes(store) + info.free, ==,
+                     TEST_DISK_BYTES);
     g_assert_cmpuint(info.uuid[6] >> 4, ==, 4);
     g_assert_cmpuint(info.uuid[8] >> 6, ==, 2);
-    g_assert_cmpmem(info.epoch_id, 16, store->epoch_id, 16);
+    g_assert_cmpmem(info.epoch_id, 16, store->epoch.id, 16);
 
     blob_get_info(blob, &blob_info);
     g_assert_cmpstr(blob_info.owner, ==, "t");

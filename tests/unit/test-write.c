@@ -90,12 +90,12 @@ static void test_headers_say_what_recovery_needs(void)
 
     test_write(store, blobs[0], "a2");
     a = header_of(store, disk, blobs[0]);
-    g_assert_cmpuint(a.sequence, ==, blob_sequence(store->epoch, 1));
+    g_assert_cmpuint(a.sequence, ==, blob_sequence(store->epoch.number, 1));
     g_assert_cmpuint(a.previous, ==, first_a);
-    g_assert_cmpuint(a.watermark, ==, blob_sequence(store->epoch, 0));
+    g_assert_cmpuint(a.watermark, ==, blob_sequence(store->epoch.number, 0));
     g_assert_cmpuint(a.member_count, ==, 0);
     g_assert_cmpmem(a.census, 16, census, 16);
-    g_assert_cmpmem(a.epoch_id, 16, store->epoch_id, 16);
+    g_assert_cmpmem(a.epoch_id, 16, store->epoch.id, 16);
 
     blob_digest_census(store->guard->digest, blobs[0]->entry.id,
                        first_a, census);
@@ -104,10 +104,10 @@ static void test_headers_say_what_recovery_needs(void)
     test_write2(store, blobs[0], "a3", blobs[1], "b3");
     a = header_of(store, disk, blobs[0]);
     b = header_of(store, disk, blobs[1]);
-    g_assert_cmpuint(a.sequence, ==, blob_sequence(store->epoch, 2));
-    g_assert_cmpuint(b.sequence, ==, blob_sequence(store->epoch, 3));
+    g_assert_cmpuint(a.sequence, ==, blob_sequence(store->epoch.number, 2));
+    g_assert_cmpuint(b.sequence, ==, blob_sequence(store->epoch.number, 3));
     g_assert_cmpuint(b.previous, ==, first_b);
-    g_assert_cmpuint(b.watermark, ==, blob_sequence(store->epoch, 1));
+    g_assert_cmpuint(b.watermark, ==, blob_sequence(store->epoch.number, 1));
     g_assert_cmpmem(a.census, 16, census, 16);
     g_assert_cmpmem(b.census, 16, census, 16);
     for (int i = 0; i < 2; i++) {
@@ -127,12 +127,12 @@ static void test_first_write_is_recorded_before_it_is_acknowledged(void)
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
     Blob *blob;
     g_autoptr(BlobStore) store = test_store(disk, &blob, 1);
-    uint32_t epoch = store->epoch;
+    uint32_t epoch = store->epoch.number;
 
     test_disk_reset_counts(disk);
     test_write(store, blob, "one");
     g_assert_cmpuint(disk->durable_writes, ==, 3);
-    g_assert_cmpuint(store->epoch, ==, epoch + 1);
+    g_assert_cmpuint(store->epoch.number, ==, epoch + 1);
 
     /* Wiped from the medium it is missed, not taken for never written. */
     memset(test_slot(disk, blob, 0), 0, 2 * blob->entry.slot_bytes);
@@ -222,20 +222,20 @@ static void test_full_counter_starts_a_new_epoch(void)
 
     test_write(store, blobs[0], "a1");
     test_write(store, blobs[1], "b1");
-    epoch = store->epoch;
-    store->counter = UINT32_MAX - 1;
-    store->acknowledged = blob_sequence(epoch, store->counter);
+    epoch = store->epoch.number;
+    store->epoch.counter = UINT32_MAX - 1;
+    store->epoch.acknowledged = blob_sequence(epoch, store->epoch.counter);
     test_write(store, blobs[0], "a2");
     g_assert_cmpuint(blobs[0]->entry.sequence, ==,
                      blob_sequence(epoch, UINT32_MAX));
-    g_assert_cmpuint(store->epoch, ==, epoch);
+    g_assert_cmpuint(store->epoch.number, ==, epoch);
     test_write(store, blobs[0], "a3");
     g_assert_cmpuint(blobs[0]->entry.sequence, ==,
                      blob_sequence(epoch + 1, 1));
 
     /* All members of a write are in one epoch. */
-    store->counter = UINT32_MAX - 1;
-    store->acknowledged = blob_sequence(epoch + 1, store->counter);
+    store->epoch.counter = UINT32_MAX - 1;
+    store->epoch.acknowledged = blob_sequence(epoch + 1, store->epoch.counter);
     test_write2(store, blobs[0], "a4", blobs[1], "b4");
     g_assert_cmpuint(blobs[0]->entry.sequence, ==,
                      blob_sequence(epoch + 2, 1));
@@ -255,16 +255,16 @@ static void test_last_epoch_can_be_read_but_not_left(void)
     GError *error = NULL;
 
     test_write(store, blobs[0], "a1");
-    store->epoch = UINT32_MAX - 1;
-    store->epoch_open = false;
+    store->epoch.number = UINT32_MAX - 1;
+    store->epoch.open = false;
     test_write(store, blobs[0], "a2");
-    g_assert_cmpuint(store->epoch, ==, UINT32_MAX);
+    g_assert_cmpuint(store->epoch.number, ==, UINT32_MAX);
     test_write(store, blobs[0], "a3");
     g_assert_false(blob_store_close_clean(store, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_EXHAUSTED, "*can only be read*");
     test_write(store, blobs[0], "a4");
 
-    store->counter = UINT32_MAX;
+    store->epoch.counter = UINT32_MAX;
     test_write_fails(store, blobs[0], "a5", BLOBSTORE_ERROR_EXHAUSTED, "*");
     test_expect(store, blobs[0], "a4");
     blob_store_free(store);
@@ -282,8 +282,8 @@ static void test_unrecordable_first_write_ends_the_last_epoch(void)
     g_autoptr(BlobStore) store = test_store(disk, blobs, 2);
 
     test_write(store, blobs[0], "a1");
-    store->epoch = UINT32_MAX - 1;
-    store->epoch_open = false;
+    store->epoch.number = UINT32_MAX - 1;
+    store->epoch.open = false;
     test_write(store, blobs[0], "a2");
     test_write_fails(store, blobs[1], "b1", BLOBSTORE_ERROR_EXHAUSTED, "*");
     test_expect(store, blobs[1], NULL);
@@ -304,7 +304,7 @@ static void test_failed_write_changes_nothing_and_can_be_repeated(void)
         uint32_t epoch;
 
         test_write(store, blob, "one");
-        epoch = store->epoch;
+        epoch = store->epoch.number;
         disk->failing_write_lands = i;
         disk->fail_write = 0;
         test_write_fails(store, blob, "two", BLOBSTORE_ERROR_IO,
@@ -312,10 +312,10 @@ static void test_failed_write_changes_nothing_and_can_be_repeated(void)
         test_expect(store, blob, "one");
         blob_store_get_status(store, &info);
         g_assert_cmpuint(info.write_errors, ==, 1);
-        g_assert_cmpuint(store->epoch, ==, epoch);
+        g_assert_cmpuint(store->epoch.number, ==, epoch);
 
         test_write(store, blob, "three");
-        g_assert_cmpuint(store->epoch, ==, epoch + 1);
+        g_assert_cmpuint(store->epoch.number, ==, epoch + 1);
         test_expect(store, blob, "three");
         blob_store_free(store);
         store = test_open(disk);

@@ -53,7 +53,8 @@ int coroutine_fn tool_info(Tool *tool, GError **error)
     print_uuid(info.uuid);
     printf("format:         %" PRIu32 "\n", info.format_version);
     printf("size:           %" PRIu64 " bytes, %" PRIu64 " required, %" PRIu64
-           " free\n", info.capacity, info.required, info.free);
+           " free\n", info.capacity,
+           blob_store_required_bytes(tool->store), info.free);
     printf("sequence:       %" PRIu64 "\n", info.sequence);
     print_hex("epoch-id:       ", info.epoch_id, sizeof(info.epoch_id));
     if (info.sealed) {
