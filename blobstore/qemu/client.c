@@ -271,7 +271,6 @@ static bool coroutine_fn call_unregister(BlobStoreObject *store, void *opaque,
         }
     }
     QTAILQ_REMOVE(&store->clients, client, next);
-    blobstore_report_take_snapshot(store);
     blobstore_gate_unlock(store);
     return true;
 }

@@ -66,7 +66,6 @@ void coroutine_fn blobstore_gate_enter(BlobStoreObject *store)
 
 void coroutine_fn blobstore_gate_leave(BlobStoreObject *store)
 {
-    blobstore_report_take_snapshot(store);
     blk_dec_in_flight(store->medium.blk);
     blobstore_gate_unlock(store);
 }

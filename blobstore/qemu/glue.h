@@ -64,23 +64,6 @@ struct BlobStoreClient {
     QTAILQ_ENTRY(BlobStoreClient) next;
 };
 
-/*
- * What blobstore-info shows.  Taken after every use of the core, because the
- * core cannot be asked while it waits for I/O.
- */
-typedef struct BlobSnapshot {
-    BlobInfo info;              /* strings point into this struct */
-    char owner[BLOB_NAME_MAX_BYTES + 1];
-    char name[BLOB_NAME_MAX_BYTES + 1];
-    char *damage;
-} BlobSnapshot;
-
-typedef struct StoreSnapshot {
-    BlobStoreStatus info;
-    uint64_t required;          /* bytes */
-    GArray *blobs;              /* of BlobSnapshot */
-} StoreSnapshot;
-
 /* The medium: a BlobStorage on a BlockBackend */
 typedef struct BlockStorage {
     BlobStorage parent;
@@ -157,7 +140,6 @@ struct BlobStoreObject {
     BlobStoreHalt halt;
     QemuUUID *medium_uuid;      /* of the store on the medium; or NULL */
     unsigned warnings_shown;
-    StoreSnapshot snapshot;
     bool durable;               /* false with cache=unsafe */
 
     bool write_failed;          /* until a write works, or the VM starts */
@@ -343,8 +325,6 @@ void blobstore_report_add_stale(BlobStoreObject *store, BlobstoreFound found,
 /* Tells the user of that, when the medium has been brought up to date. */
 void blobstore_report_stale(BlobStoreObject *store);
 void blobstore_report_free_stale(BlobStoreStale *stale);
-void blobstore_report_take_snapshot(BlobStoreObject *store);
-void blobstore_report_clear_snapshot(BlobStoreObject *store);
 
 /* version.c */
 BlobStoreVersion *blobstore_version_new(GBytes *content,

@@ -1,8 +1,8 @@
 /*
  * Blobstore in QEMU: QMP blobstore-info
  *
- * Nothing here does I/O or waits: it shows the snapshots that were taken when
- * the core was used last.
+ * Nothing here does I/O or waits.  The core answers these questions while it
+ * waits for I/O as well, with what was acknowledged last.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -77,13 +77,15 @@ static BlobstoreBlobList *describe_blobs(BlobStoreObject *store)
 {
     BlobstoreBlobList *list = NULL;
     BlobstoreBlobList **tail = &list;
-    GArray *blobs = store->snapshot.blobs;
+    size_t count = store->core ? blob_store_count(store->core) : 0;
     BlobStoreClient *client;
     BlobStoreBlob *blob;
 
-    for (guint i = 0; blobs && i < blobs->len; i++) {
-        QAPI_LIST_APPEND(tail, describe_blob(
-            &g_array_index(blobs, BlobSnapshot, i).info));
+    for (size_t i = 0; i < count; i++) {
+        BlobInfo info;
+
+        blob_get_info(blob_store_nth(store->core, i), &info);
+        QAPI_LIST_APPEND(tail, describe_blob(&info));
     }
     QTAILQ_FOREACH(client, &store->clients, next) {
         QTAILQ_FOREACH(blob, &client->blobs, next) {
@@ -110,10 +112,15 @@ static BlobstoreEncryption *describe_encryption(const BlobStoreStatus *info)
 
 static BlobstoreInfo *describe_store(BlobStoreObject *store)
 {
-    const BlobStoreStatus *info = &store->snapshot.info;
+    BlobStoreStatus status = { 0 };
+    const BlobStoreStatus *info = &status;
     BlobstoreInfo *out = g_new0(BlobstoreInfo, 1);
     QemuUUID uuid;
 
+    if (store->core) {
+        blob_store_get_status(store->core, &status);
+        out->required = blob_store_required_bytes(store->core);
+    }
     memcpy(uuid.data, info->uuid, sizeof(uuid.data));
     out->id = g_strdup(store->id);
     out->drive = g_strdup(store->drive);
@@ -124,7 +131,6 @@ static BlobstoreInfo *describe_store(BlobStoreObject *store)
     out->durable = store->durable;
     out->block_size = info->block_size;
     out->capacity = info->capacity;
-    out->required = store->snapshot.required;
     out->free = info->free;
     out->sequence = info->sequence;
     out->epoch_id = blob_digest_to_hex(info->epoch_id, sizeof(info->epoch_id));

@@ -96,7 +96,6 @@ void blobstore_object_close(BlobStoreObject *store)
     g_clear_pointer(&store->medium_uuid, g_free);
     g_clear_pointer(&store->failure, g_free);
     g_clear_pointer(&store->stale, blobstore_report_free_stale);
-    blobstore_report_clear_snapshot(store);
     store->warnings_shown = 0;
     store->write_failed = false;
     store->shrunk = false;

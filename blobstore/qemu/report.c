@@ -7,7 +7,6 @@
 #include "block/block_int-common.h"
 #include "qapi/error.h"
 #include "qapi/qapi-events-blobstore.h"
-#include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "glue.h"
 #include "trace.h"
@@ -260,45 +259,4 @@ void blobstore_report_stale(BlobStoreObject *store)
                                         stale->found, stale->blobs);
         blobstore_report_free_stale(stale);
     }
-}
-
-static void clear_blob_snapshot(gpointer data)
-{
-    g_free(((BlobSnapshot *)data)->damage);
-}
-
-void blobstore_report_take_snapshot(BlobStoreObject *store)
-{
-    StoreSnapshot *snapshot = &store->snapshot;
-    size_t count;
-
-    if (!store->core) {
-        return;
-    }
-    count = blob_store_count(store->core);
-    blob_store_get_status(store->core, &snapshot->info);
-    snapshot->required = blob_store_required_bytes(store->core);
-    if (!snapshot->blobs) {
-        snapshot->blobs = g_array_new(FALSE, TRUE, sizeof(BlobSnapshot));
-        g_array_set_clear_func(snapshot->blobs, clear_blob_snapshot);
-    }
-    g_array_set_size(snapshot->blobs, 0);
-    g_array_set_size(snapshot->blobs, count);
-    for (size_t i = 0; i < count; i++) {
-        BlobSnapshot *blob = &g_array_index(snapshot->blobs, BlobSnapshot, i);
-
-        blob_get_info(blob_store_nth(store->core, i), &blob->info);
-        pstrcpy(blob->owner, sizeof(blob->owner), blob->info.owner);
-        pstrcpy(blob->name, sizeof(blob->name), blob->info.name);
-        blob->damage = g_strdup(blob->info.damage);
-        blob->info.owner = blob->owner;
-        blob->info.name = blob->name;
-        blob->info.damage = blob->damage;
-    }
-}
-
-void blobstore_report_clear_snapshot(BlobStoreObject *store)
-{
-    g_clear_pointer(&store->snapshot.blobs, g_array_unref);
-    store->snapshot = (StoreSnapshot) { 0 };
 }
