@@ -51,7 +51,7 @@ def grafted(paths):
 
 def hooks(paths):
     """The hooks for a QEMU tree that gets the files @paths."""
-    table = BUILD + QAPI + TPM + START + MONITOR + test_hooks(paths)
+    table = BUILD + QAPI + TPM + START + SUSPENDED + MONITOR + test_hooks(paths)
     return [hook for hook in table if hook.needs in paths]
 
 
@@ -189,6 +189,24 @@ START = [
               '        return -1;\n'
               '    }\n'
               '\n'),
+]
+
+SUSPENDED = [
+    # A guest can suspend while, or just after, its storage fails.
+    Hook('system/runstate.c', needs='include/blobstore/vm-start.h',
+         after='{ RUN_STATE_IO_ERROR, RUN_STATE_RUNNING },',
+         text='    { RUN_STATE_IO_ERROR, RUN_STATE_SUSPENDED },\n'),
+    Hook('system/runstate.c', needs='include/blobstore/vm-start.h',
+         before='{ RUN_STATE_SUSPENDED, RUN_STATE_RUNNING },',
+         text='    { RUN_STATE_SUSPENDED, RUN_STATE_IO_ERROR },\n'),
+    # It has stopped before it is suspended: it is that when it goes on.
+    Hook('system/runstate.c', needs='include/blobstore/vm-start.h',
+         before='runstate_set(RUN_STATE_SUSPENDED);',
+         text='    if (!runstate_is_live(runstate_get())) {\n'
+              '        vm_set_suspended(true);\n'
+              '        qapi_event_send_suspend();\n'
+              '        return;\n'
+              '    }\n'),
 ]
 
 MONITOR = [
