@@ -116,7 +116,7 @@ static GBytes *make_marker(BlobHeader *header)
 {
     BlobSuperblock super = {
         .version = BLOB_FORMAT_VERSION,
-        .state = BLOB_STATE_FORMATTING,
+        .state = BLOB_STATE_CREATING,
         .generation = 1,
     };
     uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);

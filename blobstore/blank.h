@@ -22,8 +22,9 @@ bool blob_blank_find_data(BlobMedium *medium, uint64_t start, uint64_t end,
 const char *blob_blank_describe(BlobMedium *medium, uint64_t bytes);
 
 /*
- * R13: the first write of a format.  Its bytes are the same for every store,
- * so that what a power failure left of it can be told from anything else.
+ * R13: the first write of creating a store.  Its bytes are the same for every
+ * store, so that what a power failure left of it can be told from anything
+ * else.
  */
 bool blob_blank_write_marker(BlobMedium *medium, const BlobGuard *zero_seed,
                              GError **error);

@@ -24,7 +24,7 @@ static bool is_lost(BlobStore *store, const BlobGuard *guard,
     return true;
 }
 
-bool blob_store_restore(BlobStore *store, GError **error)
+bool blob_store_rewrite_heads(BlobStore *store, GError **error)
 {
     bool lost;
 

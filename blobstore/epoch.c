@@ -17,20 +17,23 @@ static bool is_listed(const Blob *blob, const BlobEntry *entry)
             blob->unwiped);
 }
 
-/* The epochs that are over when the next one begins, as far as there is room */
-static GArray *make_past(const BlobStore *store, uint32_t entries)
+/*
+ * The epoch history of the next epoch: those before it, the latest last, as
+ * far as there is room.
+ */
+static GArray *make_history(const BlobStore *store, uint32_t entries)
 {
-    GArray *past = g_array_copy(store->epoch.past);
+    GArray *history = g_array_copy(store->epoch.history);
     const BlobSequence *follows = &store->options.follows;
     uint64_t last = store->epoch.acknowledged;
     const uint8_t *id = store->epoch.id;
-    BlobPast present = { 0 };
+    BlobPastEpoch present = { 0 };
     uint32_t room =
-        blob_layout_past_room(store->super.directory_slot_bytes, entries);
+        blob_layout_history_room(store->super.directory_slot_bytes, entries);
 
-    /* What came from elsewhere has a past that is not this medium's. */
+    /* A VM that was migrated in has a history that is not this medium's. */
     if (blob_sequence_epoch(follows->number) > blob_sequence_epoch(last)) {
-        g_array_set_size(past, 0);
+        g_array_set_size(history, 0);
         last = follows->number;
         id = follows->epoch_id;
     }
@@ -38,12 +41,12 @@ static GArray *make_past(const BlobStore *store, uint32_t entries)
         present.epoch = blob_sequence_epoch(last);
         present.counter = (uint32_t)last;
         memcpy(present.epoch_id, id, sizeof(present.epoch_id));
-        g_array_append_val(past, present);
+        g_array_append_val(history, present);
     }
-    if (past->len > room) {
-        g_array_remove_range(past, 0, past->len - room);
+    if (history->len > room) {
+        g_array_remove_range(history, 0, history->len - room);
     }
-    return past;
+    return history;
 }
 
 /* All of @next but its census, and the directory that begins it */
@@ -86,7 +89,7 @@ static bool make_directory(BlobStore *store, uint64_t capacity,
                     room, directory->entries->len);
         return false;
     }
-    directory->past = make_past(store, directory->entries->len);
+    directory->history = make_history(store, directory->entries->len);
     return true;
 }
 
@@ -133,7 +136,7 @@ static void adopt(BlobStore *store, BlobEpoch *next)
         blob_adopt_plan(store, g_ptr_array_index(store->blobs, i),
                         next->census);
     }
-    g_array_unref(store->epoch.past);
+    g_array_unref(store->epoch.history);
     store->epoch = *next;
     release_unlisted(store);
 }
@@ -205,7 +208,7 @@ static bool record(BlobStore *store, bool clean, uint64_t capacity,
                          &store->directory_pair, &header, payload, error)) {
         return false;
     }
-    next.past = g_steal_pointer(&directory.past);
+    next.history = g_steal_pointer(&directory.history);
     store->capacity = capacity;
     store->directory_bytes = header.raw_bytes;
     adopt(store, &next);

@@ -1,5 +1,5 @@
 /*
- * Blobstore core: pins, what a caller knows of the store that it wants
+ * Blobstore core: what a caller expects of the store that it wants
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -65,8 +65,8 @@ bool blob_expect_key(const BlobStore *store, GError **error)
 }
 
 /* What is known of @epoch: how far it came, and its id.  NULL: nothing */
-static const BlobPast *find_epoch(const BlobStore *store, uint32_t epoch,
-                                  BlobPast *present)
+static const BlobPastEpoch *find_epoch(const BlobStore *store, uint32_t epoch,
+                                       BlobPastEpoch *present)
 {
     if (epoch == blob_sequence_epoch(store->epoch.acknowledged)) {
         present->epoch = epoch;
@@ -75,8 +75,9 @@ static const BlobPast *find_epoch(const BlobStore *store, uint32_t epoch,
                sizeof(present->epoch_id));
         return present;
     }
-    for (guint i = 0; i < store->epoch.past->len; i++) {
-        const BlobPast *past = &g_array_index(store->epoch.past, BlobPast, i);
+    for (guint i = 0; i < store->epoch.history->len; i++) {
+        const BlobPastEpoch *past =
+            &g_array_index(store->epoch.history, BlobPastEpoch, i);
 
         if (past->epoch == epoch) {
             return past;
@@ -88,8 +89,8 @@ static const BlobPast *find_epoch(const BlobStore *store, uint32_t epoch,
 bool blob_expect_sequence(const BlobStore *store, GError **error)
 {
     const BlobSequence *wanted = store->options.min_sequence;
-    BlobPast present;
-    const BlobPast *past;
+    BlobPastEpoch present;
+    const BlobPastEpoch *past;
     const char *why;
     g_autofree char *wanted_text = NULL;
     g_autofree char *found_text = NULL;

@@ -1,5 +1,5 @@
 /*
- * Blobstore core: pins, what a caller knows of the store that it wants
+ * Blobstore core: what a caller expects of the store that it wants
  *
  * Nothing in an image can tell that all of it is older, or another's; only
  * somebody outside who remembers.

@@ -58,15 +58,15 @@ static bool choose_key(BlobStore *store, GError **error)
 }
 
 /*
- * A blank medium, or one whose format was cut short, is fine unless the
- * caller wants a store that exists.
+ * A blank medium, or one where creating a store was cut short, is fine unless
+ * the caller wants a store that exists.
  */
 static bool open_blank(BlobStore *store, GError **error)
 {
     const uint8_t *uuid = store->options.uuid;
 
     store->blank = true;
-    if (uuid && !store->options.format_as_uuid) {
+    if (uuid && !store->options.create_as_uuid) {
         g_autofree char *text = describe_uuid(uuid);
 
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_UUID,
@@ -74,10 +74,10 @@ static bool open_blank(BlobStore *store, GError **error)
                     "for: is this the right image?", text);
         return false;
     }
-    if (store->options.format_never) {
+    if (store->options.create_never) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_BLANK,
-                    "medium is blank and must not be formatted "
-                    "(format=never): is this the right image?");
+                    "medium is blank, and no store may be created on it: is "
+                    "this the right image?");
         return false;
     }
     if (!blob_expect_blank(&store->options, error)) {
@@ -118,7 +118,10 @@ static bool find_superblock_traces(BlobStore *store, uint64_t length,
     return true;
 }
 
-/* No intact superblock: blank, a format cut short, or something else? */
+/*
+ * No superblock is intact: the medium is blank, or creating a store was cut
+ * short, or it holds something else.
+ */
 static bool open_without_superblock(BlobStore *store, uint64_t length,
                                     GError **error)
 {
@@ -174,7 +177,7 @@ static bool check_uuid(const BlobStore *store, GError **error)
 static void fill_label(const BlobSuperblock *super, GBytes *payload,
                        BlobStoreLabel *label)
 {
-    label->blank = super->state == BLOB_STATE_FORMATTING;
+    label->blank = super->state == BLOB_STATE_CREATING;
     label->sealed = blob_superblock_is_sealed(super);
     memcpy(label->uuid, super->uuid, sizeof(label->uuid));
     label->key_slots = super->key_slots;
@@ -278,7 +281,7 @@ bool blob_identify_medium(BlobStore *store, uint64_t length, bool *found,
         return false;
     }
     store->generation = store->super.generation;
-    if (store->super.state == BLOB_STATE_FORMATTING) {
+    if (store->super.state == BLOB_STATE_CREATING) {
         store->marked = true;
         return open_blank(store, error);
     }

@@ -35,7 +35,7 @@ static BlobStore *new_store(BlobStorage *storage,
     store->read_only = store->options.read_only;
     store->zero_guard = blob_guard_new_plain(NULL);
     store->next_id = BLOB_ID_FIRST;
-    store->epoch.past = g_array_new(FALSE, FALSE, sizeof(BlobPast));
+    store->epoch.history = g_array_new(FALSE, FALSE, sizeof(BlobPastEpoch));
     store->blobs = g_ptr_array_new_with_free_func(blob_free);
     store->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
                                            NULL);
@@ -113,10 +113,10 @@ static bool adopt_directory(BlobStore *store, const BlobDirectory *directory,
 
         blob_store_add(store, entry);
     }
-    g_array_set_size(store->epoch.past, 0);
-    if (directory->past->len) {
-        g_array_append_vals(store->epoch.past, directory->past->data,
-                            directory->past->len);
+    g_array_set_size(store->epoch.history, 0);
+    if (directory->history->len) {
+        g_array_append_vals(store->epoch.history, directory->history->data,
+                            directory->history->len);
     }
     store->sealings = directory->sealings;
     blob_store_take_census(store);

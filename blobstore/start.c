@@ -277,7 +277,7 @@ static bool check_still_blank(BlobStore *store, GError **error)
     g_autoptr(GBytes) payload = NULL;
 
     if (store->space) {
-        return true;            /* what has landed is of this format */
+        return true;            /* what has landed is what we create */
     }
     if (!blob_pair_read(&store->medium, store->zero_guard, &pair, &header,
                         &payload, error)) {
@@ -291,7 +291,7 @@ static bool check_still_blank(BlobStore *store, GError **error)
                                        error)) {
         return false;
     }
-    if (super.state != BLOB_STATE_FORMATTING) {
+    if (super.state != BLOB_STATE_CREATING) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
                     "medium was blank when it was opened and holds a store "
                     "now: unless it is in use elsewhere, open it again");

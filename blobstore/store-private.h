@@ -41,7 +41,7 @@ typedef struct BlobEpoch {
     bool open;                  /* both directory copies name it */
     bool clean;                 /* they have the clean flag */
     uint64_t acknowledged;      /* sequence */
-    GArray *past;               /* of BlobPast: epochs before it */
+    GArray *history;            /* of BlobPastEpoch: epochs before it */
     uint8_t census[BLOB_CENSUS_BYTES]; /* of what is acknowledged */
 } BlobEpoch;
 
@@ -49,9 +49,9 @@ struct BlobStore {
     BlobMedium medium;
     BlobStoreOptions options;
     bool read_only;
-    bool blank;                 /* to be formatted by start */
+    bool blank;                 /* start is to create the store */
     bool named;                 /* super.uuid is what a blank one becomes */
-    bool marked;                /* the format marker is on the medium */
+    bool marked;                /* the creation marker is on the medium */
     bool started;
 
     BlobGuard *zero_guard;      /* of the superblock */
@@ -136,7 +136,7 @@ bool blob_epoch_record_capacity(BlobStore *store, uint64_t capacity,
 /* epoch.c: the same, unless every current version is on record already. */
 bool blob_epoch_record_all(BlobStore *store, GError **error);
 
-/* format.c: R13.  Makes an empty store on a blank medium. */
+/* create.c: R13.  Creates an empty store on a blank medium. */
 bool blob_create_store(BlobStore *store, GError **error);
 
 /* RFC 9562, version 4.  Errors: RANDOM. */
@@ -146,7 +146,7 @@ bool blob_create_uuid(uint8_t uuid[BLOB_UUID_BYTES], GError **error);
 uint64_t blob_create_directory_slot_bytes(const BlobStore *store);
 
 /*
- * content.c: the stored payload of a blob's current version as it is on the
+ * read.c: the stored payload of a blob's current version as it is on the
  * medium, and its header.  Marks the blob damaged if it is not there.
  * Errors: IO, DAMAGED.
  */
@@ -155,14 +155,14 @@ bool blob_version_load(BlobStore *store, Blob *blob, BlobHeader *header,
 bool blob_version_fail_damaged(const Blob *blob, GError **error);
 
 /*
- * content.c: notes the digest of the current version for a directory with a
+ * read.c: notes the digest of the current version for a directory with a
  * voucher.  There is none of a tombstone, nor of a damaged blob that shall be
  * replaced.  Errors: IO, DAMAGED.
  */
 bool blob_version_digest(BlobStore *store, Blob *blob, GError **error);
 
 /*
- * content.c: writes the current version of @blob, as it is, to another slot
+ * read.c: writes the current version of @blob, as it is, to another slot
  * under @guard.  Not durable before a flush.  Of a damaged blob that shall be
  * replaced there is nothing to write.  Errors: IO, DAMAGED, RANDOM.
  */

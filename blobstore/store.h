@@ -40,7 +40,7 @@ typedef struct BlobSequence {
 
 /* What a medium tells without a key */
 typedef struct BlobStoreLabel {
-    bool blank;                 /* or a format that was cut short */
+    bool blank;                 /* or creating a store was cut short */
     bool sealed;                /* it wants a key */
     uint8_t uuid[BLOB_UUID_BYTES];
     BlobKeySlots key_slots;     /* valid if @sealed */
@@ -77,15 +77,15 @@ typedef bool BlobStoreMake(const uint8_t *uuid, void *opaque, BlobKey **key,
                            BlobKeySlots *key_slots, GError **error);
 
 /*
- * All-zero means: read-write, format a blank medium, any UUID, no packing, a
- * plain store.  What is pointed to is only used during blob_store_open().
+ * All-zero means: read-write, create a store on a blank medium, any UUID, no
+ * packing, a plain store.  Pointers are only used during blob_store_open().
  */
 typedef struct BlobStoreOptions {
     bool read_only;         /* write nothing, not even an epoch record */
-    bool format_never;      /* refuse a blank medium */
+    bool create_never;      /* refuse a blank medium */
     /* BLOB_UUID_BYTES: refuse a store with another UUID; or NULL */
     const uint8_t *uuid;
-    bool format_as_uuid;    /* a blank medium becomes the store @uuid */
+    bool create_as_uuid;    /* a blank medium becomes the store @uuid */
     bool sealed_only;       /* refuse a plain store: there is a key for it */
     bool pack;              /* deflate payloads where that saves a block */
     /*
@@ -113,7 +113,7 @@ typedef struct BlobStoreOptions {
     /* A blank medium becomes a sealed store with these, which hold @key */
     const BlobKeySlots *key_slots;
 
-    /* Pins, compared before anything is written; NULL: none */
+    /* What the caller expects, compared before any write; NULL: anything */
     const uint8_t *key_commitment;      /* BLOB_KEY_COMMITMENT_BYTES */
     const BlobSequence *min_sequence;   /* that, or one that follows it */
 } BlobStoreOptions;
@@ -134,8 +134,8 @@ bool blob_store_label_fits(const BlobStoreLabel *label, const BlobKey *key);
 
 /*
  * Opens the store on @storage and decides what is current, writing nothing.
- * A blank medium gives a store without blobs, to be formatted by
- * blob_store_start().  The store borrows @storage, which must outlive it.
+ * A blank medium gives a store without blobs, which blob_store_start() will
+ * create.  The store borrows @storage, which must outlive it.
  * Damage of single blobs does not fail the call: see BlobInfo.damage.
  *
  * The superblock is read once, a blank medium is scanned once, and what the
@@ -180,10 +180,10 @@ Blob *blob_store_register(BlobStore *store, const char *owner,
 void blob_store_unregister(BlobStore *store, Blob *blob);
 
 /*
- * Makes every registered blob writable: formats a blank medium, finds space
- * for what is new or registered larger, heals damaged copies, and starts a
- * new epoch (R2).  May be called again after more blobs were registered.
- * Durable on return.
+ * Makes every registered blob writable: creates a store on a blank medium,
+ * finds space for what is new or registered larger, heals damaged copies, and
+ * starts a new epoch (R2).  May be called again after more blobs were
+ * registered.  Durable on return.
  *
  * Errors: IO, TOO_SMALL (the message gives the exact size needed; see also
  * blob_store_required_bytes()), DAMAGED (a registered blob, unless
@@ -284,7 +284,7 @@ bool blob_store_close_clean(BlobStore *store, GError **error);
  *
  * Errors: IO, EXHAUSTED, BUSY.
  */
-bool blob_store_restore(BlobStore *store, GError **error);
+bool blob_store_rewrite_heads(BlobStore *store, GError **error);
 
 /*
  * For a medium that was taken back, under the store's feet, to a state from
@@ -314,7 +314,7 @@ bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
 typedef struct BlobStoreStatus {
     uint8_t uuid[BLOB_UUID_BYTES];        /* zero while blank */
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
-    bool blank;             /* not formatted yet */
+    bool blank;             /* there is no store on the medium yet */
     bool started;
     bool read_only;         /* by option or by a feature of the medium */
     bool sealed;            /* or going to be, or having been till now */

@@ -11,8 +11,8 @@
 typedef struct DiskKeySlot {
     uint32_t type;
     uint32_t kdf_memory_kib;
-    uint32_t kdf_passes;
-    uint32_t kdf_lanes;
+    uint32_t kdf_iterations;
+    uint32_t kdf_parallelism;
     uint8_t salt[32];
     uint8_t nonce[12];
     uint8_t tag[16];
@@ -63,8 +63,8 @@ void blob_key_slot_encode(const BlobKeySlot *slot,
     DiskKeySlot disk = {
         .type = GUINT32_TO_LE(slot->type),
         .kdf_memory_kib = GUINT32_TO_LE(slot->kdf_memory_kib),
-        .kdf_passes = GUINT32_TO_LE(slot->kdf_passes),
-        .kdf_lanes = GUINT32_TO_LE(slot->kdf_lanes),
+        .kdf_iterations = GUINT32_TO_LE(slot->kdf_iterations),
+        .kdf_parallelism = GUINT32_TO_LE(slot->kdf_parallelism),
         .wrapped_bytes = GUINT32_TO_LE(slot->wrapped_bytes),
         .mechanism = GUINT32_TO_LE(slot->mechanism),
         .hash = GUINT32_TO_LE(slot->hash),
@@ -82,20 +82,22 @@ void blob_key_slot_encode(const BlobKeySlot *slot,
 /* R15: what a hostile slot may demand before its key has been unwrapped */
 enum {
     KDF_MAX_MEMORY_KIB = 1 << 20,
-    KDF_MAX_PASSES = 64,
-    KDF_MAX_LANES = 16,
+    KDF_MAX_ITERATIONS = 64,
+    KDF_MAX_PARALLELISM = 16,
     KDF_MAX_WORK_KIB = 4 << 20,
     KDF_MIN_MEMORY_KIB_PER_LANE = 8,
 };
 
 static bool kdf_is_sane(const BlobKeySlot *slot)
 {
-    return slot->kdf_lanes >= 1 && slot->kdf_lanes <= KDF_MAX_LANES &&
-           slot->kdf_passes >= 1 && slot->kdf_passes <= KDF_MAX_PASSES &&
+    return slot->kdf_parallelism >= 1 &&
+           slot->kdf_parallelism <= KDF_MAX_PARALLELISM &&
+           slot->kdf_iterations >= 1 &&
+           slot->kdf_iterations <= KDF_MAX_ITERATIONS &&
            slot->kdf_memory_kib >=
-           KDF_MIN_MEMORY_KIB_PER_LANE * slot->kdf_lanes &&
+           KDF_MIN_MEMORY_KIB_PER_LANE * slot->kdf_parallelism &&
            slot->kdf_memory_kib <= KDF_MAX_MEMORY_KIB &&
-           (uint64_t)slot->kdf_memory_kib * slot->kdf_passes <=
+           (uint64_t)slot->kdf_memory_kib * slot->kdf_iterations <=
            KDF_MAX_WORK_KIB;
 }
 
@@ -131,8 +133,8 @@ static bool unused_is_zero(const DiskKeySlot *disk, const BlobKeySlot *slot)
     return is_zero(disk->reserved0, sizeof(disk->reserved0)) &&
            is_zero(disk->wrapped + slot->wrapped_bytes,
                    sizeof(disk->wrapped) - slot->wrapped_bytes) &&
-           (stretched || (!disk->kdf_memory_kib && !disk->kdf_passes &&
-                          !disk->kdf_lanes)) &&
+           (stretched || (!disk->kdf_memory_kib && !disk->kdf_iterations &&
+                          !disk->kdf_parallelism)) &&
            (token ? is_zero(disk->salt, sizeof(disk->salt)) &&
                     is_zero(disk->nonce, sizeof(disk->nonce)) &&
                     is_zero(disk->tag, sizeof(disk->tag)) &&
@@ -165,8 +167,8 @@ bool blob_key_slot_decode(const uint8_t in[BLOB_KEY_SLOT_BYTES],
     *slot = (BlobKeySlot) {
         .type = GUINT32_FROM_LE(disk.type),
         .kdf_memory_kib = GUINT32_FROM_LE(disk.kdf_memory_kib),
-        .kdf_passes = GUINT32_FROM_LE(disk.kdf_passes),
-        .kdf_lanes = GUINT32_FROM_LE(disk.kdf_lanes),
+        .kdf_iterations = GUINT32_FROM_LE(disk.kdf_iterations),
+        .kdf_parallelism = GUINT32_FROM_LE(disk.kdf_parallelism),
         .wrapped_bytes = GUINT32_FROM_LE(disk.wrapped_bytes),
         .mechanism = GUINT32_FROM_LE(disk.mechanism),
         .hash = GUINT32_FROM_LE(disk.hash),

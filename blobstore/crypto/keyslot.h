@@ -54,8 +54,8 @@ typedef enum BlobKeyHash {
 typedef struct BlobKeySlot {
     BlobKeySlotType type;
     uint32_t kdf_memory_kib;    /* Argon2id (RFC 9106) */
-    uint32_t kdf_passes;
-    uint32_t kdf_lanes;
+    uint32_t kdf_iterations;
+    uint32_t kdf_parallelism;
     uint8_t salt[BLOB_KEY_SALT_BYTES];
     uint8_t nonce[BLOB_NONCE_BYTES];
     uint8_t tag[BLOB_TAG_BYTES];

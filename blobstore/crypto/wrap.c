@@ -16,8 +16,8 @@ static BlobSecret *stretch(const BlobSecret *passphrase,
                            const BlobKeySlot *slot, GError **error)
 {
     const unsigned long param[] = {
-        BLOB_SEAL_KEY_BYTES, slot->kdf_passes, slot->kdf_memory_kib,
-        slot->kdf_lanes,
+        BLOB_SEAL_KEY_BYTES, slot->kdf_iterations, slot->kdf_memory_kib,
+        slot->kdf_parallelism,
     };
     g_autoptr(BlobSecret) key = blob_secret_new(NULL, BLOB_SEAL_KEY_BYTES,
                                                 error);
@@ -207,21 +207,21 @@ bool blob_wrap_check_secret(const BlobSecret *secret, GError **error)
     return true;
 }
 
-/* How many microseconds @passes take here; -1 on failure */
-static gint64 time_passes(const BlobSecret *passphrase, BlobKeySlot *slot,
-                          unsigned passes, GError **error)
+/* How many microseconds @iterations take here; -1 on failure */
+static gint64 time_kdf(const BlobSecret *passphrase, BlobKeySlot *slot,
+                       unsigned iterations, GError **error)
 {
     gint64 start = g_get_monotonic_time();
     g_autoptr(BlobSecret) ignored = NULL;
 
-    slot->kdf_passes = passes;
+    slot->kdf_iterations = iterations;
     ignored = stretch(passphrase, slot, error);
     return ignored ? g_get_monotonic_time() - start : -1;
 }
 
 /*
- * How often to pass over the memory so that it takes @milliseconds here.  The
- * first pass takes longer than the others: the memory has to be got.
+ * Chooses how many iterations take @milliseconds here.  The first one takes
+ * longer than the others, because it has to get the memory.
  */
 static bool calibrate(const BlobSecret *passphrase, unsigned milliseconds,
                       BlobKeySlot *slot, GError **error)
@@ -231,20 +231,20 @@ static bool calibrate(const BlobSecret *passphrase, unsigned milliseconds,
     gint64 three;
 
     slot->kdf_memory_kib = BLOB_KEY_KDF_MEMORY_KIB;
-    slot->kdf_lanes = 1;
-    one = time_passes(passphrase, slot, 1, error);
+    slot->kdf_parallelism = 1;
+    one = time_kdf(passphrase, slot, 1, error);
     if (one < 0) {
         return false;
     }
     if (wanted <= one) {
         return true;
     }
-    three = time_passes(passphrase, slot, 3, error);
+    three = time_kdf(passphrase, slot, 3, error);
     if (three < 0) {
         return false;
     }
-    slot->kdf_passes = CLAMP(1 + 2 * (wanted - one) / MAX(three - one, 1), 1,
-                             64);
+    slot->kdf_iterations = CLAMP(1 + 2 * (wanted - one) /
+                                 MAX(three - one, 1), 1, 64);
     return true;
 }
 

@@ -19,7 +19,7 @@ typedef struct DiskDirectory {
     uint32_t reserved0;
     uint8_t key_commitment[32];
     uint64_t sealings;
-    uint32_t past_count;
+    uint32_t history_count;
     uint8_t reserved1[12];
     uint8_t voucher[16];
 } DiskDirectory;
@@ -28,7 +28,7 @@ enum { DISK_DIRECTORY_CLEAN = 1 << 0 };
 
 G_STATIC_ASSERT(sizeof(DiskDirectory) == BLOB_DIRECTORY_HEAD_BYTES);
 G_STATIC_ASSERT(offsetof(DiskDirectory, key_commitment) == 56);
-G_STATIC_ASSERT(offsetof(DiskDirectory, past_count) == 96);
+G_STATIC_ASSERT(offsetof(DiskDirectory, history_count) == 96);
 G_STATIC_ASSERT(offsetof(DiskDirectory, voucher) == 112);
 
 typedef struct DiskEntry {
@@ -52,13 +52,13 @@ typedef struct DiskEntry {
 G_STATIC_ASSERT(sizeof(DiskEntry) == BLOB_ENTRY_BYTES);
 G_STATIC_ASSERT(offsetof(DiskEntry, owner) == 64);
 
-typedef struct DiskPast {
+typedef struct DiskPastEpoch {
     uint32_t epoch;
     uint32_t counter;
     uint8_t epoch_id[16];
-} DiskPast;
+} DiskPastEpoch;
 
-G_STATIC_ASSERT(sizeof(DiskPast) == BLOB_PAST_BYTES);
+G_STATIC_ASSERT(sizeof(DiskPastEpoch) == BLOB_PAST_EPOCH_BYTES);
 
 uint64_t blob_layout_directory_slot_bytes(uint32_t blobs)
 {
@@ -72,18 +72,18 @@ uint32_t blob_layout_directory_room(uint64_t slot_bytes)
            BLOB_ENTRY_BYTES;
 }
 
-uint32_t blob_layout_past_room(uint64_t slot_bytes, uint32_t entries)
+uint32_t blob_layout_history_room(uint64_t slot_bytes, uint32_t entries)
 {
     uint64_t taken = 2 * BLOB_HEADER_BYTES + BLOB_DIRECTORY_HEAD_BYTES +
                      (uint64_t)entries * BLOB_ENTRY_BYTES;
 
-    return MIN((slot_bytes - taken) / BLOB_PAST_BYTES, BLOB_PAST_MAX);
+    return MIN((slot_bytes - taken) / BLOB_PAST_EPOCH_BYTES, BLOB_HISTORY_MAX);
 }
 
 void blob_layout_clear_directory(BlobDirectory *directory)
 {
     g_clear_pointer(&directory->entries, g_array_unref);
-    g_clear_pointer(&directory->past, g_array_unref);
+    g_clear_pointer(&directory->history, g_array_unref);
 }
 
 static void encode_entry(const BlobEntry *entry, DiskEntry *disk)
@@ -142,9 +142,9 @@ GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
                                      BlobDigest *voucher)
 {
     uint32_t count = directory->entries->len;
-    uint32_t past_count = directory->past->len;
+    uint32_t history_count = directory->history->len;
     size_t bytes = sizeof(DiskDirectory) + count * sizeof(DiskEntry) +
-                   past_count * sizeof(DiskPast);
+                   history_count * sizeof(DiskPastEpoch);
     uint8_t *out = g_malloc0(bytes);
     uint8_t *at = out;
     DiskDirectory disk = {
@@ -156,7 +156,7 @@ GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
         .next_id = GUINT64_TO_LE(directory->next_id),
         .entry_count = GUINT32_TO_LE(count),
         .sealings = GUINT64_TO_LE(directory->sealings),
-        .past_count = GUINT32_TO_LE(past_count),
+        .history_count = GUINT32_TO_LE(history_count),
     };
 
     memcpy(disk.epoch_id, directory->epoch_id, sizeof(disk.epoch_id));
@@ -174,9 +174,10 @@ GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
         memcpy(at, &entry, sizeof(entry));
         at += sizeof(entry);
     }
-    for (uint32_t i = 0; i < past_count; i++) {
-        const BlobPast *past = &g_array_index(directory->past, BlobPast, i);
-        DiskPast to = {
+    for (uint32_t i = 0; i < history_count; i++) {
+        const BlobPastEpoch *past =
+            &g_array_index(directory->history, BlobPastEpoch, i);
+        DiskPastEpoch to = {
             .epoch = GUINT32_TO_LE(past->epoch),
             .counter = GUINT32_TO_LE(past->counter),
         };
@@ -287,14 +288,14 @@ static bool entries_are_distinct(const GArray *entries)
 }
 
 /* Epochs in ascending order, all of them before that of the directory */
-static bool decode_past(const uint8_t *in, uint32_t count, uint32_t epoch,
+static bool decode_history(const uint8_t *in, uint32_t count, uint32_t epoch,
                         GArray *out)
 {
     uint32_t last = 0;
 
     for (uint32_t i = 0; i < count; i++) {
-        DiskPast disk;
-        BlobPast past;
+        DiskPastEpoch disk;
+        BlobPastEpoch past;
 
         memcpy(&disk, in + i * sizeof(disk), sizeof(disk));
         past.epoch = GUINT32_FROM_LE(disk.epoch);
@@ -330,11 +331,11 @@ static bool decode_entries(const uint8_t *in, uint32_t count,
     return entries_are_distinct(directory->entries);
 }
 
-/* What comes before the entries; *@count and *@past_count fit @bytes. */
+/* What comes before the entries; *@count and *@history_count fit @bytes. */
 static bool decode_directory_head(const uint8_t *in, size_t bytes,
                                   const BlobSuperblock *super,
                                   BlobDirectory *directory, uint32_t *count,
-                                  uint32_t *past_count)
+                                  uint32_t *history_count)
 {
     DiskDirectory disk;
 
@@ -353,15 +354,15 @@ static bool decode_directory_head(const uint8_t *in, size_t bytes,
     memcpy(directory->key_commitment, disk.key_commitment,
            sizeof(disk.key_commitment));
     *count = GUINT32_FROM_LE(disk.entry_count);
-    *past_count = GUINT32_FROM_LE(disk.past_count);
+    *history_count = GUINT32_FROM_LE(disk.history_count);
     bytes -= sizeof(disk);
     return directory->epoch && blob_layout_is_aligned(directory->capacity) &&
            directory->capacity >= super->data_offset &&
            directory->next_id >= BLOB_ID_FIRST &&
            directory->next_id != UINT64_MAX &&
-           *past_count <= BLOB_PAST_MAX &&
+           *history_count <= BLOB_HISTORY_MAX &&
            bytes == (uint64_t)*count * sizeof(DiskEntry) +
-                    *past_count * sizeof(DiskPast);
+                    *history_count * sizeof(DiskPastEpoch);
 }
 
 bool blob_layout_decode_directory(GBytes *payload,
@@ -371,20 +372,21 @@ bool blob_layout_decode_directory(GBytes *payload,
     gsize bytes;
     const uint8_t *in = g_bytes_get_data(payload, &bytes);
     uint32_t count = 0;
-    uint32_t past_count = 0;
+    uint32_t history_count = 0;
 
     *directory = (BlobDirectory) { 0 };
     if (decode_directory_head(in, bytes, super, directory, &count,
-                              &past_count)) {
+                              &history_count)) {
         const uint8_t *entries = in + sizeof(DiskDirectory);
 
         directory->entries =
             g_array_sized_new(FALSE, FALSE, sizeof(BlobEntry), count);
-        directory->past =
-            g_array_sized_new(FALSE, FALSE, sizeof(BlobPast), past_count);
+        directory->history =
+            g_array_sized_new(FALSE, FALSE, sizeof(BlobPastEpoch),
+                              history_count);
         if (decode_entries(entries, count, super, sealed, directory) &&
-            decode_past(entries + count * sizeof(DiskEntry), past_count,
-                        directory->epoch, directory->past)) {
+            decode_history(entries + count * sizeof(DiskEntry), history_count,
+                        directory->epoch, directory->history)) {
             return true;
         }
     }

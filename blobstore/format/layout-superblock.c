@@ -87,7 +87,7 @@ void blob_layout_encode_superblock(const BlobSuperblock *super,
                           disk.keyed_check);
     }
     /* The marker has the same bytes in every version of this program. */
-    if (super->state != BLOB_STATE_FORMATTING) {
+    if (super->state != BLOB_STATE_CREATING) {
         blob_digest_sha256(&disk, offsetof(DiskSuperblock, head_digest),
                            disk.head_digest);
     }
@@ -130,7 +130,7 @@ static bool geometry_is_sane(const BlobSuperblock *super)
 static bool state_is_sane(const BlobSuperblock *super)
 {
     switch (super->state) {
-    case BLOB_STATE_FORMATTING:
+    case BLOB_STATE_CREATING:
         return true;
     case BLOB_STATE_READY:
     case BLOB_STATE_WIPING:
@@ -149,7 +149,7 @@ static bool superblock_is_sane(const BlobSuperblock *super, size_t bytes,
 {
     return bytes == sizeof(DiskSuperblock) &&
            block_bytes == BLOB_BLOCK_BYTES && state_is_sane(super) &&
-           (super->state == BLOB_STATE_FORMATTING || geometry_is_sane(super));
+           (super->state == BLOB_STATE_CREATING || geometry_is_sane(super));
 }
 
 static void decode_fields(const DiskSuperblock *disk, BlobSuperblock *super)

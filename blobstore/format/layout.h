@@ -25,8 +25,8 @@ enum {
     BLOB_SUPERBLOCK_HEAD_BYTES = 512,
     BLOB_DIRECTORY_HEAD_BYTES = 128,
     BLOB_ENTRY_BYTES = 224,
-    BLOB_PAST_BYTES = 24,
-    BLOB_PAST_MAX = 64,
+    BLOB_PAST_EPOCH_BYTES = 24,
+    BLOB_HISTORY_MAX = 64,
     BLOB_DIRECTORY_SLOT_MAX_BYTES = 64 << 20,
 
     BLOB_ID_SUPERBLOCK = 0,
@@ -60,7 +60,7 @@ uint64_t blob_layout_directory_slot_bytes(uint32_t blobs);
 uint32_t blob_layout_directory_room(uint64_t slot_bytes);
 
 /* How many epochs that are over it has room for, besides @entries. */
-uint32_t blob_layout_past_room(uint64_t slot_bytes, uint32_t entries);
+uint32_t blob_layout_history_room(uint64_t slot_bytes, uint32_t entries);
 
 enum {
     BLOB_FLAG_DELETED = 1 << 0,
@@ -116,7 +116,7 @@ static inline uint8_t *blob_header_nonce(BlobHeader *header)
 }
 
 typedef enum BlobState {
-    BLOB_STATE_FORMATTING = 1,
+    BLOB_STATE_CREATING = 1,
     BLOB_STATE_READY = 2,
     BLOB_STATE_CONVERTING = 3,  /* see convert.c */
     BLOB_STATE_WIPING = 4,      /* converted, but the old bytes are there */
@@ -217,11 +217,11 @@ void blob_layout_encode_aad(const BlobHeader *header, const BlobGuard *guard,
                             uint8_t out[BLOB_AAD_BYTES]);
 
 /* An epoch that is over, and the last that was acknowledged in it */
-typedef struct BlobPast {
+typedef struct BlobPastEpoch {
     uint32_t epoch;
     uint32_t counter;
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
-} BlobPast;
+} BlobPastEpoch;
 
 /*
  * While a store is converted, forging what it was or is to be may take no key,
@@ -239,7 +239,7 @@ typedef struct BlobDirectory {
     uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES];
     uint64_t sealings;          /* made with this data key, at most */
     GArray *entries;            /* of BlobEntry, in ascending order of id */
-    GArray *past;               /* of BlobPast, ascending */
+    GArray *history;            /* of BlobPastEpoch, ascending */
 } BlobDirectory;
 
 void blob_layout_clear_directory(BlobDirectory *directory);

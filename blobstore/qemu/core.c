@@ -17,11 +17,11 @@ BlobStoreOptions blobstore_core_options(BlobStoreObject *store)
     bool is_first = !store->medium_uuid && !store->core;
 
     return (BlobStoreOptions) {
-        .format_never = (store->medium_uuid && !arrives) ||
+        .create_never = (store->medium_uuid && !arrives) ||
                         store->format == BLOBSTORE_FORMAT_NEVER,
         .uuid = store->medium_uuid ? store->medium_uuid->data
                                    : store->uuid ? store->uuid_pin.data : NULL,
-        .format_as_uuid = arrives,
+        .create_as_uuid = arrives,
         .follows = blobstore_state_sequence(store),
         .pack = store->pack,
         .key_commitment = is_first && store->key_commitment

@@ -207,8 +207,8 @@ static BlobstoreKeySlot *describe_slot(const BlobKeySlots *slots, unsigned n)
         out->key_type = BLOBSTORE_KEY_TYPE_PASSPHRASE;
         out->has_kdf_memory = out->has_kdf_passes = out->has_kdf_lanes = true;
         out->kdf_memory = slot.kdf_memory_kib;
-        out->kdf_passes = slot.kdf_passes;
-        out->kdf_lanes = slot.kdf_lanes;
+        out->kdf_passes = slot.kdf_iterations;
+        out->kdf_lanes = slot.kdf_parallelism;
         break;
     case BLOB_KEY_SLOT_RAW:
         out->key_type = BLOBSTORE_KEY_TYPE_RAW;

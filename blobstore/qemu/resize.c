@@ -30,7 +30,7 @@ static bool coroutine_fn rewrite_everything(BlobStoreObject *store,
     BlobStoreBlob *blob;
 
     if (blobstore_drive_may_write(store) &&
-        !blob_store_restore(store->core, error)) {
+        !blob_store_rewrite_heads(store->core, error)) {
         return false;
     }
     QTAILQ_FOREACH(client, &store->clients, next) {

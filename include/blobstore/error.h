@@ -19,7 +19,7 @@ typedef enum BlobStoreError {
      */
     BLOBSTORE_ERROR_IO,
     BLOBSTORE_ERROR_INVALID,     /* an argument breaks a documented limit */
-    BLOBSTORE_ERROR_BLANK,       /* medium is blank and must not be formatted */
+    BLOBSTORE_ERROR_BLANK,       /* medium is blank; creating is forbidden */
     BLOBSTORE_ERROR_FOREIGN,     /* medium holds something else */
     BLOBSTORE_ERROR_TOO_SMALL,   /* medium is too small; see the message */
     BLOBSTORE_ERROR_UNSUPPORTED, /* newer format version or unknown feature */

@@ -38,8 +38,8 @@ class Credential:
 class KeySlot:
     type: int
     memory: int
-    passes: int
-    lanes: int
+    iterations: int
+    parallelism: int
     salt: bytes
     nonce: bytes
     tag: bytes
@@ -60,7 +60,7 @@ class KeySlot:
         yield any(self.reserved)
         yield any(self.wrapped[self.wrapped_bytes:])
         if self.type != PASSPHRASE:
-            yield from (self.memory, self.passes, self.lanes)
+            yield from (self.memory, self.iterations, self.parallelism)
         if self.type == TOKEN:
             yield from map(any, (self.salt, self.nonce, self.tag, self.commitment))
         else:
@@ -74,8 +74,8 @@ class KeySlot:
         return self.type == RAW and self.wrapped_bytes == KEY_BYTES
 
     def is_passphrase(self):
-        return (8 * self.lanes <= self.memory <= 1 << 20 and 1 <= self.passes <= 64
-                and 1 <= self.lanes <= 16 and self.memory * self.passes <= 1 << 22
+        return (8 * self.parallelism <= self.memory <= 1 << 20 and 1 <= self.iterations <= 64
+                and 1 <= self.parallelism <= 16 and self.memory * self.iterations <= 1 << 22
                 and self.wrapped_bytes == KEY_BYTES)
 
     def is_token(self):
@@ -92,15 +92,15 @@ def take_apart(raw):
 
 
 @functools.lru_cache(maxsize=64)
-def argon2id(passphrase, salt, passes, memory, lanes):
+def argon2id(passphrase, salt, iterations, memory, parallelism):
     from argon2.low_level import Type, hash_secret_raw
-    return hash_secret_raw(passphrase, salt, passes, memory, lanes, KEY_BYTES, Type.ID,
+    return hash_secret_raw(passphrase, salt, iterations, memory, parallelism, KEY_BYTES, Type.ID,
                            version=0x13)
 
 
 def wrapping_key(slot, secret):
     if slot.type == PASSPHRASE:
-        return argon2id(secret, slot.salt, slot.passes, slot.memory, slot.lanes)
+        return argon2id(secret, slot.salt, slot.iterations, slot.memory, slot.parallelism)
     return hmac.new(secret, b'blobstore raw secret\0' + slot.salt, 'sha256').digest()
 
 

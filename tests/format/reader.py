@@ -394,7 +394,7 @@ def check_places(superblock, medium_bytes):
 
 
 def is_salvageable(slot):
-    """In state formatting the head digest is zero, which is never right here."""
+    """In state creating the head digest is zero, which is never right here."""
     if not slot.complete or slot.header.stored_bytes != SUPERBLOCK.size:
         return False
     payload = slot.stored_payload()

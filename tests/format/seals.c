@@ -74,7 +74,7 @@ static void open_with_key(Rich *rich, BlobKey *key)
     g_autoptr(GError) error = NULL;
 
     rich->options.uuid = uuid;
-    rich->options.format_as_uuid = true;
+    rich->options.create_as_uuid = true;
     rich->options.key = key;
     rich->options.key_slots = key ? &slots : NULL;
     if (key) {

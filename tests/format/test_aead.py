@@ -58,11 +58,11 @@ class AeadTest(unittest.TestCase):
 
     def test_argon2id_is_that_of_the_reference_implementation(self):
         """Its own vectors: those of RFC 9106 have a secret and associated data."""
-        for memory, lanes, result in (
+        for memory, parallelism, result in (
                 (1 << 8, 1, '9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe'),
                 (1 << 8, 2, '6d093c501fd5999645e0ea3bf620d7b8be7fd2db59c20d9fff9539da2bf57037')):
-            with self.subTest(lanes=lanes):
-                self.assertEqual(keyslots.argon2id(b'password', b'somesalt', 2, memory, lanes),
+            with self.subTest(parallelism=parallelism):
+                self.assertEqual(keyslots.argon2id(b'password', b'somesalt', 2, memory, parallelism),
                                  bytes.fromhex(result))
 
 

@@ -244,12 +244,12 @@ class ConversionTest(AgreementCase):
 
 def make_key_slot(forger, number, kind, secret, key, **fields):
     """A slot of this kind that opens with the secret, if the fields allow that"""
-    usual = {'memory': 0, 'passes': 0, 'lanes': 0, 'salt': forger.random.randbytes(32),
+    usual = {'memory': 0, 'iterations': 0, 'parallelism': 0, 'salt': forger.random.randbytes(32),
              'nonce': forger.random.randbytes(12), 'tag': b'', 'wrapped_bytes': 32,
              'mechanism': 0, 'hash': 0, 'commitment': b'', 'reserved': b'', 'uri': b'',
              'wrapped': b''}
     if kind == PASSPHRASE:
-        usual.update(memory=8, passes=1, lanes=1)
+        usual.update(memory=8, iterations=1, parallelism=1)
     if kind == TOKEN:
         usual.update(salt=b'', nonce=b'')
     slot = keyslots.KeySlot(**{**usual, 'type': kind, **fields})
@@ -300,19 +300,19 @@ class KeySlotTest(AgreementCase):
             ('no such kind', 4, {}, False),
             ('unused and not zero', UNUSED, {}, False),
             ('passphrase', PASSPHRASE, {}, True),
-            ('memory for lanes', PASSPHRASE, {'lanes': 16, 'memory': 128}, True),
-            ('memory for lanes', PASSPHRASE, {'lanes': 16, 'memory': 127}, False),
-            ('lanes', PASSPHRASE, {'lanes': 17, 'memory': 1024}, False),
-            ('no lane', PASSPHRASE, {'lanes': 0}, False),
-            ('no memory', PASSPHRASE, {'lanes': 0, 'memory': 0}, False),
-            ('lanes that overflow', PASSPHRASE, {'lanes': 1 << 29, 'memory': 8}, False),
-            ('passes', PASSPHRASE, {'passes': 64, 'memory': 1 << 16}, True),
-            ('passes', PASSPHRASE, {'passes': 65}, False),
-            ('no pass', PASSPHRASE, {'passes': 0}, False),
-            ('memory', PASSPHRASE, {'memory': 1 << 20, 'passes': 4}, True),
+            ('memory for parallelism', PASSPHRASE, {'parallelism': 16, 'memory': 128}, True),
+            ('memory for parallelism', PASSPHRASE, {'parallelism': 16, 'memory': 127}, False),
+            ('parallelism', PASSPHRASE, {'parallelism': 17, 'memory': 1024}, False),
+            ('no parallelism', PASSPHRASE, {'parallelism': 0}, False),
+            ('no memory', PASSPHRASE, {'parallelism': 0, 'memory': 0}, False),
+            ('parallelism that overflows', PASSPHRASE, {'parallelism': 1 << 29, 'memory': 8}, False),
+            ('iterations', PASSPHRASE, {'iterations': 64, 'memory': 1 << 16}, True),
+            ('iterations', PASSPHRASE, {'iterations': 65}, False),
+            ('no iteration', PASSPHRASE, {'iterations': 0}, False),
+            ('memory', PASSPHRASE, {'memory': 1 << 20, 'iterations': 4}, True),
             ('memory', PASSPHRASE, {'memory': (1 << 20) + 1}, False),
-            ('memory times passes', PASSPHRASE, {'memory': 838860, 'passes': 5}, True),
-            ('memory times passes', PASSPHRASE, {'memory': 838861, 'passes': 5}, False),
+            ('memory times iterations', PASSPHRASE, {'memory': 838860, 'iterations': 5}, True),
+            ('memory times iterations', PASSPHRASE, {'memory': 838861, 'iterations': 5}, False),
             ('passphrase wraps less', PASSPHRASE, {'wrapped_bytes': 31}, False),
             ('passphrase wraps more', PASSPHRASE, {'wrapped_bytes': 33}, False),
             ('passphrase and the last byte', PASSPHRASE, {'wrapped': bytes(479) + b'\1'}, False),
@@ -327,8 +327,8 @@ class KeySlotTest(AgreementCase):
             ('token wraps too much', TOKEN, {**token, 'wrapped_bytes': 513}, False),
             ('token and what follows', TOKEN, {**token, 'wrapped': bytes(32) + b'\1'}, False),
             ('token and memory', TOKEN, {**token, 'memory': 1}, False),
-            ('token and passes', TOKEN, {**token, 'passes': 1}, False),
-            ('token and lanes', TOKEN, {**token, 'lanes': 1}, False),
+            ('token and iterations', TOKEN, {**token, 'iterations': 1}, False),
+            ('token and parallelism', TOKEN, {**token, 'parallelism': 1}, False),
             ('token and salt', TOKEN, {**token, 'salt': b'x'}, False),
             ('token and nonce', TOKEN, {**token, 'nonce': b'x'}, False),
             ('token and commitment', TOKEN, {**token, 'commitment': b'x'}, False),
@@ -359,7 +359,7 @@ class KeySlotTest(AgreementCase):
         self.judge(made, None)
 
     def test_what_a_kind_has_no_use_for_is_refused(self):
-        fields = {'memory': 9, 'passes': 2, 'lanes': 1, 'mechanism': 1, 'hash': 1, 'uri': b'x',
+        fields = {'memory': 9, 'iterations': 2, 'parallelism': 1, 'mechanism': 1, 'hash': 1, 'uri': b'x',
                   'reserved': b'x', 'wrapped': b'more'}
         cases = []
         for name, value in fields.items():
@@ -414,12 +414,12 @@ class KeySlotTest(AgreementCase):
         secrets = [b'x', 'σήσαμο'.encode(), b'\xff\xfe', bytes([3]) * 32, b'long' * 1024]
         for n, secret in enumerate(secrets):
             cases = []
-            for memory, passes, lanes in costs[n::len(secrets)]:
+            for memory, iterations, parallelism in costs[n::len(secrets)]:
                 forger = self.forger()
                 self.remove(forger, 0, 7)
-                self.put_slot(forger, 5, PASSPHRASE, secret, memory=memory, passes=passes,
-                              lanes=lanes)
-                cases.append((f'{secret[:8]} {memory} {passes} {lanes}', forger, '"ready"'))
+                self.put_slot(forger, 5, PASSPHRASE, secret, memory=memory, iterations=iterations,
+                              parallelism=parallelism)
+                cases.append((f'{secret[:8]} {memory} {iterations} {parallelism}', forger, '"ready"'))
             self.judge(cases, Credential(secret=secret))
 
     def test_raw_secrets_come_first_and_then_the_number(self):
@@ -601,7 +601,7 @@ class SalvageTest(AgreementCase):
             ('with more behind it', self.damage(marker.ljust(65536, b'\0'), 1900, 50000),
              '"refused"')])
 
-    def test_a_store_in_state_formatting_is_blank_sealed_or_not(self):
+    def test_a_store_in_state_creating_is_blank_sealed_or_not(self):
         cases = []
         for keyed in (True, False):
             forger = Forger(self.random, self.original('rekey-after'), self.credential)

@@ -55,7 +55,7 @@ BlobStore *life_open_store(Life *life, bool read_only, GError **error)
         options.key = fuzz_key(1);
         options.key_slots = &life->key_slots;
         options.uuid = fuzz_uuid;
-        options.format_as_uuid = true;
+        options.create_as_uuid = true;
     }
     return blob_store_open(storage, &options, error);
 }

@@ -77,7 +77,7 @@ static bool choose_key(const Session *session, BlobStoreOptions *options,
         fuzz_key_slots(slots, 1);
         options->key = fuzz_key(1);
         options->key_slots = slots;
-        options->format_as_uuid = true;
+        options->create_as_uuid = true;
         options->uuid = fuzz_uuid;
     } else if (choice == KEY_OF_SLOTS && label.sealed) {
         *unlocked = fuzz_unlock(&label.key_slots, label.uuid);
@@ -357,7 +357,7 @@ static BlobStore *reopen(Session *session)
     int code;
     BlobStore *store;
 
-    session->options.format_never = false;
+    session->options.create_never = false;
     session->disk->frozen = true;
     session->disk->store = NULL;
     store = open_store(session, false, &code);
@@ -432,7 +432,7 @@ static void run(Session *session)
 {
     fuzz_limit_heap(HEAP_BYTES + HEAP_MEDIA * session->disk->bytes);
     if (session->head.options & OPTION_FORMAT_NEVER) {
-        session->options.format_never = true;
+        session->options.create_never = true;
     }
     if (session->head.options & OPTION_UUID) {
         session->options.uuid = other_uuid;

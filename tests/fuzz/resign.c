@@ -204,9 +204,9 @@ static void shape_directory(const Signing *signing, const BlobSlot *slot)
     uint32_t count = MIN(signing_get32(payload + DIRECTORY_AT_COUNT),
                          blob_layout_directory_room(slot->bytes));
     uint32_t past = MIN(signing_get32(payload + DIRECTORY_AT_PAST_COUNT),
-                        blob_layout_past_room(slot->bytes, count));
+                        blob_layout_history_room(slot->bytes, count));
     uint64_t bytes = BLOB_DIRECTORY_HEAD_BYTES + count * BLOB_ENTRY_BYTES +
-                     past * BLOB_PAST_BYTES;
+                     past * BLOB_PAST_EPOCH_BYTES;
 
     /* Without the digests, what is sealed stays as it is. */
     if (signing_is_zero(header, AT_CHECK) ||
@@ -305,7 +305,7 @@ bool signing_do_superblock(Signing *signing)
         !blob_layout_decode_superblock(g_bytes_get_data(payload, NULL),
                                        g_bytes_get_size(payload),
                                        &signing->super, NULL) ||
-        signing->super.state == BLOB_STATE_FORMATTING ||
+        signing->super.state == BLOB_STATE_CREATING ||
         signing->super.data_offset > signing->disk->bytes) {
         return false;
     }

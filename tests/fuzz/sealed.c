@@ -248,7 +248,7 @@ void fuzz_superblock_finish(uint8_t *payload)
         blob_digest_check(keyed, payload, SUPER_AT_KEYED_CHECK,
                           payload + SUPER_AT_KEYED_CHECK);
     }
-    if (get32(payload + SUPER_AT_STATE) != BLOB_STATE_FORMATTING) {
+    if (get32(payload + SUPER_AT_STATE) != BLOB_STATE_CREATING) {
         blob_digest_sha256(payload, SUPER_AT_HEAD_DIGEST,
                            payload + SUPER_AT_HEAD_DIGEST);
     }

@@ -78,7 +78,7 @@ static void open_store(Maker *maker)
         options.key = fuzz_key(maker->data_key);
         options.key_slots = &maker->key_slots;
         options.uuid = fuzz_uuid;
-        options.format_as_uuid = true;
+        options.create_as_uuid = true;
     }
     maker->store = blob_store_open(&maker->disk->parent, &options, NULL);
     FUZZ_CHECK(maker->store);

@@ -146,7 +146,7 @@ class OtherMediumTest(EncryptionTest):
         self.check_refused(*ENCRYPTED, says="no key slot|damaged")
 
     def test_blank_medium_that_must_not_be_formatted(self):
-        self.check_refused(*store("format=never"), says="must not be formatted")
+        self.check_refused(*store("format=never"), says="no store may be created on it")
         self.check_refused(*store(f"key-commitment={'00' * 32}"), says="medium is blank")
         self.check_refused(*store(f"min-sequence=1:{'00' * 16}"), says="medium is blank")
 

@@ -116,7 +116,7 @@ class TokenTest(EncryptionTest):
     def test_wrong_pin_is_not_tried_for_what_is_refused_anyway(self):
         """It is the medium that is wrong, and the PIN is not presented in vain."""
         wrong = with_token(self.uri, "wrong", "format=never")
-        self.check_refused(*wrong, says="blank and must not be formatted")
+        self.check_refused(*wrong, says="blank, and no store may be created on it")
         wrong = with_token(self.uri, "wrong", f"key-commitment={'00' * 32}")
         self.check_refused(*wrong, says="medium is blank")
         Path(self.path(self.image_name)).write_bytes(b"something else" * 10000)

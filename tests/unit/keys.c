@@ -91,7 +91,7 @@ BlobStore *keys_store(TestDisk *disk, Blob **blobs, unsigned count)
     BlobKeySlots slots = { 0 };
     BlobStoreOptions options = {
         .uuid = uuid,
-        .format_as_uuid = true,
+        .create_as_uuid = true,
         .key = keys_data_key(1),
         .key_slots = &slots,
     };

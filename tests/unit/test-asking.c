@@ -193,7 +193,7 @@ static void test_new_store_may_be_given_its_uuid(void)
     g_autoptr(BlobStore) store = NULL;
 
     options.uuid = uuid;
-    options.format_as_uuid = true;
+    options.create_as_uuid = true;
     store = blob_store_open(&disk->parent, &options, NULL);
     g_assert_nonnull(store);
     uuid[0] = 9;                /* It is not looked at any more. */
@@ -280,7 +280,7 @@ static void test_refused_medium_asks_nothing(void)
     test_open_fails(sealed, &options, BLOBSTORE_ERROR_UUID, "*");
     test_open_fails(blank, &options, BLOBSTORE_ERROR_UUID, "*");
     options.uuid = NULL;
-    options.format_never = true;
+    options.create_never = true;
     test_open_fails(blank, &options, BLOBSTORE_ERROR_BLANK, "*");
     g_assert_cmpuint(caller.unlocks + caller.makes, ==, 0);
 }

@@ -206,7 +206,7 @@ static void test_marker_is_always_the_same(Setup *setup, gconstpointer unused)
     blob_digest_sha256(first + 1280, 8704, hash);
     g_assert_cmpmem(hash, 32, header.digest, 32);
     g_assert_cmpuint(first[1280], ==, 1);
-    g_assert_cmpuint(first[1284], ==, BLOB_STATE_FORMATTING);
+    g_assert_cmpuint(first[1284], ==, BLOB_STATE_CREATING);
     g_assert_cmpmem(first + MARKER_BYTES - 1280, 1280, first, 1280);
 }
 

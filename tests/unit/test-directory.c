@@ -35,7 +35,7 @@ static GBytes *sample(void)
         .key_commitment = { 7, 7, 7 },
         .sealings = 1234,
         .entries = g_array_new(FALSE, FALSE, sizeof(BlobEntry)),
-        .past = g_array_new(FALSE, FALSE, sizeof(BlobPast)),
+        .history = g_array_new(FALSE, FALSE, sizeof(BlobPastEpoch)),
     };
     BlobEntry entries[] = {
         {
@@ -63,13 +63,13 @@ static GBytes *sample(void)
         },
     };
 
-    BlobPast past[] = {
+    BlobPastEpoch past[] = {
         { .epoch = 4, .counter = 9, .epoch_id = { 4, 4 } },
         { .epoch = 6, .counter = 10, .epoch_id = { 6, 6 } },
     };
 
     g_array_append_vals(directory.entries, entries, 2);
-    g_array_append_vals(directory.past, past, 2);
+    g_array_append_vals(directory.history, past, 2);
     return blob_layout_encode_directory(&directory, NULL);
 }
 
@@ -210,7 +210,7 @@ static void refuse(const uint8_t *at, size_t bytes, const char *what)
     }
     g_assert_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT);
     g_assert_null(directory.entries);
-    g_assert_null(directory.past);
+    g_assert_null(directory.history);
 }
 
 /* R15 */
@@ -240,7 +240,7 @@ static void test_directory_of_a_wrong_length_is_refused(void)
     refuse(good, PAST - 1, "cut in an entry");
     refuse(good, PAST, "without its past");
     refuse(good, bytes - 1, "cut in its past");
-    refuse(good, bytes - BLOB_PAST_BYTES, "without its last epoch");
+    refuse(good, bytes - BLOB_PAST_EPOCH_BYTES, "without its last epoch");
 }
 
 static void test_two_blobs_of_one_name_are_refused(void)

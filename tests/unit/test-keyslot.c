@@ -221,7 +221,7 @@ static void demand_a_gibibyte(BlobKeySlots *slots, unsigned n)
 
     g_assert_true(blob_key_slots_get(slots, n, &slot));
     slot.kdf_memory_kib = 1 << 20;
-    slot.kdf_passes = 1;
+    slot.kdf_iterations = 1;
     blob_key_slot_encode(&slot, slots->bytes[n]);
 }
 
@@ -412,9 +412,9 @@ static void test_passphrase_slots_have_what_they_cost_in_them(void)
                           NULL));
         g_assert_true(blob_key_slots_get(&slots, n, &slot[n]));
         g_assert_cmpuint(slot[n].kdf_memory_kib, ==, 65536);
-        g_assert_cmpuint(slot[n].kdf_passes, >=, 1);
-        g_assert_cmpuint(slot[n].kdf_passes, <=, 64);
-        g_assert_cmpuint(slot[n].kdf_lanes, ==, 1);
+        g_assert_cmpuint(slot[n].kdf_iterations, >=, 1);
+        g_assert_cmpuint(slot[n].kdf_iterations, <=, 64);
+        g_assert_cmpuint(slot[n].kdf_parallelism, ==, 1);
     }
     g_assert_true(memcmp(slot[0].salt, slot[1].salt, sizeof(slot[0].salt)));
 }

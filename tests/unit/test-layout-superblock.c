@@ -140,7 +140,7 @@ static void test_superblock_of_another_length(void)
 /* What is only just begun has no geometry yet. */
 static void test_superblock_of_a_format_in_progress_is_accepted(void)
 {
-    BlobSuperblock super = { .version = 1, .state = BLOB_STATE_FORMATTING };
+    BlobSuperblock super = { .version = 1, .state = BLOB_STATE_CREATING };
     BlobSuperblock back;
     uint8_t bytes[BLOB_SUPERBLOCK_BYTES];
 
@@ -265,8 +265,8 @@ static BlobKeySlot sample_key_slot(void)
     BlobKeySlot slot = {
         .type = BLOB_KEY_SLOT_PASSPHRASE,
         .kdf_memory_kib = 65536,
-        .kdf_passes = 9,
-        .kdf_lanes = 2,
+        .kdf_iterations = 9,
+        .kdf_parallelism = 2,
         .wrapped_bytes = 32,
     };
 

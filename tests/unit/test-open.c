@@ -24,7 +24,7 @@ static void test_blank_medium_is_a_store_to_be(void)
 static void test_blank_medium_is_refused_if_a_store_is_wanted(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
-    BlobStoreOptions never = { .format_never = true };
+    BlobStoreOptions never = { .create_never = true };
     static const uint8_t wanted[BLOB_UUID_BYTES] = {
         0x5d, 0x5f, 0xf9, 0xd0, 0x0d, 0x47, 0x4c, 0x7b,
         0x8d, 0x22, 0x3f, 0xd4, 0x0b, 0x1e, 0xc6, 0xb3,
@@ -32,7 +32,7 @@ static void test_blank_medium_is_refused_if_a_store_is_wanted(void)
     BlobStoreOptions uuid = { .uuid = wanted };
 
     test_open_fails(disk, &never, BLOBSTORE_ERROR_BLANK,
-                    "medium is blank*format=never*");
+                    "medium is blank, and no store may be created on it: is*");
     test_open_fails(disk, &uuid, BLOBSTORE_ERROR_UUID,
                     "medium is blank*5d5ff9d0-0d47-4c7b-8d22-3fd40b1ec6b3 *");
 
@@ -88,7 +88,7 @@ static void test_small_medium_with_data_is_refused(void)
 
 static void test_store_is_known_by_its_uuid(Trio *trio, gconstpointer unused)
 {
-    BlobStoreOptions options = { .format_never = true };
+    BlobStoreOptions options = { .create_never = true };
     BlobStoreStatus info;
     g_autoptr(BlobStore) store = NULL;
 

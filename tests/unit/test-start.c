@@ -380,7 +380,7 @@ static void test_blank_medium_becomes_the_store_of_a_uuid(void)
     };
     BlobStoreOptions options = {
         .uuid = uuid,
-        .format_as_uuid = true,
+        .create_as_uuid = true,
     };
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
 
@@ -397,7 +397,7 @@ static void test_blank_medium_becomes_the_store_of_a_uuid(void)
     }
     uuid[0] = 0x11;
     test_open_fails(disk, &options, BLOBSTORE_ERROR_UUID, "*is this the*");
-    options.format_never = true;
+    options.create_never = true;
     g_clear_pointer(&disk, test_disk_free);
     disk = test_disk_new(TEST_DISK_BYTES);
     test_open_fails(disk, &options, BLOBSTORE_ERROR_BLANK, "*is blank*");

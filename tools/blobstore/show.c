@@ -118,9 +118,9 @@ static void print_key_slot(unsigned n, const BlobKeySlot *slot)
 {
     printf("%u: %s", n, blob_key_slot_type_name(slot->type));
     if (slot->type == BLOB_KEY_SLOT_PASSPHRASE) {
-        printf(", Argon2id, %" PRIu32 " KiB, %" PRIu32 " passes, %" PRIu32
-               " lanes", slot->kdf_memory_kib, slot->kdf_passes,
-               slot->kdf_lanes);
+        printf(", Argon2id, %" PRIu32 " KiB, %" PRIu32 " iterations, "
+               "parallelism %" PRIu32, slot->kdf_memory_kib,
+               slot->kdf_iterations, slot->kdf_parallelism);
     } else if (slot->type == BLOB_KEY_SLOT_TOKEN) {
         printf(", %s", slot->uri);
     }

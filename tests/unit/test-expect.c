@@ -148,7 +148,7 @@ static void test_what_was_seen_too_long_ago_is_refused(void)
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
     BlobSequence seen = run(disk, 1, false);
 
-    for (unsigned i = 0; i < BLOB_PAST_MAX; i++) {
+    for (unsigned i = 0; i < BLOB_HISTORY_MAX; i++) {
         expect_accepted(disk, &seen);
         g_assert_cmpuint(run(disk, 0, false).number >> 32, ==,
                          (seen.number >> 32) + i + 1);
@@ -216,7 +216,7 @@ static void test_key_commitment_is_that_of_the_store(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(name) g_test_add_func("/pin/" #name, test_##name)
+#define ADD(name) g_test_add_func("/expect/" #name, test_##name)
     ADD(what_was_seen_is_accepted_for_long);
     ADD(older_image_is_refused);
     ADD(branch_is_refused);
