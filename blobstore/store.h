@@ -214,6 +214,18 @@ uint64_t blob_store_required_bytes(const BlobStore *store);
 bool blob_store_read(BlobStore *store, Blob *blob, GBytes **content,
                      char ***metadata, GError **error);
 
+/*
+ * Whether @content (NULL: delete) and @metadata may be written to the blob
+ * @owner/@name of at most @max_size bytes.  blob_store_write() checks that by
+ * itself; this is for a caller that accepts a change and writes it later.  For
+ * any thread.
+ *
+ * Errors: TOO_LARGE, INVALID (the metadata).
+ */
+bool blob_content_check(const char *owner, const char *name,
+                        uint64_t max_size, GBytes *content,
+                        const char *const *metadata, GError **error);
+
 /* One blob's part of a write. */
 typedef struct BlobChange {
     Blob *blob;

@@ -47,6 +47,29 @@ static void version_clear(gpointer data)
     g_clear_pointer(&((Version *)data)->payload, g_bytes_unref);
 }
 
+bool blob_content_check(const char *owner, const char *name,
+                        uint64_t max_size, GBytes *content,
+                        const char *const *metadata, GError **error)
+{
+    if (!content) {
+        return true;
+    }
+    if (g_bytes_get_size(content) > max_size) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_LARGE,
+                    "blob '%s/%s': %zu bytes are more than its registered "
+                    "maximum of %" G_GUINT64_FORMAT, owner, name,
+                    g_bytes_get_size(content), max_size);
+        return false;
+    }
+    if (!blob_metadata_is_valid(metadata)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
+                    "blob '%s/%s': metadata is not a list of key=value of at "
+                    "most %d bytes", owner, name, BLOB_METADATA_MAX_BYTES);
+        return false;
+    }
+    return true;
+}
+
 static bool check_change(const BlobStore *store, const BlobChange *change,
                          GError **error)
 {
@@ -63,16 +86,9 @@ static bool check_change(const BlobStore *store, const BlobChange *change,
                     blob->entry.owner, blob->entry.name);
         return false;
     }
-    if (change->content &&
-        g_bytes_get_size(change->content) > blob->max_size) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_LARGE,
-                    "blob '%s/%s': %zu bytes are more than its registered "
-                    "maximum of %" G_GUINT64_FORMAT, blob->entry.owner,
-                    blob->entry.name, g_bytes_get_size(change->content),
-                    blob->max_size);
-        return false;
-    }
-    return true;
+    return blob_content_check(blob->entry.owner, blob->entry.name,
+                              blob->max_size, change->content,
+                              change->metadata, error);
 }
 
 static bool prepare_version(BlobStore *store, const BlobChange *change,
@@ -87,13 +103,6 @@ static bool prepare_version(BlobStore *store, const BlobChange *change,
     if (!change->content) {
         version->header.flags = BLOB_FLAG_DELETED;
         return true;
-    }
-    if (!blob_metadata_is_valid(change->metadata)) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
-                    "blob '%s/%s': metadata is not a list of key=value of at "
-                    "most %d bytes", change->blob->entry.owner,
-                    change->blob->entry.name, BLOB_METADATA_MAX_BYTES);
-        return false;
     }
     encode_metadata(change->metadata, metadata);
     version->header.metadata_bytes = metadata->len;

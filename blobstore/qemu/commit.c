@@ -23,6 +23,7 @@ typedef struct Commit {
     GArray *changes;            /* of Change; none of a volatile blob */
     bool may_wait;              /* for the gate, and for the VM to stop */
     bool again;                 /* the stop was taken back */
+    bool is_refused;            /* by the core, whatever the medium does */
 } Commit;
 
 static void clear_change(gpointer data)
@@ -54,6 +55,43 @@ static void stage_changes(GArray *changes, const char *reason)
 
         blobstore_version_stage(change->blob, change->version, reason);
     }
+}
+
+static bool is_twice(const GArray *changes, guint n)
+{
+    for (guint i = 0; i < n; i++) {
+        if (g_array_index(changes, Change, i).blob ==
+            g_array_index(changes, Change, n).blob) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The core checks what it writes, but not what is only staged, or volatile. */
+static bool check_changes(BlobStoreObject *store, GArray *changes,
+                          Error **errp)
+{
+    for (guint i = 0; i < changes->len; i++) {
+        const Change *change = &g_array_index(changes, Change, i);
+        const BlobStoreBlob *blob = change->blob;
+        GError *error = NULL;
+
+        if (is_twice(changes, i)) {
+            error_setg(errp, "blobstore '%s': blob '%s/%s' is in the same "
+                       "write twice", store->id, blob->client->owner,
+                       blob->name);
+            return false;
+        }
+        if (!blob_content_check(blob->client->owner, blob->name,
+                                blob->max_size, change->version->content,
+                                (const char *const *)change->version->metadata,
+                                &error)) {
+            blobstore_report_propagate(store, error, errp);
+            return false;
+        }
+    }
+    return true;
 }
 
 static void acknowledge_changes(GArray *changes)
@@ -156,11 +194,23 @@ static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
     return action;
 }
 
+/* Whether the device gave something that no medium could take */
+static bool is_mistake(const GError *error)
+{
+    return g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID) ||
+           g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_LARGE);
+}
+
 static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
                                        GError *error, Error **errp)
 {
-    BlockErrorAction action = error_action(store, commit->changes, error);
+    BlockErrorAction action;
 
+    if (commit->is_refused) {
+        blobstore_report_propagate(store, error, errp);
+        return false;
+    }
+    action = error_action(store, commit->changes, error);
     if (action == BLOCK_ERROR_ACTION_REPORT) {
         blobstore_report_propagate(store, error, errp);
         return false;
@@ -180,25 +230,39 @@ static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
     return true;
 }
 
+/* Accepts the changes of @commit without writing them. */
+static bool stage_instead(BlobStoreObject *store, Commit *commit,
+                          const char *reason, Error **errp)
+{
+    if (!check_changes(store, commit->changes, errp)) {
+        return false;
+    }
+    stage_changes(commit->changes, reason);
+    return true;
+}
+
 static bool coroutine_fn try_commit(BlobStoreObject *store, Commit *commit,
                                     Error **errp)
 {
     GError *error = NULL;
-    bool ok = true;
+    bool ok;
 
     commit->again = false;
     if (commit->may_wait) {
         blobstore_gate_enter(store);
     } else if (!blobstore_gate_try_enter(store, NULL)) {
-        stage_changes(commit->changes, "the drive is drained");
-        return true;
+        return stage_instead(store, commit, "the drive is drained", errp);
     }
     if (!blobstore_drive_may_write(store)) {
-        stage_changes(commit->changes, "the drive is inactive");
-    } else {
-        ok = blobstore_medium_ensure(store, &error) &&
-             write_all_staged(store, &error) &&
-             write_changes(store, commit->changes, &error);
+        ok = stage_instead(store, commit, "the drive is inactive", errp);
+        blobstore_gate_leave(store);
+        return ok;
+    }
+    ok = blobstore_medium_ensure(store, &error) &&
+         write_all_staged(store, &error);
+    if (ok && !write_changes(store, commit->changes, &error)) {
+        ok = false;
+        commit->is_refused = is_mistake(error);
     }
     blobstore_gate_leave(store);
     return ok || commit_failed(store, commit, error, errp);
@@ -324,40 +388,6 @@ bool blobstore_commit_before_start(BlobStoreObject *store)
     return true;
 }
 
-/* The core would see a staged change too late to refuse it. */
-static bool check_change(BlobStoreClient *client,
-                         const BlobStoreChange *changes, size_t n,
-                         Error **errp)
-{
-    const BlobStoreChange *change = &changes[n];
-    const BlobStoreBlob *blob = change->blob;
-
-    assert(blob->client == client);
-    for (size_t i = 0; i < n; i++) {
-        if (changes[i].blob == blob) {
-            error_setg(errp, "blobstore '%s': blob '%s/%s' is in the same "
-                       "write twice", client->store->id, client->owner,
-                       blob->name);
-            return false;
-        }
-    }
-    if (change->content && g_bytes_get_size(change->content) >
-                           blob->max_size) {
-        error_setg(errp, "blobstore '%s': blob '%s/%s': %zu bytes are more "
-                   "than its maximum of %" PRIu64, client->store->id,
-                   client->owner, blob->name,
-                   g_bytes_get_size(change->content), blob->max_size);
-        return false;
-    }
-    if (!blob_metadata_is_valid(change->metadata)) {
-        error_setg(errp, "blobstore '%s': blob '%s/%s': metadata is not a "
-                   "list of key=value of at most %d bytes", client->store->id,
-                   client->owner, blob->name, BLOBSTORE_METADATA_MAX_BYTES);
-        return false;
-    }
-    return true;
-}
-
 bool blobstore_commit_changes(BlobStoreClient *client,
                               const BlobStoreChange *changes, size_t count,
                               Error **errp)
@@ -375,16 +405,15 @@ bool blobstore_commit_changes(BlobStoreClient *client,
     for (size_t i = 0; i < count; i++) {
         BlobStoreBlob *blob = changes[i].blob;
 
-        if (!check_change(client, changes, i, errp)) {
-            return false;
-        }
+        assert(blob->client == client);
         add_change(blob->kind == BLOBSTORE_VOLATILE ? volatile_changes
                                                     : medium_changes, blob,
                    blobstore_version_new(changes[i].content,
                                          changes[i].metadata));
     }
-    if (medium_changes->len &&
-        !blobstore_call_core(store, call_commit, &commit, errp)) {
+    if (!check_changes(store, volatile_changes, errp) ||
+        (medium_changes->len &&
+         !blobstore_call_core(store, call_commit, &commit, errp))) {
         return false;
     }
     acknowledge_changes(volatile_changes);

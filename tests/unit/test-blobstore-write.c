@@ -77,7 +77,7 @@ static void test_write_several(Fixture *fixture, gconstpointer data)
     Error *err = NULL;
 
     g_assert_false(blobstore_write_blobs(device->client, changes, 3, &err));
-    assert_error(err, "more than its maximum");
+    assert_error(err, "more than its registered maximum");
     assert_text(device->permanent, "old");
     assert_text(device->volatile_, NULL);
 
