@@ -55,7 +55,10 @@ bool blob_blank_find_data(BlobMedium *medium, uint64_t start, uint64_t end,
     return true;
 }
 
-/* Where file formats put their signatures; each format's own documentation */
+/*
+ * Where well-known formats put their signatures, from the documentation of
+ * each
+ */
 static const struct {
     uint32_t offset;
     uint8_t bytes;
@@ -139,7 +142,7 @@ bool blob_blank_write_marker(BlobMedium *medium, const BlobGuard *zero_seed,
                            true, error);
 }
 
-/* Every sector is zero or as expected, but for at most one block. */
+/* Whether every sector is zero or as expected, except in at most one block */
 static bool is_part_of(const uint8_t *found, const uint8_t *expected,
                        size_t bytes)
 {

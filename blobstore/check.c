@@ -49,7 +49,7 @@ static bool check_pair(Check *check, const BlobGuard *guard,
     return true;
 }
 
-/* Of both copies of the superblock */
+/* Reports the key slots that are damaged in both copies of the superblock. */
 static void check_key_slots(Check *check)
 {
     const BlobSuperblock *super = &check->store->super;
@@ -71,7 +71,7 @@ static void check_key_slots(Check *check)
     }
 }
 
-/* R10, which opening after a clean close does not look for */
+/* R10.  An opening after a clean close does not check it. */
 static bool check_epochs(Check *check, Blob *blob, GError **error)
 {
     BlobJudge judge = { .any = true };
@@ -156,7 +156,7 @@ bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,
     return true;
 }
 
-/* *@found becomes whether some slot holds older content that reads. */
+/* *@found becomes whether some slot holds older content that is readable. */
 static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
                        bool *found, GError **error)
 {
@@ -223,7 +223,7 @@ bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error)
                     entry->owner, entry->name);
         return false;
     }
-    /* An epoch record makes any version current that it names (R3). */
+    /* An epoch record makes any version that it names the current one (R3). */
     *blob_plan(blob) = (BlobPlan) { .entry = older, .replaces = true };
     if (!blob_store_start(store, error)) {
         blob_drop_plan(blob);

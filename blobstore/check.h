@@ -37,12 +37,13 @@ typedef void BlobCheckReport(const BlobFinding *finding, void *opaque);
 /*
  * Reads everything that counts in @store, open but not necessarily started,
  * and reports what is wrong with it: both copies of superblock and directory,
- * the current version of every blob, and the epoch of both of its slots.  The
- * other slot holds what is superseded, whose damage is none.  That nothing
- * overlaps, and after an unclean close that slots and census agree,
- * blob_store_open() has checked; it refuses a store where they do not.
- * Writes nothing.  Damage that is found is remembered, as by
- * blob_store_read().
+ * the current version of every blob, and the epoch of both of its slots.
+ * Damage to superseded content in the other slot is not reported.
+ * blob_store_open() has checked that nothing overlaps and, after an unclean
+ * close, that slots and census agree; it refuses a store where they do not.
+ * Writes nothing.  Like blob_store_read(), it marks the blobs that it finds
+ * damaged.  @report is called with a finding that is valid during the call; it
+ * must not change the store.
  *
  * Returns false only if the storage fails.  Errors: IO.
  */
@@ -50,10 +51,10 @@ bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,
                       GError **error);
 
 /*
- * Makes the older version of a damaged blob, which its other slot may still
- * hold, its current one.  The content that was acknowledged last is given up,
- * and the older one may be of a write that failed: only for when a user has
- * asked for exactly that.  @store is open, not started, not read-only, and
+ * Makes the older version of a damaged blob current again, if the other slot
+ * still holds it.  This gives up the content that was acknowledged last, and
+ * the older version may be of a write that failed.  So call it only if a user
+ * has asked for exactly that.  @store is open, not started, not read-only, and
  * @blob not registered.  Durable on return, and the store is started.
  *
  * Errors: INVALID (the blob is not damaged), DAMAGED (there is no older

@@ -60,7 +60,7 @@ static bool make_superblock(BlobStore *store, uint64_t generation,
     return true;
 }
 
-/* What the new store is to be; nothing of it is on the medium yet. */
+/* Decides what the new store will be, in memory only. */
 static bool plan_store(BlobStore *store, uint64_t length, GError **error)
 {
     if (!make_superblock(store, 2, error)) {
@@ -104,8 +104,9 @@ bool blob_create_store(BlobStore *store, GError **error)
     }
 
     /*
-     * A superblock that failed to be written may be on the medium, and its
-     * seed must be that of the directory: repeat the same.
+     * If writing the superblock failed before, it may be on the medium all the
+     * same.  Superblock and directory must have the same seed, so the plan is
+     * made only once.
      */
     if (!store->space && !plan_store(store, length, error)) {
         return false;

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-/* A deleted or never written blob stays only as long as somebody uses it. */
+/* The directory keeps a blob without content only while it is registered. */
 static bool is_listed(const Blob *blob, const BlobEntry *entry)
 {
     bool has_version = entry->sequence && !(entry->flags & BLOB_FLAG_DELETED);
@@ -18,8 +18,8 @@ static bool is_listed(const Blob *blob, const BlobEntry *entry)
 }
 
 /*
- * The epoch history of the next epoch: those before it, the latest last, as
- * far as there is room.
+ * The epoch history that the next record has: the epochs before it in
+ * ascending order, as many of the latest as there is room for
  */
 static GArray *make_history(const BlobStore *store, uint32_t entries)
 {
@@ -49,7 +49,7 @@ static GArray *make_history(const BlobStore *store, uint32_t entries)
     return history;
 }
 
-/* All of @next but its census, and the directory that begins it */
+/* Fills the directory that begins @next, and @next except for its census. */
 static bool make_directory(BlobStore *store, uint64_t capacity,
                            BlobEpoch *next, BlobDirectory *directory,
                            GError **error)
@@ -93,7 +93,7 @@ static bool make_directory(BlobStore *store, uint64_t capacity,
     return true;
 }
 
-/* R12: what no directory on the medium names any more is free. */
+/* R12: frees the extents that no directory on the medium names any more. */
 static void release_unlisted(BlobStore *store)
 {
     for (guint i = 0; i < store->blobs->len; ) {
@@ -128,7 +128,7 @@ void blob_commit_end(BlobStore *store)
     store->committing = false;
 }
 
-/* @next is durable.  Nothing waits for storage in here. */
+/* @next is durable.  This function never waits for storage. */
 static void adopt(BlobStore *store, BlobEpoch *next)
 {
     memcpy(next->census, store->epoch.census, sizeof(next->census));
@@ -158,7 +158,7 @@ static bool check_recordable(const BlobStore *store, const BlobEpoch *next,
     return true;
 }
 
-/* R1: above every number that was used; 0 if there is none left */
+/* R1: a number above every number that was used, or 0 if none is left */
 static uint32_t next_number(const BlobStore *store)
 {
     uint32_t last = MAX(store->epoch.number, store->last_epoch);
@@ -183,14 +183,15 @@ static bool record(BlobStore *store, bool clean, uint64_t capacity,
         return false;
     }
     /*
-     * R4: a write that failed must not land on top of what comes after this
-     * record.  A durable write settles nothing but itself.
+     * R4: a write that failed must not land on top of what is written after
+     * this record.  A durable write settles only itself, so this takes a
+     * flush.
      */
     if (store->medium.unsettled &&
         !blob_medium_flush(&store->medium, error)) {
         return false;
     }
-    /* Whatever fails from here on, the present epoch is over. */
+    /* If anything fails from here on, the present epoch is over. */
     store->epoch.open = false;
     store->sealings += 2;       /* one for each copy */
     if (!make_directory(store, capacity, &next, &directory, error)) {

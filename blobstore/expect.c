@@ -31,7 +31,7 @@ bool blob_expect_blank(const BlobStoreOptions *options, GError **error)
         wanted = describe(options->min_sequence->number,
                           options->min_sequence->epoch_id);
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_ROLLED_BACK,
-                    "medium is blank, but a store that has come to sequence "
+                    "medium is blank, but a store that has reached sequence "
                     "%s was asked for: is this the right image?", wanted);
         return false;
     }
@@ -64,7 +64,7 @@ bool blob_expect_key(const BlobStore *store, GError **error)
     return false;
 }
 
-/* What is known of @epoch: how far it came, and its id.  NULL: nothing */
+/* The entry of @epoch in the history, or in @present; NULL if it is unknown */
 static const BlobPastEpoch *find_epoch(const BlobStore *store, uint32_t epoch,
                                        BlobPastEpoch *present)
 {
@@ -102,11 +102,11 @@ bool blob_expect_sequence(const BlobStore *store, GError **error)
     if (store->epoch.acknowledged < wanted->number) {
         why = "is older than";
     } else if (!past) {
-        why = "does not tell, so long after, whether it has come from";
+        why = "is too far on to show whether it continues";
     } else if (past->counter < (uint32_t)wanted->number ||
                memcmp(past->epoch_id, wanted->epoch_id,
                       sizeof(past->epoch_id))) {
-        why = "has not come from";
+        why = "does not continue";
     } else {
         return true;
     }

@@ -1,8 +1,8 @@
 /*
  * Blobstore core: what a caller expects of the store that it wants
  *
- * Nothing in an image can tell that all of it is older, or another's; only
- * somebody outside who remembers.
+ * An image cannot show that all of it is older, or that it belongs to another
+ * VM.  Only a caller who remembers what the store was like can find out.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,15 +11,15 @@
 
 #include "store-private.h"
 
-/* Errors: KEY, ROLLED_BACK. */
+/* Whether @options accept a blank medium.  Errors: KEY, ROLLED_BACK. */
 bool blob_expect_blank(const BlobStoreOptions *options, GError **error);
 
-/* That the store has the wanted key commitment.  Errors: KEY. */
+/* Checks that the store has the expected key commitment.  Errors: KEY. */
 bool blob_expect_key(const BlobStore *store, GError **error);
 
 /*
- * That @store, whose current versions have been decided, is at the wanted
- * sequence or has gone on from there.  Errors: ROLLED_BACK.
+ * Checks that @store, whose current versions have been decided, is at the
+ * expected sequence or has continued from there.  Errors: ROLLED_BACK.
  */
 bool blob_expect_sequence(const BlobStore *store, GError **error);
 

@@ -30,7 +30,7 @@ static bool fail(GError **error, const char *what, uint64_t offset, int err)
 
 static bool file_length(BlobStorage *storage, uint64_t *bytes, GError **error)
 {
-    /* Works for block devices too, where st_size is 0 */
+    /* lseek() works for block devices too, where st_size is 0. */
     off_t end = lseek(((FileStorage *)storage)->fd, 0, SEEK_END);
 
     if (end < 0) {
@@ -120,7 +120,7 @@ BlobStorage *blob_storage_new_file(const char *path, bool writable,
 {
     FileStorage *file;
     struct stat status;
-    /* O_NONBLOCK: opening a FIFO would wait for its other end. */
+    /* Without O_NONBLOCK, opening a FIFO would wait for its other end. */
     int fd = open(path, (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC |
                   O_NONBLOCK);
 

@@ -22,7 +22,7 @@ static char *describe_uuid(const uint8_t *uuid)
     return g_string_free(text, FALSE);
 }
 
-/* Asks what the store that is to be made is sealed with, if it is. */
+/* Asks the caller for the key of the store that is about to be created. */
 static bool ask_for_new_key(BlobStore *store, GError **error)
 {
     BlobSuperblock *super = &store->super;
@@ -35,7 +35,7 @@ static bool ask_for_new_key(BlobStore *store, GError **error)
                                &store->key, &super->key_slots, error);
 }
 
-/* What a new store is to be; blob_create_store() knows the rest. */
+/* Decides on the key of a new store; blob_create_store() decides the rest. */
 static bool choose_key(BlobStore *store, GError **error)
 {
     BlobKeySlots *slots = &store->super.key_slots;
@@ -58,8 +58,8 @@ static bool choose_key(BlobStore *store, GError **error)
 }
 
 /*
- * A blank medium, or one where creating a store was cut short, is fine unless
- * the caller wants a store that exists.
+ * A blank medium is accepted, and so is one where creating a store was cut
+ * short, unless the caller wants an existing store.
  */
 static bool open_blank(BlobStore *store, GError **error)
 {
@@ -91,7 +91,7 @@ static bool open_blank(BlobStore *store, GError **error)
     return choose_key(store, error);
 }
 
-/* Whether one of the places of a superblock copy bears the magic */
+/* *@found becomes whether the magic is in one of the places of a copy. */
 static bool find_superblock_traces(BlobStore *store, uint64_t length,
                                    bool *found, GError **error)
 {
@@ -184,7 +184,7 @@ static void fill_label(const BlobSuperblock *super, GBytes *payload,
     memcpy(label->head, g_bytes_get_data(payload, NULL), sizeof(label->head));
 }
 
-/* Asks the caller, unless it has given the key before. */
+/* Asks the caller for the data key, unless the options had it. */
 static bool ask_for_key(BlobStore *store, GBytes *payload, GError **error)
 {
     g_autofree BlobStoreLabel *label = NULL;
@@ -207,7 +207,7 @@ static bool ask_for_key(BlobStore *store, GBytes *payload, GError **error)
     return true;
 }
 
-/* S2, S6: nothing of a sealed store is believed before its superblock is. */
+/* S2, S6: the superblock is checked before anything else is believed. */
 static bool check_key(BlobStore *store, GBytes *payload, GError **error)
 {
     g_autoptr(BlobDigest) keyed = NULL;

@@ -9,11 +9,11 @@
 #include "store-private.h"
 
 /*
- * Reads the superblock of a medium of @length bytes, and sees that it is the
- * one that the options of @store want and its key belongs to.  *@found becomes
- * whether there is one; if not, the medium is blank, or creating a store on
- * it was cut short, and it may become one.
- * Errors: those of blob_store_open() but for what is of the directory.
+ * Reads the superblock of a medium of @length bytes, and checks that the
+ * options of @store accept it and that the key, which it asks for, belongs to
+ * it.  *@found becomes whether there is a store.  If not, the medium is blank,
+ * or creating a store on it was cut short, and a store may be created there.
+ * Errors: those of blob_store_open() that do not concern the directory.
  */
 bool blob_identify_medium(BlobStore *store, uint64_t length, bool *found,
                           GError **error);

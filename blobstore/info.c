@@ -19,7 +19,7 @@ void blob_store_get_status(const BlobStore *store, BlobStoreStatus *info)
         .bytes_written = store->medium.bytes_written,
         .write_errors = store->medium.write_errors,
     };
-    /* What a store is to be that is just being made does not count yet. */
+    /* A store that is still being created is not shown: it may yet fail. */
     if (!store->blank) {
         info->capacity = store->capacity;
         info->free = blob_space_free_bytes(store->space);

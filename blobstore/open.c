@@ -124,7 +124,7 @@ static bool adopt_directory(BlobStore *store, const BlobDirectory *directory,
     return true;
 }
 
-/* What guards the store, and while it is converted what is to. */
+/* Makes the guard of the store and, during a conversion, the target. */
 static bool make_guards(BlobStore *store, GError **error)
 {
     const BlobSuperblock *super = &store->super;
@@ -166,8 +166,8 @@ static bool make_guards(BlobStore *store, GError **error)
 }
 
 /*
- * While the store is converted, its directory is the newest under either
- * guard.  If it is under the target, nothing under the other counts any more.
+ * During a conversion, the current directory is the newest one under either
+ * guard.  If that is the target, nothing under the old guard counts any more.
  */
 static bool read_directory(BlobStore *store, BlobHeader *header,
                            GBytes **payload, GError **error)
@@ -318,12 +318,12 @@ BlobStore *blob_store_open(BlobStorage *storage,
         !open_directory(store, length, error)) {
         return NULL;
     }
-    /* R14: after a clean close the directory tells everything. */
+    /* R14: after a clean close the directory is all that there is to know. */
     if (!store->epoch.clean && !blob_recover_store(store, error)) {
         return NULL;
     }
     if (!store->epoch.clean) {
-        /* As far as the epoch is seen to have come, and a last commit */
+        /* The commits of the epoch that can be seen, and one that failed */
         store->sealings += (uint32_t)store->epoch.acknowledged +
                            BLOB_MEMBERS_MAX;
     }

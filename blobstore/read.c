@@ -16,7 +16,7 @@ bool blob_version_fail_damaged(const Blob *blob, GError **error)
     return false;
 }
 
-/* Its header without check value, as it is written, and what is stored */
+/* Digests the header as it is written, without check value, and @payload. */
 static void digest_version(const BlobStore *store, const BlobHeader *header,
                            GBytes *payload, uint8_t out[BLOB_DIGEST_BYTES])
 {
@@ -30,8 +30,8 @@ static void digest_version(const BlobStore *store, const BlobHeader *header,
 }
 
 /*
- * The version that the directory says is current; @payload is NULL if it is
- * not there.
+ * Reads the version that is current according to the directory.  *@payload
+ * becomes NULL if the slot does not hold that version.
  */
 static bool load(BlobStore *store, const Blob *blob, BlobHeader *header,
                  GBytes **payload, GError **error)
@@ -73,7 +73,7 @@ static char *describe_damage(const Blob *blob)
                            blob->entry.sequence);
 }
 
-/* S10: what is not sealed with the key in the key slots */
+/* S10: digests exist of what the key in the key slots does not seal. */
 static bool has_digests(const BlobStore *store)
 {
     bool unsealing = store->super.conversion == BLOB_CONVERSION_UNSEAL;
@@ -137,14 +137,14 @@ bool blob_version_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
     g_autoptr(GBytes) payload = NULL;
     g_autoptr(GError) local = NULL;
 
-    /* After a clean close nobody has looked at tombstones. */
+    /* A tombstone has no payload to be read. */
     if (blob_is_present(blob) && !blob->damage &&
         !blob_version_load(store, blob, &header, &payload, &local) &&
         !(blob->damage && store->options.replace_damaged)) {
         g_propagate_error(error, g_steal_pointer(&local));
         return false;
     }
-    /* On record but absent there, it is damaged still (R11). */
+    /* R11: recorded but absent in the new slot too, it stays damaged. */
     if (blob->damage) {
         return true;
     }

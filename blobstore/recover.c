@@ -8,10 +8,10 @@
 #include <string.h>
 #include "wipe.h"
 
-/* How many (blob, sequence) pairs are tried to name what a census misses */
+/* How many (blob, sequence) pairs are tried to find what a census lacks */
 enum { SEARCH_LIMIT = 1 << 20 };
 
-/* What the two slots of one blob say */
+/* The evidence in the two slots of one blob */
 typedef struct Finding {
     Blob *blob;
     BlobEvidence evidence[2];
@@ -201,7 +201,7 @@ static uint64_t decided_sequence(const Finding *finding)
            ? 0 : finding->evidence[finding->current].newest.sequence;
 }
 
-/* Whether @finding is part of the newest commit, as @sequence */
+/* Whether the newest commit wrote @finding; *@sequence becomes as what. */
 static bool is_in_newest(const Recovery *recovery, const Finding *finding,
                          uint64_t *sequence)
 {
@@ -270,7 +270,7 @@ static bool name_missing(Recovery *recovery,
     return false;
 }
 
-/* R9: what was decided must be what the newest header knew of. */
+/* R9: the versions decided on must be those that the newest header knew. */
 static bool check_census(Recovery *recovery, GError **error)
 {
     BlobStore *store = recovery->store;
@@ -293,8 +293,8 @@ static bool check_census(Recovery *recovery, GError **error)
     if (memcmp(census, zero, sizeof(census)) &&
         !name_missing(recovery, census)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
-                    "acknowledged content has been lost since epoch %u began, "
-                    "of more than one blob or nobody knows which: restore "
+                    "content that was acknowledged since epoch %u began is "
+                    "lost, of more than one blob or of an unknown one: restore "
                     "the image from a backup", store->epoch.number);
         return false;
     }
@@ -307,7 +307,7 @@ static void adopt(BlobStore *store, Finding *finding)
     uint64_t recorded = entry->sequence;
 
     if (finding->lost) {
-        /* On record it stays lost, and is no tombstone. */
+        /* The next record says that it is lost, not that it is deleted. */
         entry->sequence = finding->lost;
         entry->slot = finding->lost_slot;
         entry->flags &= ~BLOB_FLAG_DELETED;
@@ -322,7 +322,7 @@ static void adopt(BlobStore *store, Finding *finding)
         entry->metadata_bytes = header->metadata_bytes;
         entry->flags = header->flags;
         entry->slot = finding->current;
-        /* S8: the power may have failed before that was done. */
+        /* S8: the power may have failed before the zeros were written. */
         if (store->guard->seal && header->flags & BLOB_FLAG_DELETED) {
             blob_wipe_later(store, finding->blob);
         }

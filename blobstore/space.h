@@ -13,22 +13,26 @@
 /* The free extents of a range of bytes, first fit */
 typedef struct BlobSpace BlobSpace;
 
-/* All of @start to @end is free. */
+/* Bytes @start to @end, all of them free.  The caller frees the result. */
 BlobSpace *blob_space_new(uint64_t start, uint64_t end);
 void blob_space_free(BlobSpace *space);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobSpace, blob_space_free)
+/* A copy, which the caller frees */
 BlobSpace *blob_space_copy(const BlobSpace *space);
 
 /*
- * Takes an extent that is known to be free; extents in ascending order are
- * taken fastest.
+ * Takes an extent that is known to be free.  This is fastest in ascending
+ * order.
  */
 void blob_space_take(BlobSpace *space, uint64_t offset, uint64_t bytes);
 
-/* Returns false if no free extent is large enough. */
+/*
+ * Takes the first @bytes of the first free extent that is large enough;
+ * *@offset becomes its place.  Returns false if no extent is large enough.
+ */
 bool blob_space_allocate(BlobSpace *space, uint64_t bytes, uint64_t *offset);
 
-/* Gives an extent back. */
+/* Gives back an extent that was taken. */
 void blob_space_release(BlobSpace *space, uint64_t offset, uint64_t bytes);
 
 /* Makes the range end at @end, which is not lower than now. */
@@ -38,10 +42,10 @@ void blob_space_extend(BlobSpace *space, uint64_t end);
 bool blob_space_nth(const BlobSpace *space, size_t n, uint64_t *offset,
                     uint64_t *bytes);
 
-/* Sum of the free extents */
+/* The sum of the free extents, in bytes; takes constant time */
 uint64_t blob_space_free_bytes(const BlobSpace *space);
 
-/* Where the last taken extent ends */
+/* The end of the last taken extent, in bytes */
 uint64_t blob_space_used_end(const BlobSpace *space);
 
 #endif /* BLOBSTORE_SPACE_H */

@@ -11,7 +11,7 @@
 #include "superblock.h"
 #include "wipe.h"
 
-/* A blob that is planned to be another one, and the extent that it has */
+/* A blob with a plan, and the extent that it has until then */
 typedef struct Change {
     Blob *blob;
     uint64_t offset;
@@ -57,7 +57,7 @@ uint64_t blob_store_required_bytes(const BlobStore *store)
     return blob_space_used_end(space);
 }
 
-/* On record before it is written to: it will not be blank any more. */
+/* The new capacity is recorded first: later, its space will not be blank. */
 static bool extend_capacity(BlobStore *store, uint64_t length, GError **error)
 {
     if (!blob_epoch_record_capacity(store, length, error)) {
@@ -68,8 +68,8 @@ static bool extend_capacity(BlobStore *store, uint64_t length, GError **error)
 }
 
 /*
- * Makes sure that the medium has what blob_store_required_bytes() says, and
- * both directory copies say that it is ours.
+ * Makes sure that the medium has blob_store_required_bytes(), and that both
+ * directory copies claim that much of it.
  */
 static bool ensure_capacity(BlobStore *store, GError **error)
 {
@@ -94,7 +94,7 @@ static bool ensure_capacity(BlobStore *store, GError **error)
     if (!store->space) {
         return true;
     }
-    /* Space that the medium has gained must be blank to become ours. */
+    /* The store claims the space that the medium has gained if it is blank. */
     if (!blob_blank_find_data(&store->medium, store->capacity, length, &data,
                               error)) {
         return false;
@@ -117,7 +117,7 @@ static bool place_blob(BlobStore *store, Blob *blob, BlobSpace *space,
     BlobSlot slot;
     bool found;
 
-    /* Where ids begin is for the medium to say, and it may lie. */
+    /* The next id is read from the medium, which may be hostile. */
     if (!entry->slot_bytes && store->next_id == UINT64_MAX - 1) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
                     "store has used up its last id and takes no new blobs: "
@@ -125,7 +125,7 @@ static bool place_blob(BlobStore *store, Blob *blob, BlobSpace *space,
         return false;
     }
     found = blob_space_allocate(space, bytes, &entry->offset);
-    g_assert(found);            /* ensure_capacity() */
+    g_assert(found);            /* by ensure_capacity() */
     if (!entry->slot_bytes) {
         entry->id = store->next_id++;
     }
@@ -135,7 +135,7 @@ static bool place_blob(BlobStore *store, Blob *blob, BlobSpace *space,
     if (!entry->sequence) {
         return true;
     }
-    /* The same version: no new sequence, nothing else changes. */
+    /* The copy is the same version, so it keeps its sequence. */
     slot = (BlobSlot) {
         .id = entry->id,
         .offset = entry->offset,
@@ -146,7 +146,7 @@ static bool place_blob(BlobStore *store, Blob *blob, BlobSpace *space,
     return blob_version_copy(store, blob, store->guard, &slot, error);
 }
 
-/* @changes become those for which there is a plan, even on failure. */
+/* Adds each blob that it has planned to @changes, even on failure. */
 static bool place_all(BlobStore *store, GArray *changes, GError **error)
 {
     g_autoptr(BlobSpace) space = blob_space_copy(store->space);
@@ -167,7 +167,7 @@ static bool place_all(BlobStore *store, GArray *changes, GError **error)
             }
         } else if (blob->registered &&
                    blob->max_size > blob->entry.max_size) {
-            /* The slots have room for it already. */
+            /* The slots are large enough already. */
             g_array_append_val(changes, change);
             blob_plan(blob)->entry.max_size = blob->max_size;
         }
@@ -175,7 +175,7 @@ static bool place_all(BlobStore *store, GArray *changes, GError **error)
     return !copied || blob_medium_flush(&store->medium, error);
 }
 
-/* R12: no directory names the extents left behind any more. */
+/* R12: no directory names the old extents any more. */
 static void settle_extents(BlobStore *store, const GArray *changes)
 {
     for (guint i = 0; i < changes->len; i++) {
@@ -197,9 +197,9 @@ static void settle_extents(BlobStore *store, const GArray *changes)
 }
 
 /*
- * A directory that failed to be written may name the new extents.  They are
- * free, but nothing is placed before another record: see
- * place_and_record().
+ * A record that failed may have written a directory that names the new
+ * extents.  They are free, but nothing is placed there before the next record:
+ * see place_and_record().
  */
 static void drop_plans(const GArray *changes)
 {
@@ -225,8 +225,8 @@ static bool place_and_record(BlobStore *store, GError **error)
     g_autoptr(GArray) changes = g_array_new(FALSE, FALSE, sizeof(Change));
 
     /*
-     * R12: what an older copy of the directory names, or one that failed to
-     * be written may name, must not be overwritten.
+     * R12: nothing may be written over extents that an older copy of the
+     * directory names, or a copy whose write has failed.
      */
     if (!blob_pair_is_whole(&store->directory_pair) &&
         !blob_epoch_record(store, false, error)) {
@@ -267,7 +267,7 @@ static bool check_registered(const BlobStore *store, GError **error)
 
 /*
  * A superblock whose write had failed may have landed since the medium was
- * read.  Its directory is under its own seed: it must not be overwritten.
+ * read.  Its directory has another seed, so nothing must be written over it.
  */
 static bool check_still_blank(BlobStore *store, GError **error)
 {
@@ -311,9 +311,9 @@ bool blob_store_start(BlobStore *store, GError **error)
         return false;
     }
     /*
-     * What was read may be in a volatile cache only, written by a user who
-     * crashed or whose write failed.  Nothing is built on that.  And what we
-     * failed to write must not land on what is put in its place.
+     * Another user may have written what was read here, and may have crashed
+     * before it was durable: the flush makes it so.  The flush also keeps
+     * writes of ours that failed from landing on what is written next.
      */
     if ((!store->epoch.open || store->medium.unsettled) &&
         !blob_medium_flush(&store->medium, error)) {

@@ -10,10 +10,10 @@
 #include "store.h"
 #include "space.h"
 
-/* How much is sealed with one data key, under random nonces of 96 bits */
+/* S9: how many sealings one data key allows, with random nonces of 96 bits */
 #define BLOB_SEALINGS_MAX (UINT64_C(1) << 40)
 
-/* What a blob is to be, once that is acknowledged */
+/* What a blob becomes when it is acknowledged */
 typedef struct BlobPlan {
     BlobEntry entry;
     bool replaces;              /* its content, even if that is damaged */
@@ -29,10 +29,10 @@ struct Blob {
 };
 
 /*
- * An epoch, as its record and the commits since then have made it.  The next
- * state is made on the stack, and takes the place of this one when it is
- * acknowledged: nothing has to be put back, and whoever asks while a call
- * waits for storage sees what was acknowledged last.
+ * The state of an epoch after its record and the commits since then.  The next
+ * state is built on the stack and assigned when it is acknowledged.  So
+ * nothing is patched back after a failure, and a query that is made while a
+ * call waits for storage sees what was acknowledged last.
  */
 typedef struct BlobEpoch {
     uint32_t number;
@@ -50,13 +50,13 @@ struct BlobStore {
     BlobStoreOptions options;
     bool read_only;
     bool blank;                 /* start is to create the store */
-    bool named;                 /* super.uuid is what a blank one becomes */
+    bool named;                 /* super.uuid is that of the store to be made */
     bool marked;                /* the creation marker is on the medium */
     bool started;
 
     BlobGuard *zero_guard;      /* of the superblock */
     BlobGuard *guard;           /* of everything else; NULL while blank */
-    BlobGuard *target;          /* which is to take its place; or NULL */
+    BlobGuard *target;          /* replaces it during a conversion; or NULL */
     BlobDigest *voucher;        /* S10: of directories, while converting */
     BlobKey *key;               /* in the key slots; NULL if there are none */
     BlobSuperblock super;
@@ -86,85 +86,98 @@ static inline bool blob_is_present(const Blob *blob)
     return blob->entry.sequence && !(blob->entry.flags & BLOB_FLAG_DELETED);
 }
 
-/* store.c */
+/* store.c: adds a text to what blob_store_warnings() returns. */
 void blob_store_warn(BlobStore *store, const char *format, ...)
     G_GNUC_PRINTF(2, 3);
+/* Adds a blob with a copy of @entry; it belongs to the store. */
 Blob *blob_store_add(BlobStore *store, const BlobEntry *entry);
+/* Frees @blob and forgets its name. */
 void blob_store_remove(BlobStore *store, Blob *blob);
+/* Slot @n (0 or 1) of @blob, which has an extent; borrows its entry. */
 BlobSlot blob_slot_of(const Blob *blob, unsigned n);
 
 /*
- * What @blob is to be: as it is, for the caller to change.  The next epoch
- * record says so, and adopts it when it is durable.
+ * Begins a plan for @blob, which has none: a copy of its entry, for the caller
+ * to change.  The next epoch record writes the plan to the directory, and
+ * adopts it when that is durable.
  */
 BlobPlan *blob_plan(Blob *blob);
-/* Makes @blob what it was to be, if anything, and updates its @census. */
+/* Makes the plan of @blob, if it has one, its entry, and updates @census. */
 void blob_adopt_plan(const BlobStore *store, Blob *blob,
                      uint8_t census[BLOB_CENSUS_BYTES]);
+/* Frees the plan of @blob, if it has one. */
 void blob_drop_plan(Blob *blob);
 
-/* The census of all blobs, under the present guard */
+/* Computes the census of all blobs again, under the present guard. */
 void blob_store_take_census(BlobStore *store);
 
 /*
- * recover.c: R3 and R6 to R10.  Decides what is current after an unclean
- * close; damaged blobs are marked.  Writes nothing.  Errors: IO, STALE,
- * CORRUPT.
+ * recover.c: R3 and R6 to R10.  Decides after an unclean close which versions
+ * are current, and marks damaged blobs.  Writes nothing.
+ * Errors: IO, STALE, CORRUPT.
  */
 bool blob_recover_store(BlobStore *store, GError **error);
 
 /*
- * epoch.c: R5.  Whether no other commit is in flight.  In QEMU the core waits
- * for storage in a coroutine, where a second call could come in.
- * Errors: BUSY.
+ * epoch.c: R5.  Begins a commit, unless another one is in flight.  In QEMU
+ * another coroutine could make a second call while the first one waits for
+ * storage.  Errors: BUSY.
  */
 bool blob_commit_begin(BlobStore *store, GError **error);
+/* Ends the commit that blob_commit_begin() has begun. */
 void blob_commit_end(BlobStore *store);
 
 /*
- * epoch.c: commits the directory under a new epoch id (R2), with what blobs
- * are planned to be.  On failure the number is used up, no epoch is open, all
- * else is as it was, plans included, and the call may be repeated.
+ * epoch.c: commits the directory, with all plans of blobs, under a new epoch
+ * id (R2).  On failure the number is used up and no epoch is open; all else
+ * stays as it was, plans included, and the call may be repeated.
  * Errors: IO, FULL, EXHAUSTED, BUSY, RANDOM, READ_ONLY (being converted).
  */
 bool blob_epoch_record(BlobStore *store, bool clean, GError **error);
 
-/* epoch.c: the same, which also makes @capacity bytes of the medium ours. */
+/* epoch.c: the same; the store then uses @capacity bytes of the medium. */
 bool blob_epoch_record_capacity(BlobStore *store, uint64_t capacity,
                                 GError **error);
 
-/* epoch.c: the same, unless every current version is on record already. */
+/* epoch.c: blob_epoch_record(), unless all current versions are on record. */
 bool blob_epoch_record_all(BlobStore *store, GError **error);
 
-/* create.c: R13.  Creates an empty store on a blank medium. */
+/*
+ * create.c: R13.  Creates an empty store on a blank medium; durable on return.
+ * After a failure the call may be repeated.  Errors: those of
+ * blob_epoch_record(), and NO_SECURE_MEMORY.
+ */
 bool blob_create_store(BlobStore *store, GError **error);
 
-/* RFC 9562, version 4.  Errors: RANDOM. */
+/* Makes a random UUID (RFC 9562, version 4).  Errors: RANDOM. */
 bool blob_create_uuid(uint8_t uuid[BLOB_UUID_BYTES], GError **error);
 
-/* How large a directory copy is made in a new store */
+/* Bytes of one directory copy in a store that is created now */
 uint64_t blob_create_directory_slot_bytes(const BlobStore *store);
 
 /*
- * read.c: the stored payload of a blob's current version as it is on the
- * medium, and its header.  Marks the blob damaged if it is not there.
+ * read.c: reads the current version of @blob.  *@header becomes its header,
+ * and *@payload its payload as it is stored (packed, for example), which the
+ * caller releases.  If the version is not there, marks the blob damaged.
  * Errors: IO, DAMAGED.
  */
 bool blob_version_load(BlobStore *store, Blob *blob, BlobHeader *header,
                        GBytes **payload, GError **error);
+/* Sets @error to DAMAGED with the damage of @blob; returns false. */
 bool blob_version_fail_damaged(const Blob *blob, GError **error);
 
 /*
- * read.c: notes the digest of the current version for a directory with a
- * voucher.  There is none of a tombstone, nor of a damaged blob that shall be
- * replaced.  Errors: IO, DAMAGED.
+ * read.c: S10.  Computes the digest of the current version, for a directory
+ * with a voucher.  A deleted blob and a damaged one have a digest of zeros.
+ * Errors: IO, DAMAGED.
  */
 bool blob_version_digest(BlobStore *store, Blob *blob, GError **error);
 
 /*
- * read.c: writes the current version of @blob, as it is, to another slot
- * under @guard.  Not durable before a flush.  Of a damaged blob that shall be
- * replaced there is nothing to write.  Errors: IO, DAMAGED, RANDOM.
+ * read.c: writes the current version of @blob, with its sequence, to the slot
+ * @to under @guard.  Not durable before a flush.  Writes nothing if the blob
+ * is damaged and BlobStoreOptions.replace_damaged is set.
+ * Errors: IO, DAMAGED, RANDOM.
  */
 bool blob_version_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
                        const BlobSlot *to, GError **error);

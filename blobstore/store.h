@@ -6,18 +6,18 @@
  * What must hold on the medium, and why, is in docs/design.md; the bytes are
  * in docs/format.md.  "R1" to "R15" in comments are the rules given there.
  *
- * Threads: one thread at a time uses a BlobStore, and makes one call at a time;
- * the caller serialises.  A call blocks only in the storage calls and in the
- * callbacks of blob_store_open(); one that would commit while another does is
- * refused (BUSY).
+ * Threads: one thread at a time uses a BlobStore, and makes one call at a
+ * time; the caller serialises.  A call blocks only in the storage calls and in
+ * the callbacks of blob_store_open(); one that would commit while another does
+ * is refused (BUSY).
  *
  * The queries may be made at any time by that thread, also while another call
  * waits for storage (in QEMU: by another coroutine of the thread).  These are
  * blob_store_get_status(), blob_store_required_bytes(), blob_store_count(),
  * blob_store_nth(), blob_store_find(), blob_get_info() and
  * blob_store_warnings().  They read no medium, and show what was acknowledged
- * last: a store, or a blob, as it was before the call that waits or as that has
- * made it durable, never anything between.
+ * last: a store, or a blob, as it was before the call that waits or as that
+ * has made it durable, never anything between.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -38,10 +38,10 @@ typedef struct BlobSequence {
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
 } BlobSequence;
 
-/* What a medium tells without a key */
+/* What can be seen of a medium without a key */
 typedef struct BlobStoreLabel {
     bool blank;                 /* or creating a store was cut short */
-    bool sealed;                /* it wants a key */
+    bool sealed;                /* opening it takes a key */
     uint8_t uuid[BLOB_UUID_BYTES];
     BlobKeySlots key_slots;     /* valid if @sealed */
     uint8_t head[512];          /* private: what the keyed check is of */
@@ -97,10 +97,10 @@ typedef struct BlobStoreOptions {
     /* How many a new directory has room for; 0: 128 or twice those now */
     uint32_t directory_blobs;
 
-    /* A new epoch has a higher number than this one's (zero: any) */
+    /* New epochs have higher numbers than the epoch of this (zero: any). */
     BlobSequence follows;
 
-    /* Either of them may be NULL.  Not called if @key is set. */
+    /* Each of them may be NULL.  They are not called if @key is set. */
     BlobStoreUnlock *unlock;
     BlobStoreMake *make;
     void *opaque;           /* of both */
@@ -110,7 +110,7 @@ typedef struct BlobStoreOptions {
      * of the one that is to be made.  A plain store is refused.
      */
     BlobKey *key;
-    /* A blank medium becomes a sealed store with these, which hold @key */
+    /* The key slots of a sealed store to be created; they hold @key. */
     const BlobKeySlots *key_slots;
 
     /* What the caller expects, compared before any write; NULL: anything */
@@ -119,33 +119,34 @@ typedef struct BlobStoreOptions {
 } BlobStoreOptions;
 
 /*
- * Reads the superblock without opening the store: to show what a medium tells
- * without a key, or to look at one that somebody else writes to.  A medium on
- * which blob_store_open() will find something else than a store counts as
- * blank here.
+ * Reads the superblock without opening the store, for a caller that shows what
+ * can be seen without a key, or that looks at a medium to which somebody else
+ * writes.  A medium that holds something else than a store counts as blank
+ * here; blob_store_open() refuses it.  Fills @label.
  *
  * Errors: IO, UNSUPPORTED, CORRUPT.
  */
 bool blob_store_read_label(BlobStorage *storage, BlobStoreLabel *label,
                            GError **error);
 
-/* Whether @key is the data key of the sealed store with @label. */
+/* Whether @key is the data key of the sealed store with @label */
 bool blob_store_label_fits(const BlobStoreLabel *label, const BlobKey *key);
 
 /*
- * Opens the store on @storage and decides what is current, writing nothing.
- * A blank medium gives a store without blobs, which blob_store_start() will
- * create.  The store borrows @storage, which must outlive it.
- * Damage of single blobs does not fail the call: see BlobInfo.damage.
+ * Opens the store on @storage and decides what is current, writing nothing.  A
+ * blank medium gives a store without blobs, which blob_store_start() will
+ * create.  The store borrows @storage, which must outlive it.  Damage of
+ * single blobs does not fail the call: see BlobInfo.damage.
  *
  * The superblock is read once, a blank medium is scanned once, and what the
  * caller has to provide for the one or the other is asked for in between: see
  * BlobStoreUnlock and BlobStoreMake.
  *
- * Errors: IO, BLANK, FOREIGN, TOO_SMALL, UNSUPPORTED, UUID, CORRUPT, STALE, KEY
- * (there is one and none is wanted, the other way round, it is another one, or
- * no key slot holds that of a new store), TAMPERED, ROLLED_BACK, RANDOM (of a
- * blank medium), NO_SECURE_MEMORY, and whatever the callbacks fail with.
+ * Errors: IO, BLANK, FOREIGN, TOO_SMALL, UNSUPPORTED, UUID, CORRUPT, STALE,
+ * KEY (there is one and none is wanted, the other way round, it is another
+ * one, or no key slot holds that of a new store), TAMPERED, ROLLED_BACK,
+ * RANDOM (of a blank medium), NO_SECURE_MEMORY, and whatever the callbacks
+ * fail with.
  */
 BlobStore *blob_store_open(BlobStorage *storage,
                            const BlobStoreOptions *options, GError **error);
@@ -158,24 +159,24 @@ void blob_store_free(BlobStore *store);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobStore, blob_store_free)
 
 /*
- * Announces that the caller uses the blob @owner/@name, of at most @max_size
- * bytes of content (1 to BLOB_MAX_SIZE_BYTES).  Names are 1 to
+ * Registers the blob @owner/@name, with at most @max_size bytes of content (1
+ * to BLOB_MAX_SIZE_BYTES), as one that the caller uses.  Names are 1 to
  * BLOB_NAME_MAX_BYTES bytes of printable ASCII without space or '/'.  Writes
- * nothing.
- * The blob belongs to the store and is valid until blob_store_unregister()
- * or blob_store_free().  It can be read at once and written after
- * blob_store_start().
+ * nothing.  The blob belongs to the store and is valid until
+ * blob_store_unregister() or blob_store_free().  It can be read at once and
+ * written after blob_store_start().
  *
- * Errors: INVALID, EXISTS, KIND, TOO_LARGE (the medium holds more content
- * than @max_size).
+ * Errors: INVALID, EXISTS, KIND, TOO_LARGE (the medium holds more content than
+ * @max_size).
  */
 Blob *blob_store_register(BlobStore *store, const char *owner,
                           const char *name, BlobKind kind, uint64_t max_size,
                           GError **error);
 
 /*
- * Takes back a registration.  What is on the medium stays; a blob that is
- * absent there leaves the directory with the next epoch record.
+ * Takes back a registration.  The content on the medium stays.  A blob without
+ * content leaves the directory with the next epoch record; if it has no space
+ * on the medium either, @blob is freed at once.
  */
 void blob_store_unregister(BlobStore *store, Blob *blob);
 
@@ -226,20 +227,20 @@ bool blob_content_check(const char *owner, const char *name,
                         uint64_t max_size, GBytes *content,
                         const char *const *metadata, GError **error);
 
-/* One blob's part of a write. */
+/* The part of one blob in a write */
 typedef struct BlobChange {
     Blob *blob;
     GBytes *content;             /* borrowed; NULL deletes the blob */
     const char *const *metadata; /* NULL-terminated "key=value", or NULL */
-    bool delete_again;           /* even if absent, but once written */
+    bool delete_again;           /* even if absent, unless never written */
 } BlobChange;
 
 /*
  * Writes and deletes 1 to BLOB_MEMBERS_MAX different blobs, all or nothing.
  * Durable on return.  On failure every blob keeps its last acknowledged
- * content and the call may be repeated.  Deleting an absent blob does
- * nothing, unless the change says to delete it again: then even a medium that
- * has lost everything tells that it is absent.
+ * content and the call may be repeated.  Deleting an absent blob does nothing,
+ * unless the change says to delete it again.  That records the deletion even
+ * on a medium that has lost everything else.
  *
  * Errors: IO, INVALID, TOO_LARGE, DAMAGED, READ_ONLY (opened so, or not
  * started), EXHAUSTED, BUSY.
@@ -247,7 +248,7 @@ typedef struct BlobChange {
 bool blob_store_write(BlobStore *store, const BlobChange *changes,
                       size_t count, GError **error);
 
-/* The key slots of a sealed store; of another none is in use. */
+/* Copies the key slots to @slots; those of a plain store are unused. */
 void blob_store_get_key_slots(const BlobStore *store, BlobKeySlots *slots);
 
 /*
@@ -281,42 +282,45 @@ bool blob_store_convert(BlobStore *store, BlobKey *key,
                         const BlobKeySlots *slots, GError **error);
 
 /*
- * Records that the store is at rest (R14), so that the next open reads the
- * directory only.  The store stays usable; a later write starts a new epoch.
- * Does nothing if nothing was written since the last clean close.
+ * Records that the store is at rest (R14), so that the next opening reads only
+ * superblock and directory.  Durable on return.  The store stays usable; a
+ * later write starts a new epoch.  Does nothing if nothing was written since
+ * the last clean close.
  *
  * Errors: IO, EXHAUSTED, BUSY.
  */
 bool blob_store_close_clean(BlobStore *store, GError **error);
 
 /*
- * For a medium that was made smaller and is large enough again.  If no copy
- * of superblock or directory has been left by that, they are written as they
- * were.  To be followed by a write of every blob.
+ * Repairs a medium that was made smaller and is large enough again.  Writes
+ * the superblock, or the directory, as it was if neither copy of it is left.
+ * The caller then writes every blob.  Durable on return; it may be repeated
+ * after a failure.
  *
  * Errors: IO, EXHAUSTED, BUSY.
  */
 bool blob_store_rewrite_heads(BlobStore *store, GError **error);
 
 /*
- * For a medium that was taken back, under the store's feet, to a state from
- * before a conversion, so that it opens with another key, or with none.  Puts
- * the superblock and directory of @store there, which refer to content that
- * is not there.  To be followed by opening the store anew with replace_damaged
- * set, starting it, which zeroes what the medium had gone back to, and a write
- * of every blob.
+ * Repairs a medium that somebody else took back to a state from before a
+ * conversion, so that it opens with another key, or without a key.  Writes the
+ * superblock and directory of @store there, which refer to content that the
+ * medium does not have.  The caller then opens the store again with
+ * replace_damaged set, starts it, which zeroes the content that was taken
+ * back, and writes every blob.
  *
  * Errors: IO, UUID (no state of this store), READ_ONLY (not started, or being
- * converted), EXHAUSTED, BUSY, RANDOM, NO_SECURE_MEMORY.  After a failure
- * only this call may be made, until it succeeds.
+ * converted), EXHAUSTED, BUSY, RANDOM, NO_SECURE_MEMORY.  After a failure only
+ * this call may be made, until it succeeds.
  */
 bool blob_store_supersede(BlobStore *store, GError **error);
 
 /*
- * Whether the directory on the medium is the one that this store wrote last:
- * *@unchanged is false if another user has opened the store for writing, or
- * one of an earlier epoch has been restored.  What was restored within the
- * present epoch is not noticed.  Reads the headers of both copies only.
+ * Checks that the directory on the medium is the one that this store wrote
+ * last.  *@unchanged becomes false if another user has opened the store for
+ * writing, or if the medium was taken back to an earlier epoch.  A medium that
+ * was taken back within the present epoch is not noticed.  Reads only the
+ * headers of both copies.
  *
  * Errors: IO.
  */
@@ -329,8 +333,8 @@ typedef struct BlobStoreStatus {
     bool blank;             /* there is no store on the medium yet */
     bool started;
     bool read_only;         /* by option or by a feature of the medium */
-    bool sealed;            /* or going to be, or having been till now */
-    bool converting;        /* start goes on with it */
+    bool sealed;            /* or being converted to or from that */
+    bool converting;        /* blob_store_start() continues it */
     unsigned key_slots;     /* in use */
     uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES]; /* zero if plain */
     uint64_t sealings;      /* tried with the data key, at most */
@@ -345,7 +349,7 @@ typedef struct BlobStoreStatus {
     uint64_t write_errors;  /* failed writes and flushes */
 } BlobStoreStatus;
 
-/* Takes the same short time whatever the store holds. */
+/* Fills @info, in a time that does not depend on what the store holds. */
 void blob_store_get_status(const BlobStore *store, BlobStoreStatus *info);
 
 typedef struct BlobSlotInfo {
@@ -354,13 +358,16 @@ typedef struct BlobSlotInfo {
     bool current;
 } BlobSlotInfo;
 
-/* Strings belong to the store and live as long as the blob. */
+/*
+ * Strings belong to the store.  @damage is valid until the next call that
+ * writes or reads the blob, the others as long as the blob.
+ */
 typedef struct BlobInfo {
     const char *owner;
     const char *name;
     BlobKind kind;
     bool registered;
-    bool present;           /* has content: neither never written nor deleted */
+    bool present;           /* it has content: was written and not deleted */
     bool packed;
     uint64_t size;          /* bytes of content */
     uint64_t stored_size;   /* bytes of payload on the medium */
@@ -372,19 +379,25 @@ typedef struct BlobInfo {
 } BlobInfo;
 
 /*
- * Blobs on the medium and registered ones, in order of creation.  A blob that
- * is not registered may be gone after the next call that writes.
+ * How many blobs there are, on the medium or registered.  A blob that is not
+ * registered may be freed by the next call that writes.
  */
 size_t blob_store_count(const BlobStore *store);
+
+/* Blob @n (from 0) in order of creation, or NULL if there are not so many */
 Blob *blob_store_nth(const BlobStore *store, size_t n);
+
+/* The blob @owner/@name, or NULL if there is none */
 Blob *blob_store_find(const BlobStore *store, const char *owner,
                       const char *name);
+
+/* Fills @info. */
 void blob_get_info(const Blob *blob, BlobInfo *info);
 
 /*
- * What was found wrong and could be lived with (a damaged copy that
- * blob_store_start() heals, say): NULL-terminated, may be empty, belongs to
- * the store.
+ * Describes what the opening found wrong without failing, such as a damaged
+ * copy that blob_store_start() heals.  A NULL-terminated array, maybe empty,
+ * that belongs to the store.
  */
 const char *const *blob_store_warnings(const BlobStore *store);
 

@@ -17,8 +17,8 @@ BlobPair blob_superblock_pair(void)
 }
 
 /*
- * The payload of copy @n as far as it is there: its header and trailer are
- * intact, and so is its head.
+ * Reads copy @n, *@usable becomes whether its header, trailer and head are
+ * intact; its key slots may be damaged.
  */
 static bool read_head(BlobMedium *medium, const BlobGuard *zero_guard,
                       const BlobPair *pair, unsigned n, uint8_t *image,
@@ -41,7 +41,7 @@ static bool read_head(BlobMedium *medium, const BlobGuard *zero_guard,
     return true;
 }
 
-/* One damaged key slot must not cost the store, nor the other slots. */
+/* A damaged key slot must cost neither the store nor the other key slots. */
 static bool salvage(BlobMedium *medium, const BlobGuard *zero_guard,
                     BlobPair *pair, BlobHeader *header, GBytes **payload,
                     GError **error)
@@ -146,7 +146,7 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
     BlobSuperblock super = *wanted;
 
     store->super_unknown = true;
-    /* What failed before must not land on top of it. */
+    /* A write that failed before must not land on top of this one. */
     if (store->medium.unsettled &&
         !blob_medium_flush(&store->medium, error)) {
         return false;
@@ -202,7 +202,8 @@ bool blob_superblock_heal(BlobStore *store, GError **error)
     }
     /*
      * A change that another process failed to write may have landed since the
-     * medium was read, at the latest with the flush that a start begins with.
+     * medium was read.  It has landed after the flush with which a start
+     * begins.
      */
     if (store->started && blob_pair_is_whole(&store->super_pair)) {
         return true;
@@ -223,7 +224,7 @@ bool blob_superblock_heal(BlobStore *store, GError **error)
                     "was opened: is the image in use elsewhere?");
         return false;
     }
-    /* Key slots that are damaged in both copies: see encode_key_slots(). */
+    /* A key slot is damaged in both copies: see encode_key_slots(). */
     if (blob_pair_current(&store->super_pair) < 0) {
         return blob_superblock_change(store, &store->super, store->key,
                                       error);

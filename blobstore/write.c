@@ -17,7 +17,7 @@ static void encode_metadata(const char *const *metadata, GByteArray *out)
     }
 }
 
-/* Content that has no metadata before it is not copied. */
+/* Copies the content only if there is metadata to be put before it. */
 static GBytes *join_payload(const GByteArray *metadata, GBytes *content)
 {
     gsize bytes;
@@ -78,7 +78,7 @@ static bool check_change(const BlobStore *store, const BlobChange *change,
     if (blob->damage && !store->options.replace_damaged) {
         return blob_version_fail_damaged(blob, error);
     }
-    /* Registered larger than before, it gets its room by the next start. */
+    /* A blob that was registered larger gets its room in the next start. */
     if (!blob->registered || !blob->entry.slot_bytes ||
         blob->max_size > blob->entry.max_size) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
@@ -120,7 +120,7 @@ static bool prepare_version(BlobStore *store, const BlobChange *change,
     return true;
 }
 
-/* Checks @changes and makes the versions to be written of them. */
+/* Checks @changes, and makes of them the versions to be written. */
 static bool prepare_versions(BlobStore *store, const BlobChange *changes,
                              size_t count, GArray *versions, GError **error)
 {
@@ -189,7 +189,7 @@ static void number_versions(const BlobStore *store, BlobEpoch *next,
                              blob_sequence(next->number, next->counter));
 }
 
-/* To the slot that does not hold the current version */
+/* The slot that does not hold the current version */
 static unsigned target_slot(const BlobEntry *entry)
 {
     return entry->sequence ? !entry->slot : 0;
@@ -214,7 +214,7 @@ static bool write_versions(BlobStore *store, GArray *versions, GError **error)
     return single || blob_medium_flush(&store->medium, error);
 }
 
-/* S9: how much one key seals before two nonces may be the same */
+/* S9: limits what one key seals, so that no two nonces are the same. */
 static bool check_sealings(const BlobStore *store, guint count,
                            GError **error)
 {
@@ -228,7 +228,7 @@ static bool check_sealings(const BlobStore *store, guint count,
     return true;
 }
 
-/* S8: what a deleted blob held goes; it was sealed, so failing is no error. */
+/* S8: zeroes what deleted blobs held.  It is sealed, so failure is no error. */
 static void wipe_deleted(BlobStore *store, const GArray *versions)
 {
     for (guint i = 0; store->guard->seal && i < versions->len; i++) {
@@ -241,7 +241,7 @@ static void wipe_deleted(BlobStore *store, const GArray *versions)
     blob_wipe_pending(store, NULL);
 }
 
-/* They have been written; this is what their blobs become. */
+/* Plans the versions, which have been written, as the current ones. */
 static void plan_versions(const GArray *versions)
 {
     for (guint i = 0; i < versions->len; i++) {
@@ -276,7 +276,7 @@ static bool has_first_version(const GArray *versions)
     return false;
 }
 
-/* In the open epoch, or by beginning the next one */
+/* Acknowledges in the open epoch, or by beginning the next one. */
 static bool acknowledge(BlobStore *store, BlobEpoch *next,
                         const GArray *versions, GError **error)
 {
@@ -337,15 +337,15 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
     }
     if (!versions->len) {
         /*
-         * Deleting what is absent takes no commit.  But a failed write may
-         * have left a version of it, and must not come to life any more.
+         * Deleting an absent blob takes no commit.  But a failed write may
+         * have left a version of it, which must never become current.
          */
         return store->epoch.open || store->epoch.clean ||
                blob_epoch_record(store, false, error);
     }
     /*
-     * R4, R14, R1: a failed commit, a clean close and a full counter all
-     * want a new epoch first.
+     * R4, R14, R1: after a failed commit, after a clean close and with a full
+     * counter a new epoch must begin first.
      */
     if ((!store->epoch.open ||
          versions->len > UINT32_MAX - store->epoch.counter) &&

@@ -49,8 +49,8 @@ void blob_digest_check(BlobDigest *digest, const void *data, size_t bytes,
                        uint8_t out[BLOB_DIGEST_BYTES]);
 
 /*
- * Folds (@id, @sequence) into, or out of, a census: a set hash, the XOR of
- * the first 16 bytes of SHA-256(seed || id || sequence).  A @sequence of 0,
+ * Folds (@id, @sequence) into, or out of, a census: a multiset hash, the XOR
+ * of the first 16 bytes of SHA-256(seed || id || sequence).  A @sequence of 0,
  * a blob never written, is no member and changes nothing.
  */
 void blob_digest_census(BlobDigest *digest, uint64_t id, uint64_t sequence,
@@ -59,15 +59,15 @@ void blob_digest_census(BlobDigest *digest, uint64_t id, uint64_t sequence,
 /* SHA-256 (FIPS 180-4) */
 void blob_digest_sha256(const void *data, size_t bytes,
                         uint8_t out[BLOB_DIGEST_BYTES]);
-/* ... of @a and @b behind it */
+/* The SHA-256 of @a followed by @b */
 void blob_digest_sha256_of_two(const void *a, size_t a_bytes, const void *b,
                                size_t b_bytes,
                                uint8_t out[BLOB_DIGEST_BYTES]);
 
-/* @count bytes of anything in hexadecimal; the caller frees the text. */
+/* Returns @count bytes in hexadecimal, to be freed with g_free(). */
 char *blob_digest_to_hex(const uint8_t *bytes, size_t count);
 
-/* Compares in a time that does not depend on where they differ. */
+/* Whether they are equal; takes the same time wherever they differ. */
 bool blob_digest_equal(const void *a, const void *b, size_t bytes);
 
 /*

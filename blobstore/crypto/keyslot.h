@@ -3,8 +3,8 @@
  *
  * A store has eight of them in its superblock.  Each holds the data key,
  * wrapped by something that a user has: a passphrase, a secret of 256 bits,
- * or a key in a token.  What is here works on the slots in memory;
- * blob_store_set_key_slots() puts them on the medium.
+ * or a key in a token.  These functions work on key slots in
+ * memory; blob_store_set_key_slots() writes them to the medium.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -50,7 +50,7 @@ typedef enum BlobKeyHash {
     BLOB_KEY_HASH_SHA256 = 2,
 } BlobKeyHash;
 
-/* A key slot taken apart; what its type has no use for is zero. */
+/* The fields of a key slot; those that its type does not use are zero. */
 typedef struct BlobKeySlot {
     BlobKeySlotType type;
     uint32_t kdf_memory_kib;    /* Argon2id (RFC 9106) */
@@ -67,14 +67,14 @@ typedef struct BlobKeySlot {
     uint8_t wrapped[BLOB_KEY_WRAPPED_MAX_BYTES];
 } BlobKeySlot;
 
-/* All of a store's, as they are on the medium and in a migration stream */
+/* All key slots of a store, as they are on the medium and in a migration */
 typedef struct BlobKeySlots {
     uint8_t bytes[BLOB_KEY_SLOTS][BLOB_KEY_SLOT_BYTES];
     bool damaged[BLOB_KEY_SLOTS];   /* not what was written */
 } BlobKeySlots;
 
 /*
- * What can use keys in tokens.  Both calls may take long; they are made in
+ * An implementation of keys in tokens.  Both calls may take long, and run in
  * the thread of the caller.  @pin is NULL if there is none.
  */
 typedef struct BlobToken BlobToken;
@@ -89,7 +89,7 @@ struct BlobToken {
                  GError **error);
 
     /*
-     * The opposite.  The PIN is presented at most once, here as there.
+     * Unwraps what wrap() has wrapped.  Both present the PIN at most once.
      * Errors: TOKEN, KEY, INVALID (the URI), NO_SECURE_MEMORY.
      */
     bool (*unwrap)(const BlobToken *token, const char *pin,
@@ -97,7 +97,7 @@ struct BlobToken {
                    uint8_t data[BLOB_KEY_TOKEN_BYTES], GError **error);
 };
 
-/* What a user opens a store with; all borrowed */
+/* What a user opens a store with; all pointers are borrowed */
 typedef struct BlobCredential {
     const BlobSecret *secret;   /* passphrase or raw secret; or NULL */
     const BlobToken *token;     /* or NULL: token slots cannot be used */
@@ -107,32 +107,33 @@ typedef struct BlobCredential {
 } BlobCredential;
 
 /*
- * The data key of the store @uuid, from the first of @slots that opens: raw
- * secrets first, then tokens, then passphrases, each of which takes as long
- * as was laid down when it was made (about a second).  One that wants more
- * memory than there is does not keep the others from being tried.  A token
- * slot is tried only if no secret is given; if it fails no other is: tokens
- * lock.  For any thread.
+ * Returns a new reference to the data key of the store @uuid, from the first
+ * of @slots that @credential opens.  Raw secrets are tried first, then tokens,
+ * then passphrases, each of which takes the time for which it was made (about
+ * a second).  A slot that needs more memory than there is is skipped.  A token
+ * slot is tried only if no secret is given; if that fails, no other one is
+ * tried, because tokens lock.  Any thread may call this.
  *
- * Errors: KEY (none opens; the message says which were tried), TOKEN,
- * INVALID (@credential->slot, or the URI in a slot), NO_SECURE_MEMORY.
+ * Errors: KEY (none opens; the message says which were tried), TOKEN, INVALID
+ * (@credential->slot, or the URI in a slot), NO_SECURE_MEMORY.
  */
 BlobKey *blob_key_slots_unlock(const BlobKeySlots *slots,
                                const uint8_t uuid[BLOB_KEY_UUID_BYTES],
                                const BlobCredential *credential,
                                GError **error);
 
-/* The first unused slot, or -1 */
+/* The number of the first unused slot, or -1 */
 int blob_key_slots_find_unused(const BlobKeySlots *slots);
 
 /* How many are in use, damaged ones included */
 unsigned blob_key_slots_count_used(const BlobKeySlots *slots);
 
 /*
- * Wraps @key, of the store @uuid, into slot @n, whatever it held: by
- * @credential->secret as a passphrase, which takes about @milliseconds to try
- * from now on, or as a raw secret of 32 bytes, or by the key in a token that
- * @credential->uri names.  For any thread.
+ * Wraps @key, of the store @uuid, into slot @n (0 to BLOB_KEY_SLOTS - 1),
+ * whatever that held: with @credential->secret as a passphrase, which then
+ * takes about @milliseconds to try, or as a raw secret of BLOB_KEY_RAW_BYTES,
+ * or with the key in a token that @credential->uri names.  Any thread may call
+ * this.
  *
  * Errors: INVALID (secret empty or of a wrong length, URI), TOKEN, RANDOM,
  * NO_SECURE_MEMORY.

@@ -75,7 +75,7 @@ bool blob_seal_encrypt(BlobSeal *seal, const void *aad, size_t aad_bytes,
     gcry_error_t err;
     uint8_t nothing;
 
-    /* S9: without a new nonce nothing is sealed. */
+    /* S9: nothing is sealed without a new nonce. */
     if (!blob_digest_random(nonce, BLOB_NONCE_BYTES, error)) {
         return false;
     }
@@ -90,7 +90,7 @@ bool blob_seal_encrypt(BlobSeal *seal, const void *aad, size_t aad_bytes,
     if (!err) {
         err = gcry_cipher_gettag(seal->cipher, tag, BLOB_TAG_BYTES);
     }
-    /* What was not encrypted must not reach the medium. */
+    /* Data that were not encrypted must not reach the medium. */
     if (err) {
         g_error("libgcrypt: AES-256-GCM-SIV: %s", gcry_strerror(err));
     }

@@ -72,9 +72,10 @@ static BlobSecret *mix_raw(const BlobSecret *raw, const BlobKeySlot *slot,
 }
 
 /*
- * The cipher that wraps the data key in a slot without a token.  It does not
- * commit to its key: a hostile slot would open with many secrets at once, and
- * whether it did would tell whose secret is among them.  @commitment does.
+ * The cipher that wraps the data key in a slot without a token.  AES-GCM-SIV
+ * does not commit to its key: a hostile slot could open with many secrets, and
+ * an attacker who sees that it did knows that one of these is right.
+ * @commitment prevents that.
  */
 static BlobSeal *wrapping_seal(const BlobSecret *secret,
                                const BlobKeySlot *slot,
@@ -98,7 +99,7 @@ static BlobSeal *wrapping_seal(const BlobSecret *secret,
     return blob_seal_new(bytes->data, error);
 }
 
-/* S4: a wrap is bound to the store, the slot's number and its parameters. */
+/* S4: a wrapped key is bound to the store, the slot number and parameters. */
 typedef struct WrapAad {
     uint8_t uuid[BLOB_KEY_UUID_BYTES];
     uint64_t number;
@@ -119,7 +120,7 @@ static void make_aad(const BlobKeySlot *slot, unsigned n,
     blob_key_slot_encode(&bare, aad->slot);
 }
 
-/* What a token wraps, which can bind nothing else to it */
+/* A token cannot bind associated data, so it wraps them with the key. */
 static void make_token_data(const uint8_t uuid[BLOB_KEY_UUID_BYTES],
                             unsigned n, uint8_t out[BLOB_KEY_TOKEN_BYTES])
 {

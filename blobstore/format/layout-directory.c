@@ -106,7 +106,7 @@ static void encode_entry(const BlobEntry *entry, DiskEntry *disk)
     memcpy(disk->digest, entry->digest, sizeof(disk->digest));
 }
 
-/* The first half of the HMAC of it all, where it stands itself as zeros */
+/* The first half of the HMAC of the payload, with zeros for the voucher */
 static void make_voucher(const uint8_t *payload, size_t bytes,
                          BlobDigest *voucher,
                          uint8_t out[BLOB_DIGEST_BYTES])
@@ -287,7 +287,7 @@ static bool entries_are_distinct(const GArray *entries)
     return true;
 }
 
-/* Epochs in ascending order, all of them before that of the directory */
+/* Reads epochs in ascending order, all before @epoch, that of the directory. */
 static bool decode_history(const uint8_t *in, uint32_t count, uint32_t epoch,
                         GArray *out)
 {
@@ -331,7 +331,7 @@ static bool decode_entries(const uint8_t *in, uint32_t count,
     return entries_are_distinct(directory->entries);
 }
 
-/* What comes before the entries; *@count and *@history_count fit @bytes. */
+/* Reads the head; *@count and *@history_count become what fits @bytes. */
 static bool decode_directory_head(const uint8_t *in, size_t bytes,
                                   const BlobSuperblock *super,
                                   BlobDirectory *directory, uint32_t *count,

@@ -49,7 +49,7 @@ static void encode_key_slots(const BlobKeySlots *slots, DiskSuperblock *disk)
         memcpy(disk->key_slots[n], slots->bytes[n], BLOB_KEY_SLOT_BYTES);
         blob_key_slot_digest(slots->bytes[n], disk->key_slot_digests[n]);
         if (slots->damaged[n]) {
-            /* It stays that, until it is removed. */
+            /* A damaged key slot stays damaged until it is removed. */
             disk->key_slot_digests[n][0] ^= 0xff;
         }
     }
@@ -126,7 +126,7 @@ static bool geometry_is_sane(const BlobSuperblock *super)
                                  2 * super->directory_slot_bytes;
 }
 
-/* Which conversion there is goes with the state, and with being sealed. */
+/* Whether the conversion agrees with the state and with the sealed feature */
 static bool state_is_sane(const BlobSuperblock *super)
 {
     switch (super->state) {

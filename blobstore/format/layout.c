@@ -40,7 +40,7 @@ G_STATIC_ASSERT(offsetof(DiskHeader, census) == 96);
 G_STATIC_ASSERT(offsetof(DiskHeader, members) == 224);
 G_STATIC_ASSERT(offsetof(DiskHeader, check) == BLOB_HEADER_CHECKED_BYTES);
 
-/* Nothing of it is on the medium, but both sides of sealing must agree. */
+/* Not on the medium, but encryption and decryption must agree on the bytes */
 typedef struct DiskAad {
     uint8_t uuid[16];
     uint64_t kind;
@@ -116,7 +116,7 @@ void blob_layout_encode_aad(const BlobHeader *header, const BlobGuard *guard,
     DiskHeader disk = to_disk(header);
     DiskAad aad = { .kind = GUINT64_TO_LE(entry ? entry->kind : 0) };
 
-    /* S3: all of it counts, but a version is copied to another place. */
+    /* S3: all of the header except its place, which changes with a copy. */
     disk.offset = 0;
     memset(disk.digest, 0, sizeof(disk.digest));
     memcpy(aad.uuid, guard->uuid, sizeof(aad.uuid));
@@ -149,7 +149,7 @@ bool blob_layout_lengths_are_sane(uint32_t flags, uint64_t raw_bytes,
     }
 }
 
-/* S1: where payloads are sealed, no other counts, and the other way round. */
+/* S1: a sealed store has sealed payloads only, and a plain store plain ones. */
 static bool header_is_sane(const BlobHeader *header, const BlobGuard *guard,
                            uint64_t slot_bytes)
 {

@@ -59,7 +59,7 @@ uint64_t blob_layout_directory_slot_bytes(uint32_t blobs);
 /* How many entries a directory copy of @slot_bytes has room for. */
 uint32_t blob_layout_directory_room(uint64_t slot_bytes);
 
-/* How many epochs that are over it has room for, besides @entries. */
+/* How many epochs of the history fit besides @entries. */
 uint32_t blob_layout_history_room(uint64_t slot_bytes, uint32_t entries);
 
 enum {
@@ -183,13 +183,13 @@ bool blob_layout_superblock_is_authentic(
     const uint8_t in[BLOB_SUPERBLOCK_HEAD_BYTES], BlobDigest *keyed);
 
 /*
- * Puts right, from @other, what is damaged of the key slots in @own, another
- * copy of the same superblock, whose head is intact.
+ * Repairs damaged key slots in @own from @other, another copy of the same
+ * superblock.  The head of @own is intact.
  */
 void blob_layout_mend_key_slots(uint8_t own[BLOB_SUPERBLOCK_BYTES],
                                 const uint8_t other[BLOB_SUPERBLOCK_BYTES]);
 
-/* What the directory knows of one blob */
+/* The directory's entry of one blob */
 typedef struct BlobEntry {
     uint64_t id;
     uint64_t sequence;          /* current version; 0: never written */
@@ -208,15 +208,16 @@ typedef struct BlobEntry {
 } BlobEntry;
 
 /*
- * What a sealed payload is bound to: the store, whose it is (@entry; NULL for
- * the directory), and all of its header but where it lies.
+ * The associated data of a sealed payload bind it to the store, to its blob
+ * (@entry; NULL for the directory), and to all of its header except its
+ * place.
  */
 enum { BLOB_AAD_BYTES = 1400 };
 void blob_layout_encode_aad(const BlobHeader *header, const BlobGuard *guard,
                             const BlobEntry *entry,
                             uint8_t out[BLOB_AAD_BYTES]);
 
-/* An epoch that is over, and the last that was acknowledged in it */
+/* An epoch that is over, and the counter that it had reached */
 typedef struct BlobPastEpoch {
     uint32_t epoch;
     uint32_t counter;
@@ -224,10 +225,10 @@ typedef struct BlobPastEpoch {
 } BlobPastEpoch;
 
 /*
- * While a store is converted, forging what it was or is to be may take no key,
- * or one that is not its key any more.  So the directory then has a voucher,
- * made with the key in the key slots, and a digest of each version that is not
- * sealed with that key.
+ * During a conversion some versions are not sealed with the key that the key
+ * slots hold: they are plain, or sealed with the other key.  The directory
+ * then has a digest of each such version, and a voucher, made with the key in
+ * the key slots.  Nobody can forge them without that key.
  */
 typedef struct BlobDirectory {
     uint32_t epoch;
@@ -246,8 +247,9 @@ void blob_layout_clear_directory(BlobDirectory *directory);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobDirectory, blob_layout_clear_directory)
 
 /*
- * Returns the payload, to be released by the caller.  @voucher makes the
- * voucher; if it is NULL, there is none, and no digests.
+ * Returns the payload, which the caller releases with g_bytes_unref().
+ * @voucher makes the voucher; if it is NULL, the payload has no voucher and no
+ * digests.
  */
 GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
                                      BlobDigest *voucher);

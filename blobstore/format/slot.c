@@ -34,7 +34,7 @@ bool blob_medium_flush(BlobMedium *medium, GError **error)
     return !medium->unsettled;
 }
 
-/* In place: what @header says of the payload, and the payload if sealed */
+/* Encrypts @payload in place if @guard seals, and fills digest and flag. */
 static bool seal_payload(const BlobGuard *guard, const BlobSlot *slot,
                          BlobHeader *header, uint8_t *payload, GError **error)
 {
@@ -53,7 +53,7 @@ static bool seal_payload(const BlobGuard *guard, const BlobSlot *slot,
                              blob_header_tag(header), error);
 }
 
-/* In place; whether it is what was written */
+/* Decrypts @payload in place; returns whether it is what was written. */
 static bool unseal_payload(const BlobGuard *guard, const BlobSlot *slot,
                            const BlobHeader *header, uint8_t *payload)
 {
@@ -139,7 +139,7 @@ static void weigh(const BlobJudge *judge, const BlobHeader *header,
     }
 }
 
-/* A trailer counts only where its own length puts it (R7). */
+/* R7: a trailer counts only at the place that its own length gives it. */
 static bool scan_trailers(BlobMedium *medium, const BlobGuard *guard,
                           const BlobSlot *slot, const BlobJudge *judge,
                           BlobEvidence *evidence, GError **error)
@@ -169,7 +169,7 @@ static bool scan_trailers(BlobMedium *medium, const BlobGuard *guard,
     return true;
 }
 
-/* The payload in @image, which it takes over */
+/* Returns the payload in @image, and takes ownership of @image. */
 static GBytes *take_payload(const BlobHeader *header, uint8_t *image)
 {
     return g_bytes_new_with_free_func(image + BLOB_HEADER_BYTES,
@@ -193,7 +193,7 @@ bool blob_slot_read(BlobMedium *medium, const BlobGuard *guard,
     return true;
 }
 
-/* R9: what the present epoch wrote is verified to the last byte. */
+/* R9: payloads that the present epoch wrote are verified. */
 static bool verify_payload(BlobMedium *medium, const BlobGuard *guard,
                            const BlobSlot *slot, const BlobJudge *judge,
                            const BlobHeader *header, bool *right,
@@ -393,7 +393,7 @@ bool blob_pair_write(BlobMedium *medium, const BlobGuard *guard,
                      GError **error)
 {
     int current = blob_pair_current(pair);
-    /* Last comes what is needed most. */
+    /* The copy that is needed most is written last. */
     unsigned first = current == 0 || (current < 0 && pair->partly[0]);
 
     return pair_write_slot(medium, guard, pair, first, header, payload,

@@ -9,7 +9,7 @@
 #include "blobstore/storage.h"
 #include "layout.h"
 
-/* A medium and what was done to it */
+/* A medium, and counts of what was done to it */
 typedef struct BlobMedium {
     BlobStorage *storage;       /* borrowed */
     uint64_t bytes_written;
@@ -94,7 +94,7 @@ typedef struct BlobPair {
     uint64_t usual_bytes;       /* of its image, read at once; 0: unknown */
     bool intact[2];             /* the slot holds a complete version */
     bool begun[2];              /* its header, at least, is intact */
-    bool partly[2];             /* it does not, but is of use still */
+    bool partly[2];             /* it does not, but is still of use */
     uint64_t sequence[2];       /* valid if intact */
     uint8_t epoch_id[2][BLOB_EPOCH_ID_BYTES];   /* the same */
 } BlobPair;

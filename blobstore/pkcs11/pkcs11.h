@@ -1,8 +1,8 @@
 /*
  * Blobstore: keys in tokens (smart cards, HSMs) through PKCS#11
  *
- * The core knows only the BlobToken of keyslot.h.  What is here implements it
- * with p11-kit, and is built where that is.
+ * The core knows only the BlobToken of keyslot.h.  These files implement it
+ * with p11-kit, and are built where p11-kit is available.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

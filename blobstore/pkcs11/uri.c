@@ -11,7 +11,7 @@
 static void set_forbidden(GError **error, const char *name, const char *why)
 {
     g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
-                "the PKCS#11 URI has %s, which cannot be: %s", name, why);
+                "the PKCS#11 URI has %s, which is not allowed: %s", name, why);
 }
 
 static const char no_pin[] =

@@ -34,10 +34,10 @@ typedef enum BlobStoreError {
     BLOBSTORE_ERROR_FULL,        /* no room for another blob's entry */
     BLOBSTORE_ERROR_EXHAUSTED,   /* the last epoch (R1), or id, is used up */
     BLOBSTORE_ERROR_BUSY,        /* the caller did not serialise (R5) */
-    BLOBSTORE_ERROR_KEY,         /* no key, the wrong one, or none is wanted */
+    BLOBSTORE_ERROR_KEY,         /* no key, a wrong key, or a plain store */
     BLOBSTORE_ERROR_TOKEN,       /* no such token, key in it, or wrong PIN */
-    BLOBSTORE_ERROR_TAMPERED,    /* changed by somebody who has no key */
-    BLOBSTORE_ERROR_ROLLED_BACK, /* older than, or not what, was seen last */
+    BLOBSTORE_ERROR_TAMPERED,    /* changed by somebody without the key */
+    BLOBSTORE_ERROR_ROLLED_BACK, /* older than, or unlike, what is expected */
     BLOBSTORE_ERROR_RANDOM,      /* no random bytes; nothing was written */
     BLOBSTORE_ERROR_NO_SECURE_MEMORY, /* no room for keys in locked memory */
 } BlobStoreError;

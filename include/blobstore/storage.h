@@ -27,35 +27,35 @@ typedef struct BlobStorage BlobStorage;
  * a message that names the offset.
  */
 typedef struct BlobStorageOps {
-    /* The size of the medium in bytes; may change between calls. */
+    /* *@bytes becomes the size of the medium, which may change. */
     bool (*length)(BlobStorage *storage, uint64_t *bytes, GError **error);
 
-    /* Fills @buf completely or fails. */
+    /* Reads @bytes at @offset into @buf, all of them or fails. */
     bool (*read)(BlobStorage *storage, uint64_t offset, void *buf,
                  size_t bytes, GError **error);
 
     /*
      * With @durable the data has reached stable storage on return (FUA, or
-     * write + flush).  Other writes need not have: that takes flush().  A
+     * write + flush).  Other writes may reach it only with flush().  A
      * failed write may have changed any part of its range, but must not
      * change it any more once a later flush has succeeded.
      */
     bool (*write)(BlobStorage *storage, uint64_t offset, const void *buf,
                   size_t bytes, bool durable, GError **error);
 
-    /* Makes every write acknowledged so far durable. */
+    /* Makes every write that has succeeded so far durable. */
     bool (*flush)(BlobStorage *storage, GError **error);
 
     /*
      * Optional (may be NULL): how many bytes from @offset on, at most
      * @bytes, are known to read as zero without reading them.  Returns 0 if
-     * that is not known.  Keeps the blank check of a large sparse image
-     * short; wrong only by claiming less.
+     * that is not known.  It keeps the blank check of a large sparse image
+     * short.  It may claim too little, never too much.
      */
     uint64_t (*known_zero)(BlobStorage *storage, uint64_t offset,
                            uint64_t bytes);
 
-    /* Releases the storage.  Flushes nothing. */
+    /* Frees the storage.  Flushes nothing. */
     void (*free)(BlobStorage *storage);
 } BlobStorageOps;
 

@@ -87,7 +87,7 @@ static void open_with_key(Rich *rich, BlobKey *key)
     rich->options.key_slots = NULL;
 }
 
-/* One blob is never written, one deleted, one written anew, and one empty. */
+/* One blob is never written, one deleted, one written again, and one empty. */
 static Rich new_store(int n)
 {
     static const int writes[][RICH_BLOBS] = {

@@ -309,7 +309,7 @@ static void make(const char *folder, unsigned n)
     blob_store_free(maker.store);
 }
 
-/* What is no store: blank, half formatted, something else */
+/* What is no store: blank, half created, something else */
 static void make_others(const char *folder, unsigned n)
 {
     g_autoptr(BlobStorage) storage =

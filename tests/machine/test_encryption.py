@@ -181,7 +181,7 @@ class RollbackTest(EncryptionTest):
             for number in range(3):
                 state.change_permanent(tpm, number)
             machine.quit()
-        self.check_refused(*store_args(seen), says="has not come from")
+        self.check_refused(*store_args(seen), says="does not continue")
         Path(self.path(self.image_name)).write_bytes(after)
         self.check_holds(expected, *store_args(seen))
 

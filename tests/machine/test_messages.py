@@ -27,7 +27,7 @@ IN_JSON = [word for model in ("tpm-tis", "tpm-crb") for word in
 NOT_PROVOKED = {
     "has no medium": "wants a host device whose medium was taken out",
     "are in use by another device": "the second TPM is refused before that could happen",
-    "does not tell, so long after": "wants 64 epochs; tests/unit/test-pin.c has it",
+    "is too far on to show": "wants 64 epochs; tests/unit/test-expect.c has it",
 }
 
 # Of the format: docs/format.md, sections 3 and 5
@@ -209,7 +209,7 @@ class StoreTest(Saying, EncryptionTest):
         self.flip(slot["offset"] + 2000)
         return self.refused_now()
 
-    @provokes(USAGE, "is older than the one that was asked for", "has not come from")
+    @provokes(USAGE, "is older than the one that was asked for", "does not continue")
     def test_rolled_back_image(self):
         before = self.content()
         state.change_permanent(self.tpm, 1)

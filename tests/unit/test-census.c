@@ -84,7 +84,7 @@ static void test_two_missing_blobs_fail_the_store(Trio *trio,
     trio_wipe(trio_current(trio, 0));
     trio_wipe(trio_current(trio, 1));
     trio_crash_fails(trio, BLOBSTORE_ERROR_CORRUPT,
-                "acknowledged content has been lost*");
+                "content that was acknowledged since epoch * began is lost, *");
 }
 
 /* R9: the search for what is missing ends. */

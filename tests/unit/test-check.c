@@ -36,7 +36,7 @@ static void expect_findings(BlobStore *store, const char *expected)
     g_assert_cmpstr(found->str, ==, expected);
 }
 
-/* A store with a and b, both written twice, then opened anew */
+/* A store with a and b, both written twice, then opened again */
 static BlobStore *reopened_store(TestDisk *disk)
 {
     Blob *blobs[2];

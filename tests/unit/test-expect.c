@@ -97,7 +97,7 @@ static void test_branch_is_refused(void)
     for (int i = 0; i < 3; i++) {
         run(branch, 5, false);
         expect_refused(branch, &seen,
-                       "store at sequence * has not come from *");
+                       "store at sequence * does not continue *");
     }
 }
 
@@ -117,7 +117,7 @@ static void test_branch_within_an_epoch_is_refused(void)
     seen = sequence_of(store);
     expect_refused(branch, &seen, "*is older than*");
     run(branch, 9, true);
-    expect_refused(branch, &seen, "*has not come from*");
+    expect_refused(branch, &seen, "*does not continue*");
     expect_accepted(disk, &seen);
 }
 
@@ -127,7 +127,7 @@ static void test_same_number_of_another_epoch_is_refused(void)
     BlobSequence seen = run(disk, 3, false);
 
     seen.epoch_id[0] ^= 1;
-    expect_refused(disk, &seen, "*has not come from*");
+    expect_refused(disk, &seen, "*does not continue*");
 }
 
 static void test_blank_medium_is_refused(void)
@@ -155,7 +155,7 @@ static void test_what_was_seen_too_long_ago_is_refused(void)
     }
     expect_accepted(disk, &seen);
     run(disk, 0, false);
-    expect_refused(disk, &seen, "*does not tell, so long after*");
+    expect_refused(disk, &seen, "*is too far on to show*");
 }
 
 /* What an incoming VM has come to elsewhere is what the store follows. */
@@ -176,9 +176,9 @@ static void test_epoch_that_is_followed_is_part_of_the_past(void)
     test_write(store, blob, "after the move");
     expect_accepted(disk, &options.follows);
     options.follows.number++;
-    expect_refused(disk, &options.follows, "*has not come from*");
+    expect_refused(disk, &options.follows, "*does not continue*");
     /* What the medium itself had come to is not where the VM comes from. */
-    expect_refused(disk, &seen, "*does not tell*");
+    expect_refused(disk, &seen, "*is too far on to show*");
 }
 
 static void test_key_commitment_is_that_of_the_store(void)

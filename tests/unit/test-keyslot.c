@@ -401,7 +401,7 @@ static void test_what_a_token_unwraps_must_be_of_this_slot(void)
                       "key slot 2*of another store or slot");
 }
 
-/* How many passes a machine makes in a second is for the machine to say. */
+/* How many iterations take a second depends on the machine. */
 static void test_passphrase_slots_have_what_they_cost_in_them(void)
 {
     BlobKeySlots slots = { 0 };

@@ -63,7 +63,7 @@ static void test_epoch_without_an_id_does_not_begin(void)
     test_expect(store, blob, "after that");
 }
 
-/* Each call of formatting, sealing and keying anew may be the one. */
+/* Each call of creating, sealing and changing keys may fail. */
 static void test_store_is_made_and_keyed_with_random_bytes_or_not(void)
 {
     bool failed = true;

@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: formatting and healing
+ * Unit tests of the core: creating and healing
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

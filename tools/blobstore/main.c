@@ -36,7 +36,7 @@ static const Command commands[] = {
     { "key-remove", tool_key_remove, true, true, "empty a key slot" },
     { "encrypt", tool_encrypt, true, true, "make a plain store encrypted" },
     { "rekey", tool_rekey, true, true,
-      "encrypt it anew with another data key" },
+      "encrypt it again with another data key" },
     { "decrypt", tool_decrypt, true, true, "make it plain" },
 };
 
