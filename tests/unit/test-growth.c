@@ -244,6 +244,31 @@ static void test_extent_is_reused_only_when_no_directory_names_it(void)
     g_assert_cmpuint(blob_store_find(store, "t", "d")->entry.id, ==, 19);
 }
 
+/* R12: until the record is durable, a crash leads back to the old extents. */
+static void test_extent_that_is_being_left_is_not_reused(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStore) store = test_open(disk);
+    Blob *a = test_register(store, "a", 20000);
+    Blob *b = test_register(store, "b", 1000);
+    uint64_t start;
+    uint64_t end;
+
+    test_start(store);
+    test_write2(store, a, "one", b, "two");
+    start = a->entry.offset;
+    end = start + 2 * a->entry.slot_bytes;
+    /* What @a leaves would be large enough for @b. */
+    a = test_register_again(store, "a", 40000);
+    b = test_register_again(store, "b", 20000);
+    test_start(store);
+    g_assert_cmpuint(a->entry.offset, >=, end);
+    g_assert_true(b->entry.offset >= end ||
+                  b->entry.offset + 2 * b->entry.slot_bytes <= start);
+    test_expect(store, a, "one");
+    test_expect(store, b, "two");
+}
+
 /*
  * R12: after a directory was cut short, one copy still names the extent that
  * a blob has left.  If the other is damaged then, nothing may be missing.
@@ -344,6 +369,7 @@ int main(int argc, char **argv)
     ADD(growth_that_failed_anywhere_can_be_repeated);
     ADD(growth_of_a_blob_that_cannot_be_read_fails);
     ADD(extent_is_reused_only_when_no_directory_names_it);
+    ADD(extent_that_is_being_left_is_not_reused);
     ADD(extent_named_by_one_copy_only_is_not_reused);
     ADD(start_that_failed_twice_gives_no_extent_away);
     ADD(start_that_failed_can_be_repeated_in_the_space_it_asked_for);
