@@ -15,6 +15,8 @@ typedef struct BlobSpace BlobSpace;
 
 /* Bytes @start to @end, all of them free.  The caller frees the result. */
 BlobSpace *blob_space_new(uint64_t start, uint64_t end);
+
+/* Frees it; NULL is allowed. */
 void blob_space_free(BlobSpace *space);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobSpace, blob_space_free)
 /* A copy, which the caller frees */

@@ -41,6 +41,8 @@ BlobDigest *blob_digest_new(const uint8_t *seed);
  */
 BlobDigest *blob_digest_new_secret(const uint8_t seed[BLOB_SEED_BYTES],
                                    GError **error);
+
+/* Frees it, with its seed; NULL is allowed. */
 void blob_digest_free(BlobDigest *digest);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobDigest, blob_digest_free)
 

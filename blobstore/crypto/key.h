@@ -23,48 +23,58 @@ enum {
  */
 typedef struct BlobKey BlobKey;
 
-/* A new random key.  Errors: RANDOM, NO_SECURE_MEMORY. */
+/* A new random key, of one reference.  Errors: RANDOM, NO_SECURE_MEMORY. */
 BlobKey *blob_key_new(GError **error);
 
-/* The key of these bytes.  Errors: NO_SECURE_MEMORY. */
+/* The key of these bytes, of one reference.  Errors: NO_SECURE_MEMORY. */
 BlobKey *blob_key_new_from_bytes(const uint8_t bytes[BLOB_KEY_BYTES],
                                  GError **error);
+
+/* Adds a reference and returns @key, which must not be NULL. */
 BlobKey *blob_key_ref(BlobKey *key);
+
+/* Gives back a reference; with the last one @key is wiped.  NULL is allowed. */
 void blob_key_unref(BlobKey *key);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobKey, blob_key_unref)
 
+/* The BLOB_KEY_BYTES of @key, in secure memory; valid as long as @key */
 const uint8_t *blob_key_bytes(const BlobKey *key);
+
+/* Whether both are the same key; takes the same time wherever they differ */
 bool blob_key_equal(const BlobKey *a, const BlobKey *b);
 
-/* What keys are derived for */
+/* The purposes of derived keys */
 typedef enum BlobKeyPurpose {
     BLOB_KEY_FOR_CHECKS,        /* seed of check values and census */
     BLOB_KEY_FOR_PAYLOADS,
     BLOB_KEY_FOR_SUPERBLOCK,    /* seed of its keyed check */
-    BLOB_KEY_FOR_PREVIOUS_KEY,  /* which it wraps while a store is rekeyed */
-    BLOB_KEY_FOR_VOUCHERS,      /* seed of what vouches for a directory */
+    BLOB_KEY_FOR_PREVIOUS_KEY,  /* wraps that one while a store is rekeyed */
+    BLOB_KEY_FOR_VOUCHERS,      /* seed of the vouchers of directories */
     BLOB_KEY_FOR_STREAM,        /* of a migration or snapshot */
 } BlobKeyPurpose;
 
 /*
- * HMAC-SHA256 of the purpose and the UUID of the store under the data key.
+ * Derives a key: HMAC-SHA256 (RFC 2104) of @purpose and @uuid, that of the
+ * store, under the data key @key.  The caller frees the result.
  * Errors: NO_SECURE_MEMORY.
  */
 BlobSecret *blob_key_derive(const BlobKey *key, BlobKeyPurpose purpose,
                             const uint8_t uuid[BLOB_KEY_UUID_BYTES],
                             GError **error);
 
-/* Check values, or a cipher, under the key derived so.  The same errors. */
+/* Check values under a derived key, to be freed.  The same errors. */
 BlobDigest *blob_key_new_digest(const BlobKey *key, BlobKeyPurpose purpose,
                                 const uint8_t uuid[BLOB_KEY_UUID_BYTES],
                                 GError **error);
+
+/* A cipher under a derived key, to be freed.  The same errors. */
 BlobSeal *blob_key_new_seal(const BlobKey *key, BlobKeyPurpose purpose,
                             const uint8_t uuid[BLOB_KEY_UUID_BYTES],
                             GError **error);
 
 /*
- * A public value that no other key has: AES-GCM-SIV does not commit to its
- * key by itself.  The same HMAC for a purpose of its own.
+ * Fills @out with a public value that no other key has, because AES-GCM-SIV
+ * does not commit to its key.  It is the same HMAC, for a purpose of its own.
  */
 void blob_key_commit(const BlobKey *key,
                      const uint8_t uuid[BLOB_KEY_UUID_BYTES],

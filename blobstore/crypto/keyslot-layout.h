@@ -11,12 +11,13 @@
 
 #include "keyslot.h"
 
+/* Fills @out with the bytes of @slot. */
 void blob_key_slot_encode(const BlobKeySlot *slot,
                           uint8_t out[BLOB_KEY_SLOT_BYTES]);
 
 /*
- * Returns false if @in makes no sense, or demands more than is allowed.  An
- * unused slot makes sense.
+ * Returns false if @in is not valid, or demands more than is allowed.  An
+ * unused slot is valid.
  */
 bool blob_key_slot_decode(const uint8_t in[BLOB_KEY_SLOT_BYTES],
                           BlobKeySlot *slot);

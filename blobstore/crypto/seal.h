@@ -18,15 +18,20 @@ enum {
 };
 
 /*
- * AES-256-GCM-SIV (RFC 8452) under one key.  Used by one thread at a time.
- * Of all modes this one, because a snapshot can roll a store back: two
- * payloads under one nonce show at most whether they are equal.
+ * AES-256-GCM-SIV (RFC 8452) under one key.  One thread at a time uses it.
+ * The store has this mode because a snapshot can roll it back: two payloads
+ * under one nonce then show at most whether they are equal.
  */
 typedef struct BlobSeal BlobSeal;
 
-/* Keeps a copy of @key in secure memory.  Errors: NO_SECURE_MEMORY. */
+/*
+ * A cipher with a copy of @key in secure memory.  The caller frees it.
+ * Errors: NO_SECURE_MEMORY.
+ */
 BlobSeal *blob_seal_new(const uint8_t key[BLOB_SEAL_KEY_BYTES],
                         GError **error);
+
+/* Wipes and frees a cipher; NULL is allowed. */
 void blob_seal_free(BlobSeal *seal);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobSeal, blob_seal_free)
 

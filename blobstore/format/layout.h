@@ -91,6 +91,7 @@ typedef struct BlobHeader {
     BlobMember members[BLOB_MEMBERS_MAX];
 } BlobHeader;
 
+/* Fills @out with @header and its check value under @guard. */
 void blob_layout_encode_header(const BlobHeader *header,
                                const BlobGuard *guard,
                                uint8_t out[BLOB_HEADER_BYTES]);
@@ -243,6 +244,7 @@ typedef struct BlobDirectory {
     GArray *history;            /* of BlobPastEpoch, ascending */
 } BlobDirectory;
 
+/* Frees the arrays of @directory. */
 void blob_layout_clear_directory(BlobDirectory *directory);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobDirectory, blob_layout_clear_directory)
 

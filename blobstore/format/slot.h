@@ -17,8 +17,11 @@ typedef struct BlobMedium {
     bool unsettled;             /* a failed write may still land */
 } BlobMedium;
 
+/* Reads @bytes at @offset into @buf, which is aligned.  Errors: IO. */
 bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,
                       size_t bytes, GError **error);
+
+/* Makes all writes durable, and settles those that failed.  Errors: IO. */
 bool blob_medium_flush(BlobMedium *medium, GError **error);
 
 /* Bytes of any value, aligned for O_DIRECT; g_free() them. */
@@ -69,6 +72,7 @@ typedef struct BlobEvidence {
     uint64_t highest;   /* sequence of any intact header or trailer */
 } BlobEvidence;
 
+/* Fills @evidence from @slot.  Returns false only if the storage fails. */
 bool blob_slot_probe(BlobMedium *medium, const BlobGuard *guard,
                      const BlobSlot *slot, const BlobJudge *judge,
                      BlobEvidence *evidence, GError **error);
@@ -105,6 +109,7 @@ int blob_pair_current(const BlobPair *pair);
 /* Whether both slots hold the same version */
 bool blob_pair_is_whole(const BlobPair *pair);
 
+/* Slot @n (0 or 1) of @pair */
 BlobSlot blob_pair_slot(const BlobPair *pair, unsigned n);
 
 /*

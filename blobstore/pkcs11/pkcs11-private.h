@@ -52,6 +52,8 @@ typedef struct BlobPkcs11Session {
 /* With the token that @uri names.  Errors: TOKEN. */
 BlobPkcs11Session *blob_pkcs11_open_session(P11KitUri *uri, const char *pin,
                                             GError **error);
+
+/* Ends the session and frees it; the last one of the process logs out. */
 void blob_pkcs11_close_session(BlobPkcs11Session *session);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(BlobPkcs11Session, blob_pkcs11_close_session)
 
