@@ -189,6 +189,18 @@ START = [
               '        return -1;\n'
               '    }\n'
               '\n'),
+    # The command line has been carried out: before QEMU tells a parent that
+    # waits for it (-daemonize), and before a VM's state is loaded (-loadvm).
+    Hook('system/vl.c', needs='include/blobstore/machine.h',
+         after='#include "system/runstate.h"',
+         text='#include "blobstore/machine.h"\n'),
+    Hook('system/vl.c', needs='include/blobstore/machine.h',
+         after='qemu_init_displays();',
+         text='    blobstore_machine_complete();\n'
+              '\n'),
+    Hook('system/vl.c', needs='include/blobstore/machine.h',
+         before='load_snapshot(loadvm,',
+         text='        blobstore_machine_complete();\n'),
 ]
 
 SUSPENDED = [

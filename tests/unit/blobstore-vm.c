@@ -19,6 +19,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "system/reset.h"
+#include "system/system.h"
 #include "blobstore-drive.h"
 #include "blobstore-vm.h"
 
@@ -103,6 +104,12 @@ void qemu_system_vmstop_request(RunState state)
 RunState runstate_get(void)
 {
     return runstate;
+}
+
+/* The machine has been made. */
+void qemu_add_machine_init_done_notifier(Notifier *notifier)
+{
+    notifier->notify(notifier, NULL);
 }
 
 void qemu_register_shutdown_notifier(Notifier *notifier)
