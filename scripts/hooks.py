@@ -39,6 +39,11 @@ class Hook:
     after: str = ''
 
 
+def when(symbol, text):
+    """C code that is compiled if @symbol is defined."""
+    return f'#ifdef {symbol}\n{text}#endif\n'
+
+
 def matching(paths, *patterns):
     return sorted(path for path in paths
                   if any(fnmatch(path, pattern) for pattern in patterns))
@@ -65,6 +70,9 @@ BUILD = [
     Hook('meson.build', needs='hw/tpm/libtpms/trace-events',
          after="'hw/tpm',",
          text="    'hw/tpm/libtpms',\n"),
+    Hook('meson.build', needs='hw/tpm/libtpms/meson.build',
+         after="config_host_data.set('CONFIG_TPM', have_tpm)",
+         text="config_host_data.set('CONFIG_LIBTPMS', have_tpm)\n"),
     # Where the tools are, and what they link with is known.
     Hook('meson.build', needs='tools/blobstore/meson.build',
          before="qemu_img = executable('qemu-img',",
@@ -103,29 +111,62 @@ QAPI = [
 ]
 
 TPM = [
-    # Every front end gets blobstore= beside tpmdev=, both setting its backend.
+    # Every front end gets blobstore= beside tpmdev=: a string in its state.
     Hook('hw/tpm/tpm_prop.h', needs='hw/tpm/libtpms/meson.build',
          after='PropertyInfo qdev_prop_tpm;',
-         text='extern const PropertyInfo qdev_prop_tpm_blobstore;\n'),
+         text=when('CONFIG_LIBTPMS',
+                   'extern const PropertyInfo qdev_prop_tpm_blobstore;\n'
+                   '\n'
+                   '/* Gives a front end the TPM in @store, if that is not NULL. */\n'
+                   'bool tpm_libtpms_realize(TPMIf *tpmif, TPMBackend **backend,\n'
+                   '                         const char *store, Error **errp);\n'
+                   '\n'
+                   '#define DEFINE_PROP_TPM_BLOBSTORE(_s, _f)                 \\\n'
+                   '    DEFINE_PROP("blobstore", _s, _f##_blobstore,          \\\n'
+                   '                qdev_prop_tpm_blobstore, char *),\n'
+                   '#else\n'
+                   '#define DEFINE_PROP_TPM_BLOBSTORE(_s, _f)\n')),
     Hook('hw/tpm/tpm_prop.h', needs='hw/tpm/libtpms/meson.build',
-         before='qdev_prop_tpm, TPMBackend',
-         text='    DEFINE_PROP("blobstore", _s, _f, qdev_prop_tpm_blobstore, \\\n'
-              '                TPMBackend *),                            \\\n'),
-    # This front end looks for a -tpmdev whatever its property says.
-    Hook('hw/tpm/tpm_tis_i2c.c', needs='hw/tpm/libtpms/meson.build',
-         before='qemu_find_tpm_be("tpm0")',
-         text='s->be_driver ?: '),
+         before='DEFINE_PROP(_n, _s, _f, qdev_prop_tpm',
+         text='    DEFINE_PROP_TPM_BLOBSTORE(_s, _f)                     \\\n'),
+    *(Hook(file, needs='hw/tpm/libtpms/meson.build',
+           after=f'TPMBackend *{backend};',
+           text=when('CONFIG_LIBTPMS', f'    char *{backend}_blobstore;\n'))
+      for file, backend in (('hw/tpm/tpm_tis.h', 'be_driver'),
+                            ('hw/tpm/tpm_crb.c', 'tpmbe'),
+                            ('hw/tpm/tpm_spapr.c', 'be_driver'))),
+    *(Hook(file, needs='hw/tpm/libtpms/meson.build',
+           before=anchor,
+           text=when('CONFIG_LIBTPMS',
+                     f'    if (!tpm_libtpms_realize(TPM_IF(dev), &s->{backend},\n'
+                     f'                             s->{backend}_blobstore, errp)) {{\n'
+                     '        return;\n'
+                     '    }\n'))
+      for file, backend, anchor in (
+          ('hw/tpm/tpm_crb.c', 'tpmbe', 'if (!tpm_find()) {'),
+          ('hw/tpm/tpm_tis_isa.c', 'be_driver', 'if (!tpm_find()) {'),
+          ('hw/tpm/tpm_tis_sysbus.c', 'be_driver', 'if (!tpm_find()) {'),
+          ('hw/tpm/tpm_spapr.c', 'be_driver', 'if (!tpm_find()) {'),
+          # This one looks for a -tpmdev whatever its property says.
+          ('hw/tpm/tpm_tis_i2c.c', 'be_driver', 'if (!s->be_driver) {'))),
     # query-tpm shows the backends in a list that only -tpmdev puts them in.
     Hook('include/system/tpm_backend.h', needs='hw/tpm/libtpms/meson.build',
          after='TPMBackend *qemu_find_tpm_be(const char *id);',
-         text='void qemu_add_tpm_be(TPMBackend *be);\n'),
+         text=when('CONFIG_LIBTPMS',
+                   'TPMBackend *qemu_first_tpm_be(void);\n'
+                   'void qemu_add_tpm_be(TPMBackend *be);\n')),
     Hook('system/tpm.c', needs='hw/tpm/libtpms/meson.build',
          after='QLIST_HEAD_INITIALIZER(tpm_backends);',
-         text='\n'
-              'void qemu_add_tpm_be(TPMBackend *be)\n'
-              '{\n'
-              '    QLIST_INSERT_HEAD(&tpm_backends, be, list);\n'
-              '}\n'),
+         text='\n' + when('CONFIG_LIBTPMS',
+                          'TPMBackend *qemu_first_tpm_be(void)\n'
+                          '{\n'
+                          '    return QLIST_FIRST(&tpm_backends);\n'
+                          '}\n'
+                          '\n'
+                          'void qemu_add_tpm_be(TPMBackend *be)\n'
+                          '{\n'
+                          '    QLIST_INSERT_HEAD(&tpm_backends, be, list);\n'
+                          '}\n')),
     # -tpmdev libtpms, query-tpm, query-tpm-types, info tpm
     Hook('qapi/meson.build', needs='qapi/blobstore-tpm.json',
          after="'rocker',",

@@ -117,8 +117,9 @@ void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
  * Reconciles what is registered with what is on the medium: loads and
  * verifies every registered blob, then finds space for what is new or has
  * grown, formatting a blank medium first.  Nothing is written if a blob
- * cannot be read.  To be called when the device is realized, so that a
- * failure keeps the VM from starting.
+ * cannot be read.  A device calls it when the machine is complete (see
+ * blobstore/machine.h), or when it is realized if the machine is.  A failure
+ * keeps the VM from starting.
  *
  * In a VM that waits for an incoming migration it does nothing of this: every
  * blob is absent until BlobStoreClientOps.load is called, and the medium is

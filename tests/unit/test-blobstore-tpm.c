@@ -10,9 +10,8 @@
 #include <libtpms/tpm_nvfilename.h>
 #include "qapi/error.h"
 #include "qapi/qapi-commands-tpm.h"
-#include "qemu/config-file.h"
+#include "qemu/cutils.h"
 #include "qemu/module.h"
-#include "qemu/option.h"
 #include "qemu/units.h"
 #include "hw/tpm/tpm_prop.h"
 #include "hw/tpm/libtpms/libtpms.h"
@@ -28,22 +27,28 @@ OBJECT_DECLARE_SIMPLE_TYPE(TestTPM, TEST_TPM)
 struct TestTPM {
     DeviceState parent;
     TPMBackend *backend;
+    char *backend_blobstore;
     bool fail;                  /* to be realized */
 };
 
 static const Property test_tpm_properties[] = {
-    DEFINE_PROP("blobstore", TestTPM, backend, qdev_prop_tpm_blobstore,
-                TPMBackend *),
+    DEFINE_PROP_TPM_BLOBSTORE(TestTPM, backend)
     DEFINE_PROP_BOOL("fail", TestTPM, fail, false),
 };
 
 static void test_tpm_realize(DeviceState *dev, Error **errp)
 {
-    if (TEST_TPM(dev)->fail) {
+    TestTPM *s = TEST_TPM(dev);
+
+    if (!tpm_libtpms_realize(TPM_IF(dev), &s->backend, s->backend_blobstore,
+                             errp)) {
+        return;
+    }
+    if (s->fail) {
         error_setg(errp, "no");
         return;
     }
-    tpm_backend_startup_tpm(TEST_TPM(dev)->backend, 0);
+    tpm_backend_startup_tpm(s->backend, 0);
 }
 
 static void test_tpm_class_init(ObjectClass *klass, void *data)
@@ -70,26 +75,13 @@ static void register_types(void)
 
 type_init(register_types)
 
-/* A command line with neither */
-static QemuOptsList tpmdev_options = {
-    .name = "tpmdev",
-    .head = QTAILQ_HEAD_INITIALIZER(tpmdev_options.head),
-    .desc = { { } },
-};
-
-static QemuOptsList device_options = {
-    .name = "device",
-    .head = QTAILQ_HEAD_INITIALIZER(device_options.head),
-    .desc = { { } },
-};
-
 /* As device_add does it; NULL and @errp set if the device does not come */
 static DeviceState *plug(const char *store, bool fail, Error **errp)
 {
     DeviceState *dev = qdev_new(TYPE_TEST_TPM);
     bool ok;
 
-    object_property_add_child(object_get_root(), "tpm", OBJECT(dev));
+    object_property_add_child(object_get_root(), "tpm[*]", OBJECT(dev));
     object_property_set_bool(OBJECT(dev), "fail", fail, &error_abort);
     ok = object_property_set_str(OBJECT(dev), "blobstore", store, errp) &&
          qdev_realize(dev, NULL, errp);
@@ -128,6 +120,73 @@ static void tear_down(Fixture *fixture, gconstpointer data)
     drive_remove("nvram");
     unlink(fixture->path);
     g_free(fixture->path);
+}
+
+static bool is_blank(Fixture *fixture)
+{
+    g_autofree char *content = NULL;
+    gsize bytes;
+
+    g_assert_true(g_file_get_contents(fixture->path, &content, &bytes, NULL));
+    g_assert_cmpuint(bytes, ==, IMAGE_BYTES);
+    return buffer_is_zero(content, bytes);
+}
+
+/* A name is only a name. */
+static void test_named(Fixture *fixture, gconstpointer data)
+{
+    DeviceState *dev = qdev_new(TYPE_TEST_TPM);
+    g_autofree char *store = NULL;
+
+    store = object_property_get_str(OBJECT(dev), "blobstore", &error_abort);
+    g_assert_cmpstr(store, ==, "");
+    for (int i = 0; i < 2; i++) {
+        g_autofree char *now = NULL;
+        const char *name = i ? "nvram" : "other";
+
+        object_property_set_str(OBJECT(dev), "blobstore", name, &error_abort);
+        now = object_property_get_str(OBJECT(dev), "blobstore", &error_abort);
+        g_assert_cmpstr(now, ==, name);
+        g_assert_cmpuint(vm_sections(), ==, 0);
+        g_assert_null(object_resolve_path("/blobstores/nvram", NULL));
+    }
+    object_unref(OBJECT(dev));
+    g_assert_true(is_blank(fixture));
+}
+
+/* A device on the command line, of which something later is wrong */
+static void test_gone_before_the_machine_is_complete(Fixture *fixture,
+                                                     gconstpointer data)
+{
+    Error *err = NULL;
+
+    for (int i = 0; i < 3; i++) {
+        DeviceState *dev = plug("nvram", false, &error_abort);
+
+        g_assert_null(plug("nvram", false, &err));
+        assert_error(err, "there is a TPM already");
+        err = NULL;
+        unplug(dev);
+        g_assert_null(plug("nvram", true, &err));
+        assert_error(err, "no");
+        err = NULL;
+        g_assert_true(is_blank(fixture));
+    }
+}
+
+/* The last test before the machine is complete: it stays so. */
+static void test_complete(Fixture *fixture, gconstpointer data)
+{
+    DeviceState *dev = plug("nvram", false, &error_abort);
+
+    g_assert_false(blobstore_machine_is_complete());
+    g_assert_true(is_blank(fixture));
+    blobstore_machine_complete();
+    g_assert_true(blobstore_machine_is_complete());
+    g_assert_false(is_blank(fixture));
+    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    blobstore_machine_complete();
+    unplug(dev);
 }
 
 static void test_unplugged(Fixture *fixture, gconstpointer data)
@@ -180,6 +239,8 @@ static void nvram_set_up(Nvram *nvram, gconstpointer data)
     set_up(&nvram->image, data);
     g_assert_true(tpm_nvram_open(&nvram->nvram, "nvram", TPM_VERSION_1_2,
                                  &error_abort));
+    g_assert_true(is_blank(&nvram->image));
+    g_assert_true(tpm_nvram_start(&nvram->nvram, &error_abort));
 }
 
 static void nvram_tear_down(Nvram *nvram, gconstpointer data)
@@ -280,8 +341,10 @@ static void add_nvram(const char *path, void (*test)(Nvram *, gconstpointer))
 
 static void add_tests(void)
 {
-    qemu_add_opts(&tpmdev_options);
-    qemu_add_opts(&device_options);
+    add("/blobstore/tpm/named", test_named);
+    add("/blobstore/tpm/not-complete",
+        test_gone_before_the_machine_is_complete);
+    add("/blobstore/tpm/complete", test_complete);
     add("/blobstore/tpm/unplug", test_unplugged);
     add("/blobstore/tpm/not-realized", test_failed_to_be_realized);
     add("/blobstore/tpm/no-store", test_failed_to_have_its_tpm);

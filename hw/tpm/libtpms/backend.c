@@ -1,10 +1,10 @@
 /*
  * TPM backend "libtpms": a TPM inside QEMU, its state in a blob store
  *
- * All that can go wrong with the state goes wrong when the backend is made:
- * then the blobs are read and the TPM is powered on, which also checks that
- * libtpms accepts the state.  The front ends only power on at reset, where a
- * failure would be an exit() of QEMU.
+ * A TPM opens its store when it is made, which changes nothing on the medium.
+ * When the machine is complete the TPM reads its blobs and is powered on,
+ * which also checks that libtpms accepts the state.  Only then is a blank
+ * medium formatted, so that a mistake on the command line leaves it blank.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -31,27 +31,23 @@ static const struct {
     { "2", TPM_VERSION_2_0 },
 };
 
-const char *tpm_libtpms_version_str(TPMVersion version)
-{
-    return version == TPM_VERSION_1_2 ? "1.2" : "2.0";
-}
-
 static bool parse_version(const char *name, TPMVersion *version, Error **errp)
 {
+    ERRP_GUARD();
     for (int i = 0; i < ARRAY_SIZE(tpm_versions); i++) {
         if (g_str_equal(name, tpm_versions[i].name)) {
             *version = tpm_versions[i].version;
             return true;
         }
     }
-    error_setg(errp, "version '%s' is not one of a TPM: 1.2 and 2.0 are",
-               name);
+    error_setg(errp, "there is no TPM of version '%s'", name);
+    error_append_hint(errp, "The versions of TPMs are 1.2 and 2.0.\n");
     return false;
 }
 
 static bool save(void *opaque, Error **errp)
 {
-    /* There is a request if one began after the VM had stopped. */
+    /* A debugger can start a command in a VM that is stopped. */
     tpm_backend_finish_sync(opaque);
     return tpm_engine_save(opaque, errp);
 }
@@ -67,6 +63,31 @@ static const BlobStoreClientOps client_ops = {
     .load = load,
 };
 
+static bool start(TPMLibtpms *tpm, Error **errp)
+{
+    if (!tpm_nvram_start(&tpm->nvram, errp)) {
+        return false;
+    }
+    /* The state of an incoming VM arrives later, with the stream. */
+    return runstate_check(RUN_STATE_INMIGRATE) ||
+           tpm_engine_power_on(tpm, errp);
+}
+
+static void on_machine_complete(Notifier *notifier, void *data)
+{
+    TPMLibtpms *tpm = container_of(notifier, TPMLibtpms, machine_complete);
+    Error *err = NULL;
+
+    notifier_remove(notifier);
+    tpm->waiting = false;
+    loc_push_restore(&tpm->option);
+    if (!start(tpm, &err)) {
+        error_report_err(err);
+        exit(EXIT_FAILURE);
+    }
+    loc_pop(&tpm->option);
+}
+
 TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
                             Error **errp)
 {
@@ -78,9 +99,11 @@ TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
         return NULL;
     }
     blobstore_set_ops(tpm->nvram.client, &client_ops, tpm);
-    /* The state of an incoming VM comes later, with the stream. */
-    if (!runstate_check(RUN_STATE_INMIGRATE) &&
-        !tpm_engine_power_on(tpm, errp)) {
+    if (!blobstore_machine_is_complete()) {
+        loc_save(&tpm->option);
+        tpm->waiting = true;
+        blobstore_machine_add_notifier(&tpm->machine_complete);
+    } else if (!start(tpm, errp)) {
         return NULL;
     }
     return g_steal_pointer(&tpm);
@@ -96,11 +119,9 @@ static TPMBackend *tpm_libtpms_create(QemuOpts *opts)
 
     if (!store) {
         error_setg(&err, "parameter 'blobstore' is missing");
-        error_append_hint(&err, "It names where the state of the TPM is kept: "
-                          "an -object blobstore or a drive.\n");
-    } else if ((!version_name ||
-                parse_version(version_name, &version, &err)) &&
-               tpm_libtpms_check_config(NULL, &err)) {
+        error_append_hint(&err, "Name the -object blobstore or the drive that "
+                          "is to keep the state of the TPM.\n");
+    } else if (!version_name || parse_version(version_name, &version, &err)) {
         tpm = tpm_libtpms_new(store, version, &err);
     }
     if (!tpm) {
@@ -118,13 +139,13 @@ static int tpm_libtpms_startup_tpm(TPMBackend *tb, size_t buffer_bytes)
     if (buffer_bytes) {
         tpm->buffer_bytes = buffer_bytes;
     }
-    if (runstate_check(RUN_STATE_INMIGRATE)) {
+    if (tpm->waiting || runstate_check(RUN_STATE_INMIGRATE)) {
         return 0;
     }
     if (!tpm_engine_power_on(tpm, &err)) {
         /*
-         * A front end would exit().  The guest gets to see a TPM that has
-         * failed instead; what is stored is as it was.
+         * A front end would exit() if this returned an error.  Instead the
+         * guest gets a TPM that has failed.  The stored state is unchanged.
          */
         error_prepend(&err, "the TPM is out of order until the next reset: ");
         error_report_err(err);
@@ -140,7 +161,7 @@ static void tpm_libtpms_cancel_cmd(TPMBackend *tb)
 
 static void tpm_libtpms_reset(TPMBackend *tb)
 {
-    /* The caller waits for a running command; no need to wait for its end. */
+    /* The caller waits for a running command, which this shortens. */
     if (tb->cmd) {
         tpm_libtpms_cancel_cmd(tb);
     }
@@ -155,7 +176,7 @@ static int tpm_libtpms_reset_established_flag(TPMBackend *tb, uint8_t locality)
 {
     TPMLibtpms *tpm = TPM_LIBTPMS(tb);
 
-    /* A TPM 1.2 has a command for it. */
+    /* The guest of a TPM 1.2 resets the flag with a command. */
     if (tpm->version == TPM_VERSION_2_0) {
         tpm_engine_reset_established(tpm, locality);
     }
@@ -185,7 +206,7 @@ static TpmTypeOptions *tpm_libtpms_get_options(TPMBackend *tb)
     return options;
 }
 
-/* In a worker thread, without the BQL */
+/* This runs in a worker thread, without the BQL. */
 static void tpm_libtpms_handle_request(TPMBackend *tb, TPMBackendCmd *cmd,
                                        Error **errp)
 {
@@ -193,9 +214,9 @@ static void tpm_libtpms_handle_request(TPMBackend *tb, TPMBackendCmd *cmd,
 }
 
 /*
- * A stopped VM's TPM is at rest: block devices are drained next, and a
- * command that wanted to store something then would wait for the end of the
- * drained section, and savevm for the command.
+ * The TPM of a stopped VM executes no command.  Block devices are drained
+ * next, and a command that stored something would wait for the end of the
+ * drained section, while savevm waits for the command.
  */
 static void tpm_libtpms_vm_state_change(void *opaque, bool running,
                                         RunState state)
@@ -226,6 +247,7 @@ static void tpm_libtpms_instance_init(Object *obj)
 {
     TPMLibtpms *tpm = TPM_LIBTPMS(obj);
 
+    tpm->machine_complete.notify = on_machine_complete;
     tpm->vm_change =
         qemu_add_vm_change_state_handler(tpm_libtpms_vm_state_change, tpm);
 }
@@ -235,12 +257,15 @@ static void tpm_libtpms_instance_finalize(Object *obj)
     TPMLibtpms *tpm = TPM_LIBTPMS(obj);
 
     qemu_del_vm_change_state_handler(tpm->vm_change);
+    if (tpm->waiting) {
+        notifier_remove(&tpm->machine_complete);
+    }
     tpm_engine_power_off(tpm);
     tpm_engine_release(tpm);
     tpm_nvram_close(&tpm->nvram);
     if (tpm->front_end) {
         *tpm->front_end = NULL;
-        /* No reference, see prop.c */
+        /* It has no reference to the front end: see frontend.c. */
         tpm->parent.tpmif = NULL;
     }
 }

@@ -1,9 +1,9 @@
 /*
  * TPM backend "libtpms": libtpms itself
  *
- * libtpms keeps its TPM in global variables, its callbacks take no opaque
- * pointer, and it locks nothing.  So one TPMLibtpms at a time owns it, and
- * calls it from one thread at a time.
+ * Libtpms keeps its TPM in global variables, its callbacks take no opaque
+ * pointer, and it locks nothing.  So one TPMLibtpms at a time owns libtpms,
+ * and calls it from one thread at a time.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -18,7 +18,7 @@
 #include "libtpms.h"
 #include "trace.h"
 
-/* Of commands and responses alike: tag, length, ordinal or response code */
+/* A command begins with tag, length and ordinal, a response with its code. */
 #define TPM_HEADER_BYTES 10
 
 #define TPM2_ST_NO_SESSIONS 0x8001
@@ -64,17 +64,18 @@ static TPM_RESULT get_locality(TPM_MODIFIER_INDICATOR *locality,
 static TPM_RESULT get_physical_presence(TPM_BOOL *presence,
                                         uint32_t tpm_number)
 {
-    /* No button: firmware asserts it by command. */
+    /* The machine has no button.  Firmware asserts presence by a command. */
     *presence = false;
     return TPM_SUCCESS;
 }
 
 bool tpm_engine_claim(TPMLibtpms *tpm, Error **errp)
 {
+    ERRP_GUARD();
     if (owner) {
-        error_setg(errp, "there is a TPM already, with its state in "
-                   "blobstore '%s'", owner->nvram.store);
-        error_append_hint(errp, "A VM can have one TPM only.\n");
+        error_setg(errp, "a VM can have one TPM, and there is a TPM already, "
+                   "with its state in blobstore '%s'", owner->nvram.store);
+        error_append_hint(errp, "Remove one of them.\n");
         return false;
     }
     if (!tpm_log_open(errp)) {
@@ -92,6 +93,11 @@ void tpm_engine_release(TPMLibtpms *tpm)
     }
 }
 
+TPMLibtpms *tpm_engine_owner(void)
+{
+    return owner;
+}
+
 static void read_established(TPMLibtpms *tpm)
 {
     TPM_BOOL established = false;
@@ -105,7 +111,7 @@ static void do_reset_established(TPMLibtpms *tpm)
     uint8_t locality = qatomic_xchg(&tpm->reset_established, 0);
 
     if (locality && tpm->powered) {
-        /* libtpms asks for the locality. */
+        /* A callback of libtpms reads the locality. */
         tpm->locality = locality;
         TPM_IO_TpmEstablished_Reset();
         read_established(tpm);
@@ -115,16 +121,17 @@ static void do_reset_established(TPMLibtpms *tpm)
 void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality)
 {
     qatomic_set(&tpm->reset_established, locality);
-    /* Else the worker does it, between two commands. */
+    /* While a command runs, its worker resets the flag at the end. */
     if (!TPM_BACKEND(tpm)->cmd) {
         do_reset_established(tpm);
     }
 }
 
-/* What went wrong first, for the user */
+/* Tells the user what went wrong first. */
 static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
                                Error **errp)
 {
+    ERRP_GUARD();
     g_autofree char *said = tpm_log_take();
     uint32_t version = TPMLIB_GetVersion();
 
@@ -134,9 +141,9 @@ static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
     }
     error_setg(errp, "libtpms cannot use the TPM state in blobstore '%s': "
                "%s (result 0x%x)", tpm->nvram.store,
-               said ?: "it does not say why", result);
-    error_append_hint(errp, "It may have been stored by a newer libtpms; this "
-                      "is version %u.%u.%u.  The state is as it was.\n",
+               said ?: "libtpms does not say why", result);
+    error_append_hint(errp, "Perhaps a newer libtpms has stored the state; "
+                      "this is version %u.%u.%u.  The state is unchanged.\n",
                       version >> 16, (version >> 8) & 0xff, version & 0xff);
 }
 
@@ -153,12 +160,6 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
         .tpm_io_getphysicalpresence = get_physical_presence,
     };
     TPM_RESULT result;
-
-    /* Sparing a TPM 1.2, which takes up to a second, the second time. */
-    if (tpm->powered && tpm->untouched) {
-        TPMLIB_SetBufferSize(tpm->buffer_bytes, NULL, NULL);
-        return true;
-    }
 
     tpm_engine_power_off(tpm);
     trace_tpm_engine_power_on(tpm_libtpms_version_str(tpm->version),
@@ -180,7 +181,6 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
     }
     g_free(tpm_log_take());
     tpm->powered = true;
-    tpm->untouched = true;
     read_established(tpm);
     return true;
 }
@@ -199,7 +199,7 @@ bool tpm_engine_save(TPMLibtpms *tpm, Error **errp)
     g_free(tpm_log_take());
     trace_tpm_engine_save(bytes, result);
     if (result != TPM_SUCCESS) {
-        error_setg(errp, "libtpms does not tell its volatile state "
+        error_setg(errp, "libtpms does not return its volatile state "
                    "(result 0x%x)", result);
         return false;
     }
@@ -220,12 +220,11 @@ bool tpm_engine_resume(TPMLibtpms *tpm, Error **errp)
     }
     trace_tpm_engine_resume(was_on);
     if (!was_on) {
-        return true;            /* Out of order until the next reset */
+        return true;            /* The TPM is off until the next reset. */
     }
     tpm->nvram.resuming = true;
     ok = tpm_engine_power_on(tpm, errp);
     tpm->nvram.resuming = false;
-    tpm->untouched = false;
     return ok;
 }
 
@@ -250,7 +249,7 @@ static void respond_with_failure(TPMLibtpms *tpm, TPMBackendCmd *cmd)
 
 bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp)
 {
-    /* Own: the guest can write to the memory that a CRB's command is in. */
+    /* A copy, because the guest can write to the memory of a CRB's command. */
     g_autofree unsigned char *request = g_memdup2(cmd->in, cmd->in_len);
     uint32_t ordinal = cmd->in_len >= TPM_HEADER_BYTES ?
                        tpm_cmd_get_ordinal(request) : 0;
@@ -266,7 +265,6 @@ bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp)
     trace_tpm_engine_execute(cmd->locty, ordinal, cmd->in_len);
     do_reset_established(tpm);
     tpm->locality = cmd->locty;
-    tpm->untouched = false;
     result = TPMLIB_Process(&response, &bytes, &allocated, request,
                             cmd->in_len);
     g_free(tpm_log_take());
@@ -281,7 +279,7 @@ bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp)
         cmd->selftest_done = tpm_util_is_selftest(request, cmd->in_len) &&
                              !tpm_cmd_get_errcode(response);
     } else {
-        /* Never acknowledge what was not stored. */
+        /* A change that was not stored is never acknowledged. */
         respond_with_failure(tpm, cmd);
     }
     free(response);

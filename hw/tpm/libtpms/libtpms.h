@@ -7,6 +7,8 @@
 #define HW_TPM_LIBTPMS_H
 
 #include "blobstore/blobstore.h"
+#include "blobstore/machine.h"
+#include "qemu/error-report.h"
 #include "system/runstate.h"
 #include "system/tpm_backend.h"
 
@@ -26,8 +28,8 @@ typedef struct TPMNvram {
     TPMVersion version;
     BlobStoreClient *client;
     BlobStoreBlob *blobs[TPM_BLOB__MAX];
-    bool resuming;              /* the TPM is to go on, not to start anew */
-    Error *failure;             /* what libtpms has been refused, or NULL */
+    bool resuming;              /* the TPM continues instead of starting */
+    Error *failure;             /* why a callback has failed first, or NULL */
 } TPMNvram;
 
 struct TPMLibtpms {
@@ -36,65 +38,65 @@ struct TPMLibtpms {
     TPMVersion version;
     TPMNvram nvram;
 
-    /* The front end's pointer to us, if its blobstore= property made us */
+    /* The front end's pointer to this TPM; NULL if -tpmdev has made it */
     TPMBackend **front_end;
     VMChangeStateEntry *vm_change;
 
+    /* Until the machine is complete the store is open and the TPM is off. */
+    bool waiting;
+    Notifier machine_complete;
+    Location option;            /* on the command line, for messages */
+
     /*
-     * The TPM.  A worker thread uses it while there is a request
-     * (TPMBackend.cmd), the main thread or a vCPU with the BQL otherwise.
+     * While there is a request (TPMBackend.cmd) a worker thread uses these
+     * fields, otherwise the main thread or a vCPU with the BQL does.
      */
     bool powered;
-    bool untouched;             /* no command since it was powered on */
     uint8_t locality;
-    uint32_t buffer_bytes;      /* as set by the front end; 0: not yet */
+    uint32_t buffer_bytes;      /* 0 until the front end sets it */
 
-    /* Atomic: read and written by vCPUs while a command runs. */
+    /* Atomic, because vCPUs use them while a command runs. */
     bool established;
-    uint8_t reset_established;  /* locality that asked for it; 0: nobody */
+    uint8_t reset_established;  /* locality that has asked for it, or 0 */
 };
 
 /* backend.c */
 
 /*
- * A TPM with its state in the blob store @store, ready for a front end.
- * Returns NULL if it cannot be had; the state is as it was then.
+ * Makes a TPM with its state in the blob store @store, for a front end.  It
+ * starts when the machine is complete, or at once if the machine is.
+ * Returns NULL on failure; the stored state is unchanged then.
  */
 TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
                             Error **errp);
-const char *tpm_libtpms_version_str(TPMVersion version);
-
-/* config.c */
-
-/*
- * Is there one TPM in the configuration, with @blobstore as the property of
- * a front end, or NULL for a -tpmdev?
- */
-bool tpm_libtpms_check_config(const char *blobstore, Error **errp);
 
 /* engine.c: libtpms itself, of which a process has one */
 
+/* Makes @tpm the one that uses libtpms.  Fails if there is another. */
 bool tpm_engine_claim(TPMLibtpms *tpm, Error **errp);
 void tpm_engine_release(TPMLibtpms *tpm);
+/* The TPM that uses libtpms, or NULL */
+TPMLibtpms *tpm_engine_owner(void);
 
 /*
- * Powers the TPM on, off and on if it was on.  If nothing was ever stored
- * for it, that makes a new TPM.  On failure the TPM is off.
+ * Powers the TPM on; a TPM that is on is powered off first.  If no permanent
+ * state was ever stored, libtpms makes a new TPM.  On failure the TPM is off.
  */
 bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp);
 void tpm_engine_power_off(TPMLibtpms *tpm);
 
 /*
- * Writes what a power-off would lose into the volatile blob: PCRs, sessions,
- * loaded objects.  The TPM goes on as if nothing had been.
+ * Writes PCRs, sessions and loaded objects into the volatile blob; a power-off
+ * would lose them.  The TPM does not change.
  */
 bool tpm_engine_save(TPMLibtpms *tpm, Error **errp);
-/* Makes the TPM the one of which the blobs are.  On failure it is off. */
+/* Makes the TPM continue from its blobs.  On failure the TPM is off. */
 bool tpm_engine_resume(TPMLibtpms *tpm, Error **errp);
 
 /*
- * Executes @cmd.  There is a response in any case; it is the TPM's own or
- * says that the TPM has failed.  Returns false if state could not be stored.
+ * Executes @cmd.  There is always a response: either the TPM's own, or one
+ * that says that the TPM has failed.  Returns false if state could not be
+ * stored.
  */
 bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp);
 
@@ -103,20 +105,24 @@ void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality);
 
 /* nvram.c: where libtpms loads its state from and stores it */
 
+const char *tpm_libtpms_version_str(TPMVersion version);
+/* Opens the store and registers the blobs in it.  Writes nothing. */
 bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
                     Error **errp);
-/* Is what is stored the state of such a TPM? */
+/* Reads the blobs and checks them.  Formats the medium first if it is blank. */
+bool tpm_nvram_start(TPMNvram *nvram, Error **errp);
+/* Checks that the permanent state is that of a TPM of the right version. */
 bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp);
-/* What a power-off would lose; without @data: the TPM is off. */
+/* Stores the volatile state; @data is NULL if the TPM is off. */
 bool tpm_nvram_store_volatile(TPMNvram *nvram, const unsigned char *data,
                               uint32_t length, Error **errp);
 bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, Error **errp);
 void tpm_nvram_close(TPMNvram *nvram);
 
-/* Fails with what was refused to libtpms since the last call, if anything. */
+/* Fails if a callback has failed since the last call, with its error. */
 bool tpm_nvram_check(TPMNvram *nvram, Error **errp);
 
-/* The callbacks of libtpms, for the TPM whose state @nvram is. */
+/* The callbacks of libtpms, for the TPM with the state @nvram */
 uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,
                         unsigned char **data, uint32_t *length);
 uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
@@ -124,14 +130,14 @@ uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
 uint32_t tpm_nvram_delete(TPMNvram *nvram, const char *libtpms_name,
                           bool must_exist);
 
-/* log.c: what libtpms would print */
+/* log.c: the messages of libtpms */
 
-/* Turns it into trace events from now on. */
+/* From now on tpm_log_take() gets the messages. */
 bool tpm_log_open(Error **errp);
 void tpm_log_close(void);
 /*
- * Traces what libtpms has said since the last call.  Returns the first line
- * of it, to be freed with g_free(), or NULL.
+ * Traces the messages since the last call.  Returns the first line of them,
+ * to be freed with g_free(), or NULL.
  */
 char *tpm_log_take(void);
 

@@ -1,9 +1,10 @@
 /*
- * TPM backend "libtpms": what libtpms would print
+ * TPM backend "libtpms": the messages of libtpms
  *
- * libtpms writes to a file descriptor, by default to stderr.  A guest can
- * make it do so, so that is turned into trace events, by way of a pipe that
- * is emptied after each call.  What does not fit into the pipe is lost.
+ * Libtpms writes messages to a file descriptor, by default to stderr.  A guest
+ * can cause messages, so they become trace events: libtpms writes to a pipe,
+ * which is emptied after each call.  Messages that do not fit into the pipe
+ * are lost.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,10 +1,10 @@
 /*
  * TPM backend "libtpms": where libtpms loads its state from and stores it
  *
- * Three blobs of a blob store.  What libtpms is told about them decides over
- * the user's keys: when it hears that there is no permanent state it makes a
- * new TPM, and replaces the old one with it at the first chance.  So it
- * hears that only if nothing was ever stored.
+ * Libtpms keeps its state in three blobs of a blob store.  The user's keys
+ * depend on the answers that libtpms gets: if a load finds no permanent state
+ * libtpms makes a new TPM, and overwrites the old one as soon as it stores
+ * something.  So a load finds none only if none was ever stored.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -27,32 +27,37 @@ static const struct {
     uint64_t max_bytes;
 } tpm_blobs[TPM_BLOB__MAX] = {
     /*
-     * TPM 2.0: NV memory of 172.7 KiB and what goes with it, in a buffer of
-     * 271 KiB that libtpms enlarges by 66 KiB as needed.  TPM 1.2: at most
-     * 40 KiB.
+     * The state of a TPM 2.0 has 172.7 KiB of NV memory and its buffer has
+     * 271 KiB, which libtpms enlarges by 66 KiB as needed.  The state of a
+     * TPM 1.2 has at most 40 KiB.
      */
     [TPM_BLOB_PERMANENT] = {
         "permanent", TPM_PERMANENT_ALL_NAME, BLOBSTORE_PERMANENT, 512 * KiB,
     },
     /*
-     * Of TPM 1.2 alone, which limits itself to 20.6 KiB (libtpms 0.9).  The
-     * size on the medium cannot be made to depend on the version, which is
-     * no property of the store.
+     * Only a TPM 1.2 writes this blob, with up to 20.6 KiB (libtpms 0.9).
+     * The store does not know the version, so every store has space for it.
      */
     [TPM_BLOB_SAVESTATE] = {
         "savestate", TPM_SAVESTATE_NAME, BLOBSTORE_SAVESTATE, 64 * KiB,
     },
-    /* libtpms returns its size as 16 bits. */
+    /* Libtpms returns the size of this blob as a number of 16 bits. */
     [TPM_BLOB_VOLATILE] = {
         "volatile", TPM_VOLATILESTATE_NAME, BLOBSTORE_VOLATILE, 64 * KiB,
     },
 };
 
 /*
- * The version goes with the permanent state: state of the other version is
- * garbage to libtpms, and the user deserves a better message.
+ * The metadata of the permanent state says the version of the TPM.  Libtpms
+ * would call the state of the other version garbage; the user gets a better
+ * message.
  */
 #define TPM_VERSION_KEY "tpm-version="
+
+const char *tpm_libtpms_version_str(TPMVersion version)
+{
+    return version == TPM_VERSION_1_2 ? "1.2" : "2.0";
+}
 
 static char *find_version(char **metadata)
 {
@@ -66,6 +71,7 @@ static char *find_version(char **metadata)
 
 bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
 {
+    ERRP_GUARD();
     g_autoptr(GBytes) content = NULL;
     g_auto(GStrv) metadata = NULL;
     const char *wanted = tpm_libtpms_version_str(nvram->version);
@@ -80,7 +86,7 @@ bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
     }
     if (!g_bytes_get_size(content)) {
         error_setg(errp, "blobstore '%s': blob '" TPM_BLOB_OWNER "/%s' is "
-                   "empty, which no state of a TPM is", nvram->store,
+                   "empty; the state of a TPM never is", nvram->store,
                    tpm_blobs[TPM_BLOB_PERMANENT].name);
         error_append_hint(errp, "Restore the image from a backup.\n");
         return false;
@@ -89,8 +95,8 @@ bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
     if (found && !g_str_equal(found, wanted)) {
         error_setg(errp, "blobstore '%s' holds the state of a TPM %s, but a "
                    "TPM %s is to use it", nvram->store, found, wanted);
-        error_append_hint(errp, "Give the version that it has: -tpmdev "
-                          "libtpms,id=tpm0,blobstore=%s,version=%s "
+        error_append_hint(errp, "Give the TPM the version of its state: "
+                          "-tpmdev libtpms,id=tpm0,blobstore=%s,version=%s "
                           "-device MODEL,tpmdev=tpm0\n"
                           "Or use another image.\n", nvram->store, found);
         return false;
@@ -117,6 +123,11 @@ bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
             return false;
         }
     }
+    return true;
+}
+
+bool tpm_nvram_start(TPMNvram *nvram, Error **errp)
+{
     return blobstore_start(nvram->client, errp) &&
            tpm_nvram_check_permanent(nvram, errp);
 }
@@ -162,8 +173,9 @@ bool tpm_nvram_check(TPMNvram *nvram, Error **errp)
 }
 
 /*
- * libtpms does not always pass on that it was refused: making a new TPM, it
- * ignores a failing store.  So remember the first refusal.
+ * Libtpms does not report every callback that has failed: when it makes a new
+ * TPM, it ignores that the state cannot be stored.  So the first failure is
+ * remembered here.
  */
 static uint32_t refuse(TPMNvram *nvram, Error *err)
 {
@@ -190,7 +202,7 @@ static uint32_t refuse_unknown(TPMNvram *nvram, const char *libtpms_name)
 {
     Error *err = NULL;
 
-    error_setg(&err, "libtpms wants to keep '%s', which is unknown",
+    error_setg(&err, "libtpms wants to keep the unknown state '%s'",
                libtpms_name);
     return refuse(nvram, err);
 }
@@ -207,7 +219,7 @@ uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,
     if (blob == TPM_BLOB__MAX) {
         return refuse_unknown(nvram, libtpms_name);
     }
-    /* PCRs and sessions do not survive a power-on. */
+    /* A power-on clears PCRs and sessions. */
     if (blob == TPM_BLOB_VOLATILE && !nvram->resuming) {
         return TPM_RETRY;
     }
@@ -220,10 +232,11 @@ uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,
     }
 
     from = g_bytes_get_data(content, &bytes);
-    /* libtpms calls free() on it. */
+    /* Libtpms calls free() on the data. */
     *data = malloc(bytes);
     if (!*data) {
-        error_setg(&err, "no memory for %zu bytes of TPM state", bytes);
+        error_setg(&err, "there is no memory for %zu bytes of TPM state",
+                   bytes);
         return refuse(nvram, err);
     }
     memcpy(*data, from, bytes);
@@ -273,7 +286,7 @@ uint32_t tpm_nvram_delete(TPMNvram *nvram, const char *libtpms_name,
     }
     if (blob == TPM_BLOB_PERMANENT) {
         error_setg(&err, "libtpms wants to delete the permanent state of the "
-                   "TPM, which would make a new one of it");
+                   "TPM; the next start would make a new TPM");
         return refuse(nvram, err);
     }
     trace_tpm_nvram_delete(tpm_blobs[blob].name);

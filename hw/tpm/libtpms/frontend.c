@@ -1,0 +1,117 @@
+/*
+ * TPM backend "libtpms": the property blobstore= of the front ends
+ *
+ * The property names a store.  When the front end is realized it gets a TPM
+ * of its own, with its state in that store, and needs no -tpmdev:
+ * -device tpm-tis,blobstore=nvram.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "hw/qdev-properties.h"
+#include "libtpms.h"
+#include "../tpm_prop.h"
+
+static void get_blobstore(Object *obj, Visitor *v, const char *name,
+                          void *opaque, Error **errp)
+{
+    char **store = object_field_prop_ptr(obj, opaque);
+    g_autofree char *shown = g_strdup(*store ?: "");
+
+    visit_type_str(v, name, &shown, errp);
+}
+
+static void set_blobstore(Object *obj, Visitor *v, const char *name,
+                          void *opaque, Error **errp)
+{
+    char **store = object_field_prop_ptr(obj, opaque);
+    char *given;
+
+    if (visit_type_str(v, name, &given, errp)) {
+        g_free(*store);
+        *store = given;
+    }
+}
+
+/* Takes back what tpm_libtpms_realize() has given to the front end. */
+static void remove_tpm(TPMIf *tpmif)
+{
+    TPMLibtpms *tpm = tpm_engine_owner();
+
+    if (tpm && tpm->front_end && TPM_BACKEND(tpm)->tpmif == tpmif) {
+        tpm_backend_reset(TPM_BACKEND(tpm));
+        QLIST_REMOVE(TPM_BACKEND(tpm), list);
+        object_unref(OBJECT(tpm));
+    }
+}
+
+static void release_blobstore(Object *obj, const char *name, void *opaque)
+{
+    char **store = object_field_prop_ptr(obj, opaque);
+
+    remove_tpm(TPM_IF(obj));
+    g_clear_pointer(store, g_free);
+}
+
+const PropertyInfo qdev_prop_tpm_blobstore = {
+    .type = "str",
+    .description = "blob store or drive for the state of a TPM 2.0 "
+                   "emulated by libtpms",
+    .get = get_blobstore,
+    .set = set_blobstore,
+    .release = release_blobstore,
+};
+
+static bool check_no_tpmdev(const char *store, Error **errp)
+{
+    ERRP_GUARD();
+    TPMBackend *other = qemu_first_tpm_be();
+    TPMLibtpms *owner = tpm_engine_owner();
+
+    /* The engine refuses a second front end that has a store. */
+    if (!other || (owner && owner->front_end)) {
+        return true;
+    }
+    error_setg(errp, "-tpmdev %s makes a TPM, and so does blobstore=%s of the "
+               "device; a VM can have one TPM", other->id, store);
+    error_append_hint(errp, "Give the device either tpmdev=%s, or "
+                      "blobstore=%s and no -tpmdev.\n", other->id, store);
+    return false;
+}
+
+bool tpm_libtpms_realize(TPMIf *tpmif, TPMBackend **backend,
+                         const char *store, Error **errp)
+{
+    g_autoptr(TPMLibtpms) tpm = NULL;
+    const char *id;
+
+    if (!store) {
+        return true;
+    }
+    /* The front end has one if it could not be realized the last time. */
+    remove_tpm(tpmif);
+    if (!check_no_tpmdev(store, errp)) {
+        return false;
+    }
+    tpm = tpm_libtpms_new(store, TPM_VERSION_2_0, errp);
+    if (!tpm || tpm_backend_init(TPM_BACKEND(tpm), tpmif, errp) < 0) {
+        return false;
+    }
+
+    /*
+     * The front end owns the TPM.  If the TPM had a reference to the front
+     * end, neither would ever go away.
+     */
+    tpm->front_end = backend;
+    object_unref(OBJECT(tpmif));
+
+    id = object_dynamic_cast(OBJECT(tpmif), TYPE_DEVICE) ? DEVICE(tpmif)->id
+                                                         : NULL;
+    TPM_BACKEND(tpm)->id = g_strdup(id ?: "tpm0");
+    qemu_add_tpm_be(TPM_BACKEND(tpm));
+    *backend = TPM_BACKEND(g_steal_pointer(&tpm));
+    return true;
+}
