@@ -19,7 +19,7 @@ flags=(
     --without-default-features
     --enable-system --enable-tools
     --enable-tcg --enable-kvm
-    --enable-tpm --enable-gcrypt --enable-keyring
+    --enable-tpm --enable-blobstore --enable-gcrypt --enable-keyring
     --enable-linux-aio --enable-linux-io-uring
     --disable-docs --disable-werror
     --disable-download --disable-install-blobs

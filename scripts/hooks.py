@@ -56,39 +56,91 @@ def grafted(paths):
 
 def hooks(paths):
     """The hooks for a QEMU tree that gets the files @paths."""
-    table = BUILD + QAPI + TPM + START + SUSPENDED + MONITOR + test_hooks(paths)
+    table = OPTION + BUILD + QAPI + TPM + START + SUSPENDED + MONITOR + test_hooks(paths)
     return [hook for hook in table if hook.needs in paths]
 
+
+# A switch of QEMU's configure and what it decides. Unless it is given, QEMU gets
+# what the machine has the libraries for.
+OPTION = [
+    Hook('meson_options.txt', needs='blobstore/meson.build',
+         before="option('blkio',",
+         text="option('blobstore', type : 'feature', value : 'auto',\n"
+              "       description: 'device state in blob stores, a TPM among it')\n"),
+    # Just what scripts/meson-buildoptions.py makes of that.
+    Hook('scripts/meson-buildoptions.sh', needs='blobstore/meson.build',
+         after="'  blkio ",
+         text="  printf \"%s\\n\" '  blobstore       device state in blob stores, a TPM among it'\n"),
+    Hook('scripts/meson-buildoptions.sh', needs='blobstore/meson.build',
+         after='--disable-blkio)',
+         text='    --enable-blobstore) printf "%s" -Dblobstore=enabled ;;\n'
+              '    --disable-blobstore) printf "%s" -Dblobstore=disabled ;;\n'),
+    Hook('meson.build', needs='blobstore/meson.build',
+         after="config_host_data.set('CONFIG_TPM', have_tpm)",
+         text="have_blobstore = dependency('libgcrypt', version: '>=1.10',\n"
+              "                            required: get_option('blobstore') \\\n"
+              "                              .disable_auto_if(not have_block)).found()\n"
+              "libtpms = not_found\n"
+              "if have_blobstore and have_system and have_tpm\n"
+              "  libtpms = dependency('libtpms', version: '>=0.9',\n"
+              "                       required: get_option('blobstore'))\n"
+              "endif\n"
+              "config_host_data.set('CONFIG_BLOBSTORE', have_blobstore)\n"
+              "config_host_data.set('CONFIG_LIBTPMS', libtpms.found())\n"),
+    Hook('meson.build', needs='blobstore/meson.build',
+         after="summary_info += {'TPM support':",
+         text="summary_info += {'blob stores':       have_blobstore}\n"
+              "summary_info += {'libtpms':           libtpms}\n"),
+]
 
 BUILD = [
     Hook('meson.build', needs='blobstore/meson.build',
          after="subdir('backends')",
-         text="subdir('blobstore')\n"),
+         text="if have_blobstore\n"
+              "  subdir('blobstore')\n"
+              "endif\n"),
     Hook('meson.build', needs='blobstore/qemu/trace-events',
-         after="'backends/tpm',",
-         text="    'blobstore/qemu',\n"),
+         before="subdir('qapi')",
+         text="if have_blobstore and have_system\n"
+              "  trace_events_subdirs += ['blobstore/qemu']\n"
+              "endif\n"),
     Hook('meson.build', needs='hw/tpm/libtpms/trace-events',
-         after="'hw/tpm',",
-         text="    'hw/tpm/libtpms',\n"),
-    Hook('meson.build', needs='hw/tpm/libtpms/meson.build',
-         after="config_host_data.set('CONFIG_TPM', have_tpm)",
-         text="config_host_data.set('CONFIG_LIBTPMS', have_tpm)\n"),
+         before="subdir('qapi')",
+         text="if libtpms.found()\n"
+              "  trace_events_subdirs += ['hw/tpm/libtpms']\n"
+              "endif\n"),
     # Where the tools are, and what they link with is known.
     Hook('meson.build', needs='tools/blobstore/meson.build',
          before="qemu_img = executable('qemu-img',",
-         text="  subdir('tools/blobstore')\n"),
+         text="  if have_blobstore\n"
+              "    subdir('tools/blobstore')\n"
+              "  endif\n"),
     Hook('hw/tpm/meson.build', needs='hw/tpm/libtpms/meson.build',
          after="files('tpm_spapr.c'))",
          text="subdir('libtpms')\n"),
 ]
 
 QAPI = [
+    # Modules that are not listed here are generated all the same, and not
+    # compiled; their trace events do not exist.
+    Hook('qapi/meson.build', needs='qapi/blobstore-object.json',
+         before='qapi_nonmodule_outputs = [',
+         text="if have_blobstore\n"
+              "  qapi_all_modules += ['blobstore-object']\n"
+              "endif\n"),
+    Hook('qapi/meson.build', needs='qapi/blobstore.json',
+         before='qapi_nonmodule_outputs = [',
+         text="if have_blobstore and have_system\n"
+              "  qapi_all_modules += ['blobstore']\n"
+              "endif\n"),
+    Hook('qapi/meson.build', needs='qapi/blobstore-tpm.json',
+         before='qapi_nonmodule_outputs = [',
+         text="if libtpms.found()\n"
+              "  qapi_all_modules += ['blobstore-tpm']\n"
+              "endif\n"),
     # Object properties: for every program that has -object, so free of
     # commands. First included ahead of qom.json, or its types would be
     # generated into that module.
-    Hook('qapi/meson.build', needs='qapi/blobstore-object.json',
-         after="'block-export',",
-         text="  'blobstore-object',\n"),
     Hook('qapi/qapi-schema.json', needs='qapi/blobstore-object.json',
          before="{ 'include': 'qom.json' }",
          text="{ 'include': 'blobstore-object.json' }\n"),
@@ -97,14 +149,13 @@ QAPI = [
          text="{ 'include': 'blobstore-object.json' }\n"),
     Hook('qapi/qom.json', needs='qapi/blobstore-object.json',
          before="'can-bus',",
-         text="    'blobstore',\n"),
+         text="    { 'name': 'blobstore',\n"
+              "      'if': 'CONFIG_BLOBSTORE' },\n"),
     Hook('qapi/qom.json', needs='qapi/blobstore-object.json',
          before="'can-host-socketcan':  ",
-         text="      'blobstore':                  'BlobstoreProperties',\n"),
+         text="      'blobstore':                  { 'type': 'BlobstoreProperties',\n"
+              "                                      'if': 'CONFIG_BLOBSTORE' },\n"),
     # Commands and events: for the system emulator alone.
-    Hook('qapi/meson.build', needs='qapi/blobstore.json',
-         after="'audio',",
-         text="    'blobstore',\n"),
     Hook('qapi/qapi-schema.json', needs='qapi/blobstore.json',
          after="{ 'include': 'tpm.json' }",
          text="{ 'include': 'blobstore.json' }\n"),
@@ -168,9 +219,6 @@ TPM = [
                           '    QLIST_INSERT_HEAD(&tpm_backends, be, list);\n'
                           '}\n')),
     # -tpmdev libtpms, query-tpm, query-tpm-types, info tpm
-    Hook('qapi/meson.build', needs='qapi/blobstore-tpm.json',
-         after="'rocker',",
-         text="    'blobstore-tpm',\n"),
     # First, like blobstore-object.json.
     Hook('qapi/qapi-schema.json', needs='qapi/blobstore-tpm.json',
          before="{ 'include': 'tpm.json' }",
@@ -183,18 +231,20 @@ TPM = [
          text='#\n# @libtpms: TPM inside QEMU, its state in a blob store (since 10.0)\n'),
     Hook('qapi/tpm.json', needs='qapi/blobstore-tpm.json',
          after="'passthrough', 'emulator'",
-         text=", 'libtpms'"),
+         text=",\n  { 'name': 'libtpms', 'if': 'CONFIG_LIBTPMS' }"),
     Hook('qapi/tpm.json', needs='qapi/blobstore-tpm.json',
          before="- 'emulator'",
          text="#     - 'libtpms' The configuration options for the libtpms type\n"),
     Hook('qapi/tpm.json', needs='qapi/blobstore-tpm.json',
          before="'emulator':",
-         text="            'libtpms': 'TPMLibtpmsOptionsWrapper',\n"),
+         text="            'libtpms': { 'type': 'TPMLibtpmsOptionsWrapper',\n"
+              "                         'if': 'CONFIG_LIBTPMS' },\n"),
     Hook('qemu-options.hx', needs='qapi/blobstore-tpm.json',
          before='"-tpmdev emulator,id=id,chardev=dev',
-         text='    "-tpmdev libtpms,id=id,blobstore=store[,version=1.2|2.0]\\n"\n'
-              '    "                emulate a TPM, its state in a blob store '
-              'or drive\\n"\n'),
+         text=when('CONFIG_LIBTPMS',
+                   '    "-tpmdev libtpms,id=id,blobstore=store[,version=1.2|2.0]\\n"\n'
+                   '    "                emulate a TPM, its state in a blob store '
+                   'or drive\\n"\n')),
     Hook('qemu-options.hx', needs='qapi/blobstore-tpm.json',
          before='``-tpmdev emulator,id=id,chardev=dev``',
          text='``-tpmdev libtpms,id=id,blobstore=store[,version=version]``\n'
@@ -208,11 +258,12 @@ TPM = [
               '\n'),
     Hook('system/tpm-hmp-cmds.c', needs='qapi/blobstore-tpm.json',
          before='case TPM_TYPE__MAX:',
-         text='        case TPM_TYPE_LIBTPMS:\n'
-              '            monitor_printf(mon, ",blobstore=%s,version=%s",\n'
-              '                           ti->options->u.libtpms.data->blobstore,\n'
-              '                           ti->options->u.libtpms.data->version);\n'
-              '            break;\n'),
+         text=when('CONFIG_LIBTPMS',
+                   '        case TPM_TYPE_LIBTPMS:\n'
+                   '            monitor_printf(mon, ",blobstore=%s,version=%s",\n'
+                   '                           ti->options->u.libtpms.data->blobstore,\n'
+                   '                           ti->options->u.libtpms.data->version);\n'
+                   '            break;\n')),
 ]
 
 START = [
@@ -222,14 +273,13 @@ START = [
          text='#include "blobstore/vm-start.h"\n'),
     Hook('system/cpus.c', needs='include/blobstore/vm-start.h',
          before='/* Ensure that a STOP/RESUME pair of events is emitted if a',
-         text='    blobstore_vm_take_back_stop();\n'
-              '\n'),
+         text=when('CONFIG_BLOBSTORE', '    blobstore_vm_take_back_stop();\n')),
     Hook('system/cpus.c', needs='include/blobstore/vm-start.h',
          before='/* We are sending this now, but the CPUs will be resumed',
-         text='    if (!blobstore_vm_prepare_start()) {\n'
-              '        return -1;\n'
-              '    }\n'
-              '\n'),
+         text=when('CONFIG_BLOBSTORE',
+                   '    if (!blobstore_vm_prepare_start()) {\n'
+                   '        return -1;\n'
+                   '    }\n')),
     # The command line has been carried out: before QEMU tells a parent that
     # waits for it (-daemonize), and before a VM's state is loaded (-loadvm).
     Hook('system/vl.c', needs='include/blobstore/machine.h',
@@ -237,54 +287,64 @@ START = [
          text='#include "blobstore/machine.h"\n'),
     Hook('system/vl.c', needs='include/blobstore/machine.h',
          after='qemu_init_displays();',
-         text='    blobstore_machine_complete();\n'
-              '\n'),
+         text=when('CONFIG_BLOBSTORE', '    blobstore_machine_complete();\n')),
     Hook('system/vl.c', needs='include/blobstore/machine.h',
          before='load_snapshot(loadvm,',
-         text='        blobstore_machine_complete();\n'),
+         text=when('CONFIG_BLOBSTORE', '        blobstore_machine_complete();\n')),
 ]
 
 SUSPENDED = [
     # A guest can suspend while, or just after, its storage fails.
     Hook('system/runstate.c', needs='include/blobstore/vm-start.h',
          after='{ RUN_STATE_IO_ERROR, RUN_STATE_RUNNING },',
-         text='    { RUN_STATE_IO_ERROR, RUN_STATE_SUSPENDED },\n'),
+         text=when('CONFIG_BLOBSTORE', '    { RUN_STATE_IO_ERROR, RUN_STATE_SUSPENDED },\n')),
     Hook('system/runstate.c', needs='include/blobstore/vm-start.h',
          before='{ RUN_STATE_SUSPENDED, RUN_STATE_RUNNING },',
-         text='    { RUN_STATE_SUSPENDED, RUN_STATE_IO_ERROR },\n'),
+         text=when('CONFIG_BLOBSTORE', '    { RUN_STATE_SUSPENDED, RUN_STATE_IO_ERROR },\n')),
     # It has stopped before it is suspended: it is that when it goes on.
     Hook('system/runstate.c', needs='include/blobstore/vm-start.h',
          before='runstate_set(RUN_STATE_SUSPENDED);',
-         text='    if (!runstate_is_live(runstate_get())) {\n'
-              '        vm_set_suspended(true);\n'
-              '        qapi_event_send_suspend();\n'
-              '        return;\n'
-              '    }\n'),
+         text=when('CONFIG_BLOBSTORE',
+                   '    if (!runstate_is_live(runstate_get())) {\n'
+                   '        vm_set_suspended(true);\n'
+                   '        qapi_event_send_suspend();\n'
+                   '        return;\n'
+                   '    }\n')),
 ]
 
 MONITOR = [
     # A guest can make it happen as often as it likes.
     Hook('monitor/monitor.c', needs='qapi/blobstore.json',
          before='[QAPI_EVENT_QUORUM_FAILURE]',
-         text='    [QAPI_EVENT_BLOBSTORE_ERROR]   = { 1000 * SCALE_MS },\n'),
+         text=when('CONFIG_BLOBSTORE',
+                   '    [QAPI_EVENT_BLOBSTORE_ERROR]   = { 1000 * SCALE_MS },\n')),
     # Those of one store do not count for another, which has its own id.
     Hook('monitor/monitor.c', needs='qapi/blobstore.json',
-         after='evstate->event == QAPI_EVENT_VSERPORT_CHANGE',
-         text=' ||\n        evstate->event == QAPI_EVENT_BLOBSTORE_ERROR'),
+         before='if (evstate->event == QAPI_EVENT_VSERPORT_CHANGE',
+         text=when('CONFIG_BLOBSTORE',
+                   '    if (evstate->event == QAPI_EVENT_BLOBSTORE_ERROR) {\n'
+                   '        hash += g_str_hash(qdict_get_str(evstate->data, "id"));\n'
+                   '    }\n')),
     Hook('monitor/monitor.c', needs='qapi/blobstore.json',
-         after='eva->event == QAPI_EVENT_VSERPORT_CHANGE',
-         text=' ||\n        eva->event == QAPI_EVENT_BLOBSTORE_ERROR'),
+         before='if (eva->event == QAPI_EVENT_VSERPORT_CHANGE',
+         text=when('CONFIG_BLOBSTORE',
+                   '    if (eva->event == QAPI_EVENT_BLOBSTORE_ERROR) {\n'
+                   '        return !strcmp(qdict_get_str(eva->data, "id"),\n'
+                   '                       qdict_get_str(evb->data, "id"));\n'
+                   '    }\n')),
     # The glue gives it its function with monitor_register_hmp().
     Hook('hmp-commands-info.hx', needs='qapi/blobstore.json',
          after='Show the TPM device.',
          text='ERST\n'
               '\n'
+              '#if defined(CONFIG_BLOBSTORE)\n'
               '    {\n'
               '        .name       = "blobstore",\n'
               '        .args_type  = "",\n'
               '        .params     = "",\n'
               '        .help       = "show the blob stores",\n'
               '    },\n'
+              '#endif\n'
               '\n'
               'SRST\n'
               '  ``info blobstore``\n'
@@ -304,14 +364,14 @@ def unit_test_hooks(paths):
     for path in (*matching(paths, 'tests/unit/test-blobstore-*.c'),
                  *matching(paths, 'tests/unit/bench-blobstore-*.c')):
         name = path.split('/')[-1].removesuffix('.c')
-        hook = Hook('tests/unit/meson.build', needs=path, before="'test-uuid': [],",
-                    text=f"    '{name}': [{needs}],\n")
+        condition, libraries = 'have_blobstore', needs
         if name == 'test-blobstore-tpm':
-            hook = Hook('tests/unit/meson.build', needs=path, before='test_env = environment()',
-                        text='if have_system and have_tpm\n'
-                             f"  tests += {{'{name}': [{needs}, tpm_libtpms]}}\n"
-                             'endif\n\n')
-        table.append(hook)
+            condition, libraries = 'libtpms.found()', f'{needs}, tpm_libtpms'
+        table.append(Hook('tests/unit/meson.build', needs=path,
+                          before='test_env = environment()',
+                          text=f'if {condition} and have_system\n'
+                               f"  tests += {{'{name}': [{libraries}]}}\n"
+                               'endif\n\n'))
     return table
 
 
@@ -324,8 +384,10 @@ def qtest_hooks(paths):
     for path in matching(paths, 'tests/qtest/*blobstore*-test.c'):
         name = path.split('/')[-1].removesuffix('.c')
         table.append(Hook('tests/qtest/meson.build', needs=path,
-                          before="'hd-geo-test',",
-                          text=f"   '{name}',\n"))
+                          before='qtests_x86_64 = qtests_i386',
+                          text='if libtpms.found()\n'
+                               f"  qtests_i386 += ['{name}']\n"
+                               'endif\n'))
         table.append(Hook('tests/qtest/meson.build', needs=path,
                           before="'tpm-crb-test': [",
                           text=f"  '{name}': [io, tpmemu_files, "

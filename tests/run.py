@@ -130,7 +130,7 @@ def crash_programs():
 
 def script_programs():
     return tap_suite(['tests/graft/test_graft.py', 'tests/runner/test_run.py',
-                      'tests/setup/test_setup.py',
+                      'tests/setup/test_setup.py', 'tests/setup/test_option.py',
                       'tests/repository/test_repository.py',
                       'tests/repository/test_rooms.py'], 300)
 

@@ -6,6 +6,7 @@ build/qemu/src, and a repository of its own with one small file for everything
 that a hook needs.
 """
 
+import re
 import shutil
 import subprocess
 import sys
@@ -147,6 +148,15 @@ class GraftTest(unittest.TestCase):
                 path.write_text(content + anchor + '\n')
                 self.assert_refused(hook.file, repr(anchor), '2 times')
                 path.write_text(content)
+
+    def test_hooks_in_c_are_nothing_without_their_symbol(self):
+        """Also where no build for x86 looks. Headers of ours may be included."""
+        for hook in TABLE:
+            if hook.file.endswith('.c') or hook.file == 'hw/tpm/tpm_tis.h':
+                rest = re.sub(r'^#ifdef CONFIG_(BLOBSTORE|LIBTPMS)\n.*?^#endif\n', '', hook.text,
+                              flags=re.MULTILINE | re.DOTALL)
+                rest = re.sub(r'^#include "blobstore/.*"\n', '', rest)
+                self.assertEqual(rest.strip(), '', hook)
 
     def test_every_anchor_is_one_line(self):
         for hook in TABLE:
