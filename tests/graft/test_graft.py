@@ -190,11 +190,11 @@ class GraftTest(unittest.TestCase):
         self.assertIn('/* work */', path.read_text())
 
     def test_link_of_a_file_we_no_longer_have_is_removed(self):
-        self.write_ours('blobstore/qemu/gone.c')
+        self.write_ours('blobstore/gone/gone.c')
         self.graft().apply()
-        link = self.tree / 'blobstore/qemu/gone.c'
+        link = self.tree / 'blobstore/gone/gone.c'
         self.assertTrue(link.is_symlink())
-        (self.repo / 'blobstore/qemu/gone.c').unlink()
+        (self.repo / 'blobstore/gone/gone.c').unlink()
         self.graft().apply()
         self.assertFalse(link.is_symlink())
         self.assertFalse(link.parent.exists())
