@@ -144,6 +144,15 @@ static void test_late_refusal_names_the_option(const void *device)
     assert_contains(text, g_strstrip(option), "too small", NULL);
 }
 
+/* The process that has been started waits for it. */
+static void test_late_refusal_ends_a_daemon(void)
+{
+    g_autofree char *image = image_new_sized(64 * KiB);
+    g_autofree char *text = qemu_refuses(image, "-daemonize " TPM_ON_RAW);
+
+    assert_contains(text, "too small", NULL);
+}
+
 static void test_stopped_vm(void)
 {
     g_autofree char *image = image_new("raw");
@@ -296,6 +305,8 @@ int main(int argc, char **argv)
     qtest_add_data_func("/start/late-refusal/tpmdev",
                         "-tpmdev libtpms,id=dev,blobstore=nvram",
                         test_late_refusal_names_the_option);
+    qtest_add_func("/start/late-refusal/daemon",
+                   test_late_refusal_ends_a_daemon);
     qtest_add_func("/start/stopped", test_stopped_vm);
     qtest_add_func("/start/preconfig", test_preconfig);
     qtest_add_func("/start/incoming", test_incoming);
