@@ -148,7 +148,7 @@ bench-commits:
 	@mkdir -p $(BENCH_DIR)
 	@python3 bench/with_token.py $(build)/bench/bench/bench --dir=$(BENCH_DIR) \
 		--json=$(BENCH_JSON)
-	@python3 bench/plot.py $(BENCH_JSON) $(BENCH_SVG)
+	@/usr/bin/python3 bench/plot.py $(BENCH_JSON) $(BENCH_SVG)
 
 .PHONY: bench-migration
 bench-migration: qemu

@@ -1,18 +1,24 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Draw the figures of make bench as SVG.
+"""Draw the figures of make bench as SVG, with Debian's matplotlib.
 
 usage: plot.py FIGURES.json PLOT.svg
 """
 
 import json
-import math
 import sys
-from html import escape
 
-WIDTH, HEIGHT = 960, 440
-TICKS = [digit * 10.0 ** power for power in range(-3, 9) for digit in (1, 2, 5)]
-PANEL = {'top': 56, 'bottom': 380}
+import matplotlib
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+matplotlib.use('svg')
+
+from matplotlib import pyplot   # noqa: E402
+
+# Text stays text, and the same figures give the same file.
+matplotlib.rcParams.update({'svg.fonttype': 'none', 'svg.hashsalt': 'blobstore',
+                            'font.family': 'sans-serif', 'font.size': 9})
+
 COMMITS = (('rename', 'fsync + rename', '#888888'), ('sqlite', 'SQLite, log growing', '#d08020'),
            ('sqlite_reused', 'SQLite, log reused', '#a0a030'),
            ('lmdb', 'LMDB', '#3070c0'), ('ours', 'blobstore', '#c02030'),
@@ -23,78 +29,34 @@ SCALE = (('open_crashed_ms', 'open after a crash', '#888888'),
          ('commit_ms', 'commit of 8 KiB', '#c02030'))
 
 
-class Panel:
-    """One plot with logarithmic axes."""
-
-    def __init__(self, left, right, title, xs, ys):
-        self.left, self.right = left, right
-        self.xs = (min(xs), max(xs))
-        self.ys = (max(tick for tick in TICKS if tick <= min(ys)),
-                   min(tick for tick in TICKS if tick >= max(ys)))
-        self.parts = [text(left, PANEL['top'] - 28, title, weight='bold')]
-
-    def x(self, value):
-        low, high = map(math.log, self.xs)
-        return self.left + (self.right - self.left) * (math.log(value) - low) / (high - low)
-
-    def y(self, value):
-        low, high = map(math.log, self.ys)
-        return PANEL['bottom'] - ((PANEL['bottom'] - PANEL['top'])
-                                  * (math.log(value) - low) / (high - low))
-
-    def axes(self, xticks, xlabel, yunit):
-        for tick in TICKS:
-            if self.ys[0] <= tick <= self.ys[1]:
-                y = self.y(tick)
-                self.parts.append(line([(self.left, y), (self.right, y)], '#dddddd', 1))
-                self.parts.append(text(self.left - 6, y + 4, f'{tick:,g} {yunit}', anchor='end'))
-        for value, label in xticks:
-            self.parts.append(text(self.x(value), PANEL['bottom'] + 20, label, anchor='middle'))
-        self.parts.append(text((self.left + self.right) / 2, PANEL['bottom'] + 42, xlabel,
-                               anchor='middle'))
-
-    def curves(self, curves):
-        """Draw (label, colour, points); label each at its end, without overlaps."""
-        for _, colour, points in curves:
-            places = [(self.x(x), self.y(y)) for x, y in points]
-            self.parts.append(line(places, colour, 2))
-            self.parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>'
-                           for x, y in places]
-        lowest = -math.inf
-        for label, colour, points in sorted(curves, key=lambda curve: self.y(curve[2][-1][1])):
-            lowest = max(self.y(points[-1][1]) + 4, lowest + 16)
-            self.parts.append(text(self.right + 8, lowest, label, colour=colour))
+def draw(panel, title, curves, rows, places, xlabel, ylabel):
+    """Curves of (key, label, colour) over rows, whose places on the x axis have labels."""
+    for key, label, colour in curves:
+        panel.plot(list(places), [row[key] for row in rows], marker='o', markersize=3,
+                   color=colour, label=label)
+    panel.set_xscale('log')
+    panel.set_yscale('log')
+    panel.set_xticks(list(places), places.values())
+    panel.minorticks_off()
+    panel.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:,g}'))
+    panel.yaxis.set_minor_formatter(NullFormatter())
+    panel.grid(axis='y', color='#dddddd')
+    panel.set(title=title, xlabel=xlabel, ylabel=ylabel)
+    panel.legend(frameon=False, fontsize='small')
 
 
-def text(x, y, content, anchor='start', weight='normal', colour='#202020'):
-    return (f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" font-weight="{weight}" '
-            f'fill="{colour}">{escape(content)}</text>')
+def draw_commits(panel, rows):
+    known = [(f'{key}_us', label, colour) for key, label, colour in COMMITS
+             if f'{key}_us' in rows[0]]
+    draw(panel, 'Durable commit, median, by size of the content', known, rows,
+         {row['bytes']: f'{row["bytes"] // 1024}' for row in rows}, 'KiB', 'µs')
 
 
-def line(points, colour, width):
-    path = ' '.join(f'{x:.1f},{y:.1f}' for x, y in points)
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width}"/>'
-
-
-def commit_panel(rows):
-    curves = [(label, colour, [(row['bytes'], row[f'{key}_us']) for row in rows])
-              for key, label, colour in COMMITS]
-    panel = Panel(70, 330, 'Durable commit, median, by size of the content',
-                  [row['bytes'] for row in rows], [y for curve in curves for _, y in curve[2]])
-    panel.axes([(row['bytes'], f'{row["bytes"] // 1024}') for row in rows], 'KiB', 'µs')
-    panel.curves(curves)
-    return panel.parts
-
-
-def scale_panel(rows):
+def draw_scale(panel, rows):
     rows = [dict(row, commit_ms=row['commit_us'] / 1000) for row in rows]
-    curves = [(label, colour, [(row['blobs'], row[key]) for row in rows])
-              for key, label, colour in SCALE]
-    panel = Panel(560, 790, 'By number of other blobs in the store',
-                  [row['blobs'] for row in rows], [y for curve in curves for _, y in curve[2]])
-    panel.axes([(row['blobs'], f'{row["blobs"]:,}') for row in rows], 'other blobs', 'ms')
-    panel.curves(curves)
-    return panel.parts
+    draw(panel, 'By number of other blobs in the store', SCALE, rows,
+         {row['blobs']: f'{row["blobs"]:,}' for row in rows}, 'other blobs', 'ms')
 
 
 def main():
@@ -102,14 +64,13 @@ def main():
         sys.exit(__doc__)
     with open(sys.argv[1], encoding='utf-8') as source:
         figures = json.load(source)
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
-             'font-family="sans-serif" font-size="12">',
-             f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#ffffff"/>']
-    parts += commit_panel(figures['commit'])
-    if len(figures['scale']) > 1:
-        parts += scale_panel(figures['scale'])
-    with open(sys.argv[2], 'w', encoding='utf-8') as plot:
-        plot.write('\n'.join(parts + ['</svg>', '']))
+    has_scale = len(figures['scale']) > 1
+    figure, panels = pyplot.subplots(1, 2 if has_scale else 1, squeeze=False, figsize=(11, 4.6),
+                                     layout='constrained')
+    draw_commits(panels[0][0], figures['commit'])
+    if has_scale:
+        draw_scale(panels[0][1], figures['scale'])
+    figure.savefig(sys.argv[2], metadata={'Date': None, 'Creator': None})
 
 
 if __name__ == '__main__':

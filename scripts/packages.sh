@@ -5,7 +5,7 @@
 # nothing when all are there. Without root it names what is missing and fails.
 #
 # usage: packages.sh [bench|fuzz]
-#   bench: what the benchmark compares with, too; fuzz: a compiler that fuzzes
+#   bench: what the benchmark compares with and draws with, too; fuzz: a compiler that fuzzes
 set -euo pipefail
 
 packages=(
@@ -27,7 +27,7 @@ packages=(
     gcovr
 )
 if [ "${1:-}" = bench ]; then
-    packages+=(libsqlite3-dev liblmdb-dev)
+    packages+=(libsqlite3-dev liblmdb-dev python3-matplotlib)
 elif [ "${1:-}" = fuzz ]; then
     packages+=(clang libclang-rt-dev)
 fi
