@@ -26,7 +26,10 @@ help:
 	@echo 'make demo      boot a Linux guest whose TPM lives on a block device, twice, and compare'
 	@echo 'make demo-encryption  what an encrypted image gives away, and how its keys change'
 	@echo 'make run       an interactive guest with such a TPM'
-	@echo 'make check     every test; SUITES="core device" runs some, EFFORT= and SEED= reach them,'
+	@echo 'make quick     an answer in two minutes, to be asked for after each change'
+	@echo 'make check     all tests that are not drawn by chance for long, some twelve minutes'
+	@echo 'make night     those: long random loops, power failures, the model, mutants; an hour or more'
+	@echo '               SUITES="core device" runs some, EFFORT= and SEED= reach them,'
 	@echo '               JOBS= run at a time'
 	@echo 'make core      the core and its tests alone, with sanitizers, in a few minutes'
 	@echo 'make crash     let the power fail everywhere: SEED=, EFFORT=; ID=... looks again at one that it found'
@@ -77,7 +80,7 @@ core-build: packages
 
 .PHONY: core
 core: core-build
-	@tests/run.py core
+	@tests/run.py core format
 
 .PHONY: fast-build
 fast-build: packages
@@ -90,9 +93,17 @@ fast-build: packages
 crash: fast-build
 	@$(build)/fast/tests/crash/explore $(ID)
 
+.PHONY: quick
+quick: qemu core-build
+	@$(programs) tests/run.py --length=quick $(SUITES)
+
 .PHONY: check
 check: qemu core-build fast-build guest
-	@$(programs) tests/run.py $(SUITES)
+	@$(programs) tests/run.py --length=check $(SUITES)
+
+.PHONY: night
+night: qemu core-build fast-build guest
+	@$(programs) tests/run.py --length=night $(SUITES)
 
 .PHONY: coverage-build
 coverage-build: packages
@@ -104,7 +115,7 @@ coverage-build: packages
 
 .PHONY: coverage
 coverage: coverage-build
-	@$(meson) test -C $(build)/coverage --quiet
+	@$(meson) test -C $(build)/coverage --quiet --no-suite long
 	@gcovr --root $(CURDIR) --filter blobstore/ $(build)/coverage
 
 TIME ?= 60

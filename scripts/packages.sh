@@ -19,6 +19,8 @@ packages=(
     dpkg-dev debian-archive-keyring ca-certificates
     # the test guest
     cpio busybox-static tpm2-tools
+    # running the tests that are in Python
+    python3-pytest python3-pytest-xdist python3-pytest-subtests
     # checking the model
     spin
     # the second reader of the format

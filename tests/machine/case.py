@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the tests of machines have in common.
 
-SEED= chooses what is drawn by chance; EFFORT= multiplies the rounds.
+SEED= chooses what is drawn by chance; EFFORT= multiplies the rounds. LENGTH=check
+makes the loops short that are marked as drawn.
 """
 
 import os
@@ -25,6 +26,11 @@ import reader  # noqa: E402
 EFFORT = int(os.environ.get("EFFORT") or 1)
 SEED = int(os.environ.get("SEED") or 1)
 LOGS = BUILD / "machine"
+
+
+def rounds(short, long):
+    """Of a loop that is marked as drawn: in make check, and else."""
+    return (short if os.environ.get("LENGTH") == "check" else long) * EFFORT
 
 
 def drive(image, image_format="raw", **options):

@@ -8,6 +8,8 @@ import time
 import unittest
 from pathlib import Path
 
+import pytest
+
 import keyring
 import state
 from case import EFFORT
@@ -393,6 +395,7 @@ class Killer(threading.Thread):
         os.kill(self._pid, signal.SIGKILL)
 
 
+@pytest.mark.scaled
 class CutConversionTest(EncryptionTest):
     """QEMU is killed at a random moment of a conversion: the next start ends it."""
 

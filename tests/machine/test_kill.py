@@ -8,14 +8,16 @@ import threading
 import time
 import unittest
 
+import pytest
+
 import tpm2
-from case import EFFORT, TPM2, MachineTest, drive, say_rounds
+from case import TPM2, MachineTest, drive, rounds, say_rounds
 from frontend import TPMError
 from tis import TIS
 from vm import VMError
 
 COUNTER = 0x01000002
-ROUNDS = 150                # for each image format
+ROUNDS = rounds(20, 150)    # for each image format
 ROUND_SECONDS = 60          # at most
 YOUNG = 0.25                # of the rounds end while QEMU starts, or little later
 YOUNG_SECONDS = 0.2         # at most, from the start of a process
@@ -38,6 +40,7 @@ class Killer(threading.Thread):
         os.kill(self.machine.pid, signal.SIGKILL)
 
 
+@pytest.mark.drawn
 class KillTest(MachineTest):
     def setUp(self):
         super().setUp()
@@ -73,12 +76,12 @@ class KillTest(MachineTest):
 
     def check(self, image_format):
         image = self.image(image_format)
-        for _ in range(ROUNDS * EFFORT):
+        for _ in range(ROUNDS):
             self.set_alarm(ROUND_SECONDS)
             self.end_a_life(self.machine(*drive(image, image_format), *TPM2))
-        say_rounds(f"kills on {image_format}", ROUNDS * EFFORT, f"counted to {self.count},"
+        say_rounds(f"kills on {image_format}", ROUNDS, f"counted to {self.count},"
                    f" {self.unacknowledged} found one more than was acknowledged")
-        self.assertGreater(self.count, ROUNDS * EFFORT)
+        self.assertGreater(self.count, ROUNDS)
 
     def end_a_life(self, machine):
         if self.random.random() < YOUNG:

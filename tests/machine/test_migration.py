@@ -4,6 +4,8 @@
 import unittest
 from pathlib import Path
 
+import pytest
+
 import state
 import tpm12
 import tpm2
@@ -214,9 +216,11 @@ class SharedStorageTest(MigrationTest):
             self.assertEqual(machine.blob("volatile")["slots"], [])
         say_rounds(f"moves without drift on {image_format}", 20 * EFFORT, "all the same")
 
+    @pytest.mark.scaled
     def test_nothing_drifts_in_twenty_moves(self):
         self.check_nothing_drifts_in_twenty_moves("raw", TPM2)
 
+    @pytest.mark.scaled
     def test_nothing_drifts_in_twenty_moves_on_qcow2_behind_a_crb(self):
         self.check_nothing_drifts_in_twenty_moves("qcow2", TPM2_CRB)
 

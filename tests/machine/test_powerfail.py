@@ -13,15 +13,17 @@ import unittest
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 import qcow2
 import tpm2
 import writelog
-from case import EFFORT, TPM2, MachineTest, drive, reader, say_rounds
+from case import EFFORT, TPM2, MachineTest, drive, reader, rounds, say_rounds
 from frontend import TPMError
 from vm import create_image
 
 COUNTER = 0x01000002
-INCREMENTS = 150            # in each of two processes
+INCREMENTS = rounds(20, 150)    # in each of two processes
 DRAWN = 3                   # of each set of writes that no flush has followed
 STARTED = 8                 # disks that a new QEMU starts with, as well
 
@@ -64,7 +66,7 @@ class Run:
         if append == "off":
             tpm.run(tpm2.nv_define(COUNTER, tpm2.NV_COUNTER))
             self.acknowledge(machine)
-        for _ in range(INCREMENTS * EFFORT):
+        for _ in range(INCREMENTS):
             tpm.run(tpm2.nv_increment(COUNTER))
             self.acknowledge(machine)
             self.steps[-1].count = tpm.run(tpm2.nv_counter(COUNTER))
@@ -123,6 +125,7 @@ class Run:
         self.test.assertEqual(costs, {(False, True)})
 
 
+@pytest.mark.drawn
 class PowerFailureTest(MachineTest):
     watchdog_seconds = 180
 

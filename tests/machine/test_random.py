@@ -4,14 +4,16 @@
 import unittest
 from collections import Counter
 
+import pytest
+
 import tpm2
 from acpi import suspend, wake_up
-from case import EFFORT, MachineTest, drive, say_rounds
+from case import MachineTest, drive, rounds, say_rounds
 from faults import Faults, faulty_drive
 from vm import VMError
 
 COUNTER = 0x01000002
-ROUNDS = 130                # for each image format, with faults and without
+ROUNDS = rounds(30, 130)    # for each image format, with faults and without
 ROUND_SECONDS = 60          # at most
 LIMITS = {"throttling.iops-write": 300}     # so that commands take some time
 MIB = 1 << 20
@@ -27,6 +29,7 @@ AT_THE_END = ["quit", "terminate", "kill"]
 FAULTS_AT_THE_END = ["fail_and_quit", "fail_and_kill"]
 
 
+@pytest.mark.drawn
 class RandomTest(MachineTest):
     what = "anything in any order"
     while_running = WHILE_RUNNING + BLOCK_JOBS
@@ -43,7 +46,7 @@ class RandomTest(MachineTest):
         history = []
         actions = self.while_running * 2 + self.with_reset * 2 + self.at_the_end
         self.begin()
-        for _ in range(ROUNDS * EFFORT):
+        for _ in range(ROUNDS):
             command, action = self.draw_command(), self.random.choice(actions)
             history = [*history[-20:], f"{command.code:#x} {action}"]
             self.set_alarm(ROUND_SECONDS)
@@ -51,7 +54,7 @@ class RandomTest(MachineTest):
                 self.play_round(command, action)
             except Exception as error:
                 raise AssertionError(self.again(history)) from error
-        say_rounds(f"{self.what} on {image_format}", ROUNDS * EFFORT, f"counted to {self.count}",
+        say_rounds(f"{self.what} on {image_format}", ROUNDS, f"counted to {self.count}",
                    dict(self.tried), f"refused: {dict(self.refused)}, paused: {self.paused}")
 
     def draw_command(self):

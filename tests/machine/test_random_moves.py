@@ -5,18 +5,21 @@ import unittest
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
+
 import state
 import tpm2
-from case import EFFORT, TPM2, TPM2_CRB, drive, say_rounds
+from case import TPM2, TPM2_CRB, drive, rounds, say_rounds
 from frontend import Command
 from migration import MigrationTest
 from moving import ENDED
 from stalling import StallingStorage
 from vm import VMError
 
-ROUNDS = 250                # for each image format
+LONG = 250
+ROUNDS = rounds(50, LONG)   # for each image format
 ROUND_SECONDS = 60          # at most
-LEAST_IN_FLIGHT = 2         # for each action
+LEAST_IN_FLIGHT = 2         # for each action, if there are enough rounds for that
 PCR = 16
 SNAPSHOT = "moment"
 NOT_RUNNING = "paused", "prelaunch", "postmigrate"      # by stop, reset and a migration
@@ -36,6 +39,7 @@ class Moment:
         return Moment(**vars(self))
 
 
+@pytest.mark.drawn
 class MovesTest(MigrationTest):
     """Each action comes upon a command in flight, unless the VM is paused.
 
@@ -57,7 +61,7 @@ class MovesTest(MigrationTest):
         self.is_running = True
         tried, history = Counter(), []
         self.in_flight = Counter()          # commands, by the action that came upon them
-        for _ in range(ROUNDS * EFFORT):
+        for _ in range(ROUNDS):
             action = self.random.choice(self.actions)
             history = [*history[-20:], action]
             tried[action if self.is_running else f"{action} (paused)"] += 1
@@ -66,11 +70,12 @@ class MovesTest(MigrationTest):
                 self.play_round(action)
             except Exception as error:
                 raise AssertionError(self.again(history)) from error
-        say_rounds(f"moves in any order on {image_format}", ROUNDS * EFFORT,
+        say_rounds(f"moves in any order on {image_format}", ROUNDS,
                    f"{self.in_flight.total()} with a command in flight,"
                    f" counted to {self.now.count}",
                    dict(tried), f"with a command in flight: {dict(self.in_flight)}")
-        for action in self.actions:
+        self.assertGreater(self.in_flight.total(), 0)
+        for action in self.actions if ROUNDS >= LONG else []:
             self.assertGreaterEqual(self.in_flight[action], LEAST_IN_FLIGHT, action)
 
     def play_round(self, action):

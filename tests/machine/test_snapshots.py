@@ -6,6 +6,8 @@ import subprocess
 import unittest
 from pathlib import Path
 
+import pytest
+
 import state
 import tpm2
 from case import EFFORT, TPM2, TPM2_CRB, MachineTest, drive
@@ -82,6 +84,7 @@ class SnapshotTest(MachineTest):
         self.assertEqual(state.permanent(tpm), permanent)
         machine.kill()
 
+    @pytest.mark.scaled
     def test_loadvm_returns_to_any_moment_in_any_order(self):
         machine, tpm, session = self.power_on_new()
         moments = self.make_moments(machine, tpm, session, self.save)
@@ -118,6 +121,7 @@ class SnapshotTest(MachineTest):
             self.assertEqual(state.permanent(tpm), permanent)
             machine.kill()
 
+    @pytest.mark.scaled
     def test_jobs_save_load_and_delete(self):
         machine, tpm, session = self.power_on_new("-blockdev", (
             "driver=qcow2,node-name=disk,file.driver=file,file.filename="

@@ -28,7 +28,7 @@
  * before: that is all that FUA does.
  *
  * -DOPS= -DFAILS= -DCRASHES= -DDAMAGES= -DEXTENTS= bound a history.
- * -DBREAK_* breaks one rule; the assertions must then fail.  See run.py.
+ * -DBREAK_* breaks one rule; the assertions must then fail.  See test_rules.py.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

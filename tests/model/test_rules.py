@@ -1,25 +1,25 @@
-#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Check the models of the rules with spin, and report TAP.
+"""Check the models of the rules with spin.
 
 The models as they are must have no violation in their whole state space, and
 each variant with a broken rule must have one. EFFORT=2 and more add larger
-bounds. `run.py NAME...` runs the cases whose names begin so; a violation that
-is not wanted is shown as the history that leads to it.
+bounds. A violation that is not wanted is shown as the history that leads to it.
 """
 
 import os
 import re
 import shutil
 import subprocess
-import sys
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import pytest
 
 HERE = Path(__file__).resolve().parent
 MEMORY_MIB = 5500
 DEPTH = 100000
+SHOWN = 2000                # characters of what the checker says
+EFFORT = int(os.environ.get('EFFORT') or 1)
 MODEL_LIMIT = re.compile(r'version row|\((v|new_dir)<|\((epoch|counter)<16')
 
 
@@ -84,58 +84,40 @@ def build(case, folder):
     options = [f'-D{name}={value}' for name, value in case.bounds.items()]
     if case.broken:
         options.append(f'-DBREAK_{case.broken}')
-    subprocess.run(['spin', '-a', *options, case.model], cwd=folder, check=True,
-                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    subprocess.run(['spin', '-a', *options, case.model], cwd=folder, check=True)
     # HC4: a state is remembered by a hash of 8 bytes.
     subprocess.run(['gcc', '-O1' if case.broken else '-O2', '-w', '-DSAFETY', '-DHC4',
                     f'-DMEMLIM={MEMORY_MIB}', '-o', 'pan', 'pan.c'], cwd=folder, check=True)
     return options
 
 
-def check(case):
-    """Returns whether @case is as wanted, and what there is to say."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            options = build(case, folder)
-        except subprocess.CalledProcessError as error:
-            return False, (error.output or b'').decode().splitlines() + [str(error)]
-        output = subprocess.run(['nice', './pan', f'-m{DEPTH}', '-w24'], cwd=folder, text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
-        states = re.search(r'(\d+) states, stored', output)
-        said = [f'{states[1] if states else "no"} states']
-        violation = re.search(r'pan:\d+: (.*)', output)
-        if violation:
-            said.append(violation[1][:160])
-        # Only a promise that is broken is a violation: not a full table, nor a full memory.
-        complete = 'errors: 0' in output and 'Search not completed' not in output
-        violated = bool(violation and violation[1].startswith('assertion violated') and
-                        'array index' not in violation[1] and
-                        not MODEL_LIMIT.search(violation[1]))
-        good = violated if case.broken else complete
-        if not good and violation:
-            trail = subprocess.run(['spin', '-t', *options, case.model], cwd=folder, text=True,
-                                   stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
-            said += [line.strip() for line in trail.splitlines()
-                     if re.match(r' {6}\S', line)]
-        elif not good:
-            said += output.splitlines()[:20]
-        return good, said
+def was_promise_broken(output):
+    """By a history, that is: not because a table or the memory is full."""
+    violation = re.search(r'pan:\d+: (.*)', output)
+    return bool(violation and violation[1].startswith('assertion violated') and
+                'array index' not in violation[1] and not MODEL_LIMIT.search(violation[1]))
 
 
-def main():
-    effort = int(os.environ.get('EFFORT') or 1)
-    cases = [case for case in CASES
-             if case.effort <= effort and case.name.startswith(tuple(sys.argv[1:]) or '')]
-    failed = 0
-    print(f'1..{len(cases)}')
-    for number, case in enumerate(cases, 1):
-        good, said = check(case)
-        failed += not good
-        print(f'{"ok" if good else "not ok"} {number} {case.name}')
-        for line in said:
-            print(f'# {line}', flush=True)
-    return 1 if failed else 0
+def tell(case, options, output, folder):
+    """The history that leads to a violation, or else what the checker said."""
+    if 'pan:' not in output:
+        return output[:SHOWN]
+    trail = subprocess.run(['spin', '-t', *options, case.model], cwd=folder, text=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout
+    return '\n'.join(re.findall(r'pan:\d+: .*', output) +
+                     [line.strip() for line in trail.splitlines() if re.match(r' {6}\S', line)])
 
 
-if __name__ == '__main__':
-    sys.exit(main())
+@pytest.mark.parametrize('case', [case for case in CASES if case.effort <= EFFORT],
+                         ids=lambda case: case.name)
+def test_promise_is_kept_unless_a_rule_is_broken(case, tmp_path):
+    options = build(case, tmp_path)
+    output = subprocess.run(['nice', './pan', f'-m{DEPTH}', '-w24'], cwd=tmp_path, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False).stdout
+    states = re.search(r'(\d+) states, stored', output)
+    print(f'# {case.name}: {states[1] if states else 0} states')
+    if case.broken:
+        good = was_promise_broken(output)
+    else:
+        good = 'errors: 0' in output and 'Search not completed' not in output
+    assert good, tell(case, options, output, tmp_path)
