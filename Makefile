@@ -40,6 +40,7 @@ help:
 	@echo '               BENCH_JSON= and BENCH_SVG= say where; bench-commits and bench-migration are its parts'
 	@echo 'make fuzz      hostile images and random operations, TIME= seconds each (60)'
 	@echo 'make mutants   break the core in one place at a time; a test must notice (ONLY=R4: of one rule, ONLY=S: of sealing)'
+	@echo 'make mutants-fit  list these places, and look whether they are still there'
 	@echo 'make clean     remove build/, the fetched sources included'
 	@echo
 	@echo 'demo, run and check install the Debian packages that are missing; that needs root.'
@@ -102,7 +103,7 @@ check: qemu core-build fast-build guest
 	@$(programs) tests/run.py --length=check $(SUITES)
 
 .PHONY: night
-night: qemu core-build fast-build guest
+night: qemu core-build fast-build guest mutants-fit
 	@$(programs) tests/run.py --length=night $(SUITES)
 
 .PHONY: coverage-build
@@ -137,9 +138,13 @@ fuzz-coverage: coverage-build
 	@gcovr --root $(CURDIR) --filter blobstore/ --branches $(build)/coverage
 
 .PHONY: mutants
-mutants: packages
+mutants: packages mutants-fit
 	@scripts/fetch-qemu.sh tools
-	@python3 tests/mutants/run.py --only='$(ONLY)'
+	@ONLY='$(ONLY)' tests/run.py --length=night mutants
+
+.PHONY: mutants-fit
+mutants-fit:
+	@python3 tests/mutants/mutants.py
 
 BENCH_DIR ?= $(build)/bench-data
 BENCH_JSON ?= $(build)/bench.json

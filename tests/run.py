@@ -141,6 +141,10 @@ def model(_):
     return [pytest('model', 'tests/model')]
 
 
+def mutants(_):
+    return [pytest('mutants', 'tests/mutants')]
+
+
 # The function that has the calls, what they show, and in which lengths they are.
 SUITES = {
     'core': (core, 'the core on memory and files, with ASan and UBSan', LENGTHS),
@@ -156,6 +160,7 @@ SUITES = {
                 ('check', 'night')),
     'functional': (functional, 'machines and guests', ('check',)),
     'model': (model, 'the rules of the format, by spin', ('night',)),
+    'mutants': (mutants, 'the core, broken in one place at a time', ('night',)),
 }
 
 

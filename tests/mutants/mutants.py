@@ -1,275 +1,356 @@
+#!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Deliberate breaks of the core: for each rule and promise of docs/design.md.
+"""Deliberate breaks of the core, for each rule and promise of docs/design.md.
 
-Each is (rule, what is broken, file, text, replacement); the text stands in
-the file exactly once.
+usage: mutants.py       list them, and fail unless each has its one place
+
+Each is (rule, what is broken, text, replacement). The text stands in exactly
+one place of the core's .c files, whichever that is; only its tokens count, so
+that comments and line breaks may change.
 """
 
+import re
+import sys
+from pathlib import Path
+
+CORE = Path(__file__).resolve().parents[2] / "blobstore"
+RULES = {*(f"R{n}" for n in range(1, 16)), *(f"S{n}" for n in range(1, 11)), "promise"}
+
 MUTANTS = [
-    ("R1", "a full counter does not begin a new epoch", "write.c",
+    ("R1", "a full counter does not begin a new epoch",
      "versions->len > UINT32_MAX - store->epoch.counter", "false"),
-    ("R1", "the last epoch is followed by the first", "epoch.c",
+    ("R1", "the last epoch is followed by the first",
      "return last == UINT32_MAX ? 0 : last + 1;", "return last == UINT32_MAX ? 1 : last + 1;"),
-    ("R1", "only the counters of sequences are compared", "recover.c",
+    ("R1", "only the counters of sequences are compared",
      "header->sequence > recovery->newest->sequence",
      "(uint32_t)header->sequence < (uint32_t)recovery->newest->sequence"),
-    ("R2", "one copy of the directory is enough", "format/slot.c",
+    ("R2", "one copy of the directory is enough",
      "           pair_write_slot(medium, guard, pair, !first, header, payload,\n"
      "                           error);",
      "           true;"),
-    ("R2", "the newest copy of a pair is overwritten first", "format/slot.c",
+    ("R2", "the newest copy of a pair is overwritten first",
      "unsigned first = current == 0 || (current < 0 && pair->partly[0]);",
      "unsigned first = !(current == 0 || (current < 0 && pair->partly[0]));"),
-    ("R2", "opening for writing does not begin an epoch", "start.c",
+    ("R2", "opening for writing does not begin an epoch",
      "if (!changes->len && store->epoch.open) {",
      "store->epoch.open = true;\n    if (!changes->len) {"),
-    ("R3", "slots of every epoch count", "format/slot.c",
+    ("R3", "slots of every epoch count",
      "return judge->any ||", "return true ||"),
-    ("R4", "a failed commit does not end the epoch", "write.c",
+    ("R4", "a failed commit does not end the epoch",
+     "versions, error);\n    blob_commit_end(store);\n"
      "    if (!ok) {\n        store->epoch.open = false;",
-     "    if (!ok) {"),
-    ("R4", "deleting an absent blob lets a failed write live", "write.c",
+     "versions, error);\n    blob_commit_end(store);\n    if (!ok) {"),
+    ("R4", "deleting an absent blob lets a failed write live",
      "return store->epoch.open || store->epoch.clean ||", "return true ||"),
-    ("R4", "a failed write may land on what follows", "epoch.c",
-     "    if (store->medium.unsettled &&", "    if (false &&"),
-    ("R5", "a commit begins while another is in flight", "epoch.c",
-     "    if (store->committing) {", "    if (false) {"),
-    ("R6", "half of a multi-blob write counts", "recover.c",
+    ("R4", "a failed write may land on what follows",
+     "if (store->medium.unsettled &&\n"
+     "        !blob_medium_flush(&store->medium, error)) {\n"
+     "        return false;\n    }\n    store->epoch", "store->epoch"),
+    ("R5", "a commit begins while another is in flight",
+     "if (store->committing) {\n        g_set_error(", "if (false) {\n        g_set_error("),
+    ("R6", "half of a multi-blob write counts",
      "if (!member_is_valid(recovery, &header->members[i])) {",
      "if (false) {"),
-    ("R6", "members are looked at below the watermark too", "recover.c",
+    ("R6", "members are looked at below the watermark too",
      "header->sequence <= recovery->watermark) {\n        return true;",
      "false) {\n        return true;"),
-    ("R6", "headers carry no watermark", "write.c",
+    ("R6", "headers carry no watermark",
      "header->watermark = store->epoch.acknowledged;",
      "header->watermark = 0;"),
-    ("R7", "the older of two counting slots is current", "recover.c",
+    ("R7", "the older of two counting slots is current",
      "            evidence->newest.sequence > best) {",
      "            (!best || evidence->newest.sequence < best)) {"),
-    ("R7", "trailers are no evidence", "format/slot.c",
+    ("R7", "trailers are no evidence",
      "return scan_trailers(medium, guard, slot, judge, evidence, error);",
      "return true;"),
-    ("R7", "a trailer counts anywhere", "format/slot.c",
+    ("R7", "a trailer counts anywhere",
      "blob_layout_image_bytes(header.stored_bytes) == at + end) {", "true) {"),
-    ("R8", "damage below the watermark is taken for a torn write", "recover.c",
+    ("R8", "damage below the watermark is taken for a torn write",
      "             sequence <= recovery->watermark)) {",
      "             false)) {"),
-    ("R8", "a torn write is taken for damage", "recover.c",
+    ("R8", "a torn write is taken for damage",
      "             sequence <= recovery->watermark)) {",
      "             true)) {"),
-    ("R9", "the census is ignored", "recover.c",
+    ("R9", "the census is ignored",
      "if (!recovery->newest) {\n        return true;",
      "if (true) {\n        return true;"),
-    ("R9", "a commit does not change the census", "write.c",
+    ("R9", "a commit does not change the census",
      "memcpy(header->census, store->epoch.census, sizeof(header->census));",
      ""),
-    ("R10", "a stale directory is believed", "recover.c",
-     "if (blob_sequence_epoch(finding->evidence[n].highest) >\n        store->epoch.number) {",
+    ("R10", "a stale directory is believed",
+     "if (blob_sequence_epoch(finding->evidence[n].highest) > store->epoch.number) {",
      "if (false) {"),
-    ("R11", "a first version is acknowledged unrecorded", "write.c",
-     "    bool is_first = has_first_version(versions);", "    bool is_first = false;"),
-    ("R11", "recorded but absent is not damage", "recover.c",
+    ("R11", "a first version is acknowledged unrecorded",
+     "bool is_first = has_first_version(versions);",
+     "bool is_first = false && has_first_version(versions);"),
+    ("R11", "recorded but absent is not damage",
      "if (entry->sequence > best && !finding->lost) {", "if (false) {"),
-    ("R12", "extents are free before the directory says so", "start.c",
+    ("R12", "extents are free before the directory says so",
      "        if (wants_extent(blob)) {\n            g_array_append_val(changes, change);",
      "        if (wants_extent(blob)) {\n            g_array_append_val(changes, change);\n"
      "            if (change.bytes) {\n"
      "                blob_space_release(space, change.offset, change.bytes);\n            }"),
-    ("R12", "a start that failed leaves no trace", "start.c",
-     "    if (!blob_pair_is_whole(&store->directory_pair) &&", "    if (false &&"),
-    ("R4", "a copy that failed may land on another blob's", "start.c",
+    ("R12", "a start that failed leaves no trace",
+     "if (!blob_pair_is_whole(&store->directory_pair) &&\n"
+     "        !blob_epoch_record(store, false, error)) {", "if (false) {"),
+    ("R4", "a copy that failed may land on another blob's",
      "    if ((!store->epoch.open || store->medium.unsettled) &&", "    if (!store->epoch.open &&"),
-    ("R12", "deleting writes nothing", "write.c",
+    ("R12", "deleting writes nothing",
      "if (!changes[i].content && !blob_is_present(changes[i].blob) &&\n"
      "            !(changes[i].delete_again && "
      "changes[i].blob->entry.sequence)) {",
      "if (!changes[i].content) {"),
-    ("R13", "a creation begins without its marker", "create.c",
+    ("R13", "a creation begins without its marker",
      "    if (!store->marked) {", "    if (false) {"),
-    ("R13", "the store is ready before its directory is there", "create.c",
+    ("R13", "the store is ready before its directory is there",
      "    if (!blob_epoch_record(store, false, error) ||\n"
      "        !blob_superblock_write(store, error)) {",
      "    if (!blob_superblock_write(store, error) ||\n"
      "        !blob_epoch_record(store, false, error)) {"),
-    ("R13", "a store that landed late is written over", "start.c",
+    ("R13", "a store that landed late is written over",
      "if (super.state != BLOB_STATE_CREATING) {", "if (false) {"),
-    ("R14", "a clean close is not believed", "open.c",
+    ("R14", "a clean close is not believed",
      "if (!store->epoch.clean && !blob_recover_store(store, error)) {",
      "if (!blob_recover_store(store, error)) {"),
-    ("R14", "every epoch record claims a clean close", "epoch.c",
+    ("R14", "every epoch record claims a clean close",
      "        .clean = next->clean,", "        .clean = true,"),
-    ("R15", "the length of a payload is trusted", "format/layout.c",
+    ("R15", "the length of a payload is trusted",
      "    if (raw_bytes > slot_bytes - 2 * BLOB_HEADER_BYTES ||", "    if ("),
-    ("R15", "the number of members is trusted", "format/layout.c",
+    ("R15", "the number of members is trusted",
      "           header->member_count <= BLOB_MEMBERS_MAX &&\n", ""),
-    ("R15", "extents may overlap", "format/layout-directory.c",
+    ("R15", "extents may overlap",
      "|| entry->offset < end) {", ") {"),
-    ("S1", "an unsealed slot counts in a sealed store", "format/layout.c",
+    ("S1", "an unsealed slot counts in a sealed store",
      "return blob_flags_are_sealed(header->flags) == (guard->seal != NULL) &&",
      "return"),
-    ("S1", "a directory lists unsealed versions of a sealed store", "format/layout-directory.c",
+    ("S1", "a directory lists unsealed versions of a sealed store",
      "return blob_flags_are_sealed(entry->flags) == sealed &&", "return"),
-    ("S2", "the tag of what was sealed is not checked", "crypto/seal.c",
+    ("S2", "the tag of what was sealed is not checked",
      "    return !err;", "    return true;"),
-    ("S2", "the keyed check of a header is not compared", "format/layout.c",
+    ("S2", "the keyed check of a header is not compared",
      "if (!blob_digest_equal(disk.check, check, sizeof(check))) {",
      "if (false) {"),
-    ("S2", "the keyed check of the superblock is not compared", "identify.c",
+    ("S2", "the keyed check of the superblock is not compared",
      "    if (!blob_layout_superblock_is_authentic(",
      "    if (false && !blob_layout_superblock_is_authentic("),
-    ("S3", "a payload is not bound to the kind of its blob", "format/layout.c",
+    ("S3", "a payload is not bound to the kind of its blob",
      "{ .kind = GUINT64_TO_LE(entry ? entry->kind : 0) };", "{ 0 };"),
-    ("S3", "a payload is not bound to the name of its blob", "format/layout.c",
+    ("S3", "a payload is not bound to the name of its blob",
      "memcpy(aad.name, entry->name, sizeof(aad.name));", ""),
-    ("S3", "a payload is not bound to the owner of its blob", "format/layout.c",
+    ("S3", "a payload is not bound to the owner of its blob",
      "memcpy(aad.owner, entry->owner, sizeof(aad.owner));", ""),
-    ("S3", "a payload is not bound to its header", "format/layout.c",
+    ("S3", "a payload is not bound to its header",
      "memcpy(aad.header, &disk, sizeof(aad.header));", ""),
-    ("S4", "a key slot is not bound to its number", "crypto/wrap.c",
+    ("S4", "a key slot is not bound to its number",
      "aad->number = GUINT64_TO_LE(n);", ""),
-    ("S4", "a key slot is not bound to its store", "crypto/wrap.c",
+    ("S4", "a key slot is not bound to its store",
      "memcpy(aad->uuid, uuid, sizeof(aad->uuid));", ""),
-    ("S4", "a key slot is not bound to what it says of itself", "crypto/wrap.c",
+    ("S4", "a key slot is not bound to what it says of itself",
      "blob_key_slot_encode(&bare, aad->slot);", ""),
-    ("S4", "what a token unwraps may be of another key slot", "crypto/wrap.c",
+    ("S4", "what a token unwraps may be of another key slot",
      "    if (!blob_digest_equal(data->data + BLOB_KEY_BYTES,",
      "    if (false && !blob_digest_equal(data->data + BLOB_KEY_BYTES,"),
-    ("S4", "a key slot may demand any amount of memory", "crypto/keyslot-layout.c",
+    ("S4", "a key slot may demand any amount of memory",
      "           slot->kdf_memory_kib <= KDF_MAX_MEMORY_KIB &&\n", ""),
-    ("S4", "a key slot may demand any amount of work", "crypto/keyslot-layout.c",
+    ("S4", "a key slot may demand any amount of work",
      "           (uint64_t)slot->kdf_memory_kib * slot->kdf_iterations <=\n"
      "           KDF_MAX_WORK_KIB;", "           true;"),
-    ("S4", "the length of a wrapped key is trusted", "crypto/keyslot-layout.c",
+    ("S4", "the length of a wrapped key is trusted",
      "return slot->wrapped_bytes <= BLOB_KEY_WRAPPED_MAX_BYTES &&", "return"),
-    ("S4", "a damaged key slot is believed", "format/layout-superblock.c",
+    ("S4", "a damaged key slot is believed",
      "            !blob_key_slot_is_intact(disk->key_slots[n],\n"
      "                                     disk->key_slot_digests[n]);",
      "            false;"),
-    ("S4", "a damaged key slot costs the store", "superblock.c",
+    ("S4", "a damaged key slot costs the store",
      "    return salvage(medium, zero_guard, pair, header, payload, error);",
      "    return true;"),
-    ("S4", "a key slot opens with many secrets", "crypto/wrap.c",
+    ("S4", "a key slot opens with many secrets",
      "    if (!seal ||\n        !blob_digest_equal(commitment, slot->commitment, "
      "sizeof(commitment))) {", "    if (!seal) {"),
-    ("S4", "a key slot may have bytes that mean nothing", "crypto/keyslot-layout.c",
+    ("S4", "a key slot may have bytes that mean nothing",
      "type_is_sane(slot) && unused_is_zero(&disk, slot);",
      "type_is_sane(slot) && (unused_is_zero(&disk, slot) || true);"),
-    ("S4", "the last key slot can be removed", "crypto/keyslot.c",
+    ("S4", "the last key slot can be removed",
      "if (!has_other_use(slots, n)) {", "if (false) {"),
-    ("S5", "an older superblock is believed", "open.c",
+    ("S5", "an older superblock is believed",
      "if (directory->superblock_generation > store->super.generation) {",
      "if (false) {"),
-    ("S5", "a change of key slots is not put on record", "convert.c",
+    ("S5", "a change of key slots is not put on record",
      "    return blob_superblock_change(store, &super, store->key, error) &&\n"
      "           blob_epoch_record(store, false, error);",
      "    return blob_superblock_change(store, &super, store->key, error);"),
-    ("S5", "two superblocks have the same generation", "superblock.c",
+    ("S5", "two superblocks have the same generation",
      "super.generation = ++store->generation;",
      "super.generation = store->super.generation + 1;"),
-    ("S6", "a plain store is taken for the one that a key is for", "identify.c",
-     "        if (store->key || store->options.sealed_only) {", "        if (false) {"),
-    ("S6", "the key commitment is not compared", "open.c",
+    ("S6", "a plain store is taken for the one that a key is for",
+     "if (!blob_superblock_is_sealed(&store->super)) {\n"
+     "        if (store->key || store->options.sealed_only) {",
+     "if (!blob_superblock_is_sealed(&store->super)) {\n        if (false) {"),
+    ("S6", "the key commitment is not compared",
      "    if (store->guard->seal &&\n        !blob_digest_equal(",
      "    if (false &&\n        !blob_digest_equal("),
-    ("S6", "a key commitment that was asked for is not compared", "expect.c",
+    ("S6", "a key commitment that was asked for is not compared",
      "if (blob_digest_equal(commitment, wanted, sizeof(commitment))) {",
      "if (true) {"),
-    ("S7", "a conversion that was cut short is left so", "convert.c",
+    ("S7", "a conversion that was cut short is left so",
      "    if (store->super.state != BLOB_STATE_CONVERTING &&\n"
      "        store->super.state != BLOB_STATE_WIPING) {",
      "    if (true) {"),
-    ("S7", "the directory names copies that were not made", "convert.c",
+    ("S7", "the directory names copies that were not made",
      "        (!copy_versions(store, error) || ", "        ("),
-    ("S7", "the former key is forgotten while a copy of the directory needs it", "convert.c",
-     "    if (!blob_pair_is_whole(&store->directory_pair) &&", "    if (false &&"),
-    ("S7", "a copy is made anew while a directory names the one before", "convert.c",
+    ("S7", "the former key is forgotten while a copy of the directory needs it",
+     "if (!blob_pair_is_whole(&store->directory_pair) &&\n"
+     "        !blob_epoch_record(store, true, error)) {", "if (false) {"),
+    ("S7", "a copy is made anew while a directory names the one before",
      "    if (store->target && !blob_epoch_record(store, true, error)) {",
      "    if (false) {"),
-    ("S7", "the former data key stays in the superblock", "convert.c",
+    ("S7", "the former data key stays in the superblock",
      "memset(&super.previous_key, 0, sizeof(super.previous_key));", ""),
-    ("S7", "the check seed of the plain store stays in the superblock", "convert.c",
+    ("S7", "the check seed of the plain store stays in the superblock",
      "        memset(super.seed, 0, sizeof(super.seed));\n", ""),
-    ("S7", "what was there before a conversion is not zeroed", "convert.c",
+    ("S7", "what was there before a conversion is not zeroed",
      "           blob_wipe_all(store, error) &&\n", ""),
-    ("S7", "zeroing after a conversion waits for no record", "convert.c",
+    ("S7", "zeroing after a conversion waits for no record",
      "    return blob_epoch_record_all(store, error) &&\n"
      "           blob_wipe_all(", "    return blob_wipe_all("),
-    ("S7", "free space is not zeroed after a conversion", "wipe.c",
+    ("S7", "free space is not zeroed after a conversion",
      "        if (!zero_range(&store->medium, offset, offset + bytes, error)) {",
      "        if (false) {"),
-    ("S7", "a conversion ends before its zeros are durable", "wipe.c",
+    ("S7", "a conversion ends before its zeros are durable",
      "offset + bytes, error)) {\n            return false;\n        }\n    }\n"
      "    return blob_medium_flush(&store->medium, error);",
      "offset + bytes, error)) {\n            return false;\n        }\n    }\n"
      "    return true;"),
-    ("S8", "what was deleted is not zeroed", "write.c",
+    ("S8", "what was deleted is not zeroed",
      "            blob_wipe_later(store, version->blob);", ""),
-    ("S8", "what was deleted is not zeroed by the next start", "recover.c",
+    ("S8", "what was deleted is not zeroed by the next start",
      "            blob_wipe_later(store, finding->blob);", ""),
-    ("S8", "zeroing what was deleted waits for no record", "wipe.c",
+    ("S8", "zeroing what was deleted waits for no record",
      "    if (!blob_epoch_record_all(store, error) ||\n        !blob_commit_begin(",
      "    if (!blob_commit_begin("),
-    ("S8", "zeroing that has failed is forgotten", "wipe.c",
-     "        store->epoch.open = false;      /* R4 */\n        return false;\n",
-     "        store->epoch.open = false;\n"),
-    ("S8", "a conversion forgets what was to be zeroed", "convert.c",
+    ("S8", "zeroing that has failed is forgotten",
+     "wipe_pending(store, error);\n    blob_commit_end(store);\n"
+     "    if (!ok) {\n        store->epoch.open = false;\n        return false;",
+     "wipe_pending(store, error);\n    blob_commit_end(store);\n"
+     "    if (!ok) {\n        store->epoch.open = false;"),
+    ("S8", "a conversion forgets what was to be zeroed",
      "    if (!blob_wipe_pending(store, error) || !digest_versions(",
      "    if (!digest_versions("),
-    ("S9", "each nonce is the same", "crypto/seal.c",
+    ("S9", "each nonce is the same",
      "    if (!blob_digest_random(nonce, BLOB_NONCE_BYTES, error)) {",
      "    memset(nonce, 0, BLOB_NONCE_BYTES);\n    if (false) {"),
-    ("S9", "a nonce need not be random", "crypto/seal.c",
+    ("S9", "a nonce need not be random",
      "    if (!blob_digest_random(nonce, BLOB_NONCE_BYTES, error)) {",
      "    blob_digest_random(nonce, BLOB_NONCE_BYTES, NULL);\n    if (false) {"),
-    ("S9", "a key seals without end", "write.c",
+    ("S9", "a key seals without end",
      "    if (!check_sealings(store, versions->len, error) ||\n        !blob_commit_begin(",
      "    if (!blob_commit_begin("),
-    ("S9", "epoch records are not counted as sealings", "epoch.c",
-     "    store->sealings += 2;       /* one for each copy */\n", ""),
-    ("S9", "sealings are forgotten in a crash", "open.c",
-     "store->sealings += (uint32_t)store->epoch.acknowledged +\n"
-     "                           BLOB_MEMBERS_MAX;", ""),
-    ("S10", "a directory that nobody vouches for is converted", "open.c",
+    ("S9", "epoch records are not counted as sealings",
+     "store->sealings += 2;", ""),
+    ("S9", "sealings are forgotten in a crash",
+     "store->sealings += (uint32_t)store->epoch.acknowledged + BLOB_MEMBERS_MAX;", ""),
+    ("S10", "a directory that nobody vouches for is converted",
      "    if (store->voucher &&\n        (!directory->clean ||",
      "    if (false &&\n        (!directory->clean ||"),
-    ("S10", "content need not be what its digest says", "read.c",
+    ("S10", "content need not be what its digest says",
      "    if (*payload && has_digests(store)) {", "    if (false) {"),
-    ("S10", "only what was there before has digests", "read.c",
+    ("S10", "only what was there before has digests",
      "return store->voucher && unsealing == !store->target;",
      "return store->voucher && !unsealing && store->target;"),
-    ("S10", "what is converted is not vouched for", "convert.c",
+    ("S10", "what is converted is not vouched for",
      "    if (!vouch(store, keys, error)) {", "    if (false) {"),
-    ("S10", "a store is written to while it is converted", "epoch.c",
+    ("S10", "a store is written to while it is converted",
      "    if (store->voucher && !next->clean) {", "    if (false) {"),
-    ("S10", "a conversion that failed to begin may begin later", "convert.c",
+    ("S10", "a conversion that failed to begin may begin later",
      "    return !store->voucher || blob_superblock_heal(store, error);",
      "    g_clear_pointer(&store->voucher, blob_digest_free);\n    return true;"),
-    ("promise", "a commit is not durable", "format/slot.c",
+    ("promise", "a commit is not durable",
      "                                     bytes, durable, error)) {",
      "                                     bytes, false, error)) {"),
-    ("promise", "a write of several blobs is not flushed", "write.c",
+    ("promise", "a write of several blobs is not flushed",
      "return single || blob_medium_flush(&store->medium, error);",
      "return true;"),
-    ("promise", "the current slot is overwritten", "write.c",
+    ("promise", "the current slot is overwritten",
      "return entry->sequence ? !entry->slot : 0;",
      "return entry->slot;"),
-    ("promise", "what was read is built on without a flush", "start.c",
+    ("promise", "what was read is built on without a flush",
      "    if ((!store->epoch.open || store->medium.unsettled) &&",
      "    if (store->medium.unsettled &&"),
-    ("promise", "the digest is not verified", "format/slot.c",
+    ("promise", "the digest is not verified",
      "return !memcmp(digest, header->digest, sizeof(digest));",
      "return true;"),
-    ("promise", "only the first megabyte must be blank", "identify.c",
+    ("promise", "only the first megabyte must be blank",
      "blob_blank_find_data(&store->medium, 0, length, &data, error)",
      "blob_blank_find_data(&store->medium, 0, MIN(length, 1 << 20), &data,\n"
      "                              error)"),
-    ("promise", "what is left of a creation that was cut is refused", "identify.c",
+    ("promise", "what is left of a creation that was cut is refused",
      "if (data == length || is_cut) {", "if (data == length) {"),
-    ("promise", "new space of a grown medium is not looked at", "start.c",
+    ("promise", "new space of a grown medium is not looked at",
      "    if (data < length) {", "    if (false) {"),
-    ("promise", "a damaged blob is written to", "write.c",
-     "    if (blob->damage && !store->options.replace_damaged) {",
-     "    if (false) {"),
-    ("promise", "inflation is not bounded by the raw length", "format/pack.c",
+    ("promise", "a damaged blob is written to",
+     "= change->blob;\n    if (blob->damage && !store->options.replace_damaged) {",
+     "= change->blob;\n    if (false) {"),
+    ("promise", "inflation is not bounded by the raw length",
      "out_bytes != raw_bytes ||", ""),
 ]
+
+COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
+TOKEN = re.compile(r"\w+|\S")
+
+
+def c_files(core):
+    """Those that run without QEMU."""
+    return sorted(path for path in core.rglob("*.c") if "qemu" not in path.parts[-2:])
+
+
+def pattern(text):
+    """Matches the tokens of text, with any space between them."""
+    regex = ""
+    for token in TOKEN.findall(text):
+        is_word = token[-1].isalnum() or token[-1] == "_"
+        between = r"\s+" if regex.endswith(r"\b") and is_word else r"\s*"
+        regex += (between if regex else "")
+        regex += rf"\b{token}\b" if is_word else re.escape(token)
+    return re.compile(regex)
+
+
+def without_comments(source):
+    """The same length, so that places stay."""
+    return COMMENT.sub(lambda comment: " " * len(comment[0]), source)
+
+
+def find(text, core=CORE):
+    """The places that match: (path, start, end)."""
+    regex = pattern(text)
+    return [(path, *match.span()) for path in c_files(core)
+            for match in regex.finditer(without_comments(path.read_text()))]
+
+
+def find_faults(mutants):
+    """What is wrong with the list, in sentences."""
+    faults = [f"{rule} has no mutant" for rule in sorted(RULES - {mutant[0] for mutant in mutants})]
+    known = {word for path in c_files(CORE) for word in TOKEN.findall(path.read_text())}
+    for rule, what, text, replacement in mutants:
+        unknown = sorted(set(TOKEN.findall(replacement)) - known)
+        if unknown:
+            faults.append(f"{rule}: {what}: the core has no {', '.join(unknown)}")
+        places = find(text)
+        if len(places) != 1:
+            names = ", ".join(path.name for path, *_ in places)
+            faults.append(f"{rule}: {what}: {len(places)} places match, not one ({names}):\n{text}")
+    return faults
+
+
+def main():
+    for rule, what, text, _ in MUTANTS:
+        places = [str(path.relative_to(CORE)) for path, *_ in find(text)]
+        print(f"{rule + ':':9}{what} [{', '.join(places) or 'nowhere'}]")
+    faults = find_faults(MUTANTS)
+    for fault in faults:
+        print(f"mutants: {fault}", file=sys.stderr)
+    print(f"{len(MUTANTS)} mutants, {len(faults)} faults")
+    return 1 if faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
