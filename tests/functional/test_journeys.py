@@ -89,7 +89,7 @@ class JourneyTest(Moving, GuestCase):
 
     def check_moves(self, image_format, front_end, *ways):
         image = create_image(self.directory, image_format)
-        rounds = 3 * len(ways)
+        rounds = 6 * len(ways)      # more than are done during the moves, however slow those are
         args = [*tpm_args(image, image_format, front_end), *boot_args("count", rounds=rounds)]
         journey = self.begin(*args)
         for way in ways:
