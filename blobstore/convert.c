@@ -14,7 +14,8 @@
  * 4. A clean directory under the new guard names the copies.  From the first
  *    of its copies on nothing else counts.
  * 5. The superblock knows the new guard only.
- * 6. Everything that is not current is zeroed.
+ * 6. Everything that is not current is zeroed, in pieces.  Between them the
+ *    store takes commits like any other: see blob_wipe_next().
  * 7. The superblock says that this is done, and an epoch record that it does.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -275,7 +276,7 @@ static bool record_copies(BlobStore *store, GError **error)
 }
 
 /* Step 5 */
-static bool forget_former_guard(BlobStore *store, GError **error)
+static bool forget_old_guard(BlobStore *store, GError **error)
 {
     BlobSuperblock super = store->super;
     bool sealed = store->guard->seal;
@@ -289,24 +290,13 @@ static bool forget_former_guard(BlobStore *store, GError **error)
         super.incompatible &= ~BLOB_FEATURE_SEALED;
         memset(&super.key_slots, 0, sizeof(super.key_slots));
     }
+    store->wiped = 0;
     return blob_superblock_change(store, &super, sealed ? store->key : NULL,
                                   error);
 }
 
-/* Steps 6 and 7 */
-static bool wipe_former(BlobStore *store, GError **error)
-{
-    BlobSuperblock super = store->super;
-
-    super.state = BLOB_STATE_READY;
-    return blob_epoch_record_all(store, error) &&
-           blob_wipe_all(store, error) &&
-           blob_superblock_change(store, &super, store->key, error) &&
-           blob_epoch_record(store, false, error);
-}
-
-/* Steps 3 to 7 */
-static bool go_on(BlobStore *store, GError **error)
+/* Steps 3 to 5 */
+static bool switch_guards(BlobStore *store, GError **error)
 {
     bool converting = store->super.state == BLOB_STATE_CONVERTING;
 
@@ -314,19 +304,26 @@ static bool go_on(BlobStore *store, GError **error)
         (!copy_versions(store, error) || !record_copies(store, error))) {
         return false;
     }
-    /* Of a record that was cut short, one copy may be the former one's. */
+    /* If a record was cut short, one copy may be under the old guard. */
     if (!blob_pair_is_whole(&store->directory_pair) &&
         !blob_epoch_record(store, true, error)) {
         return false;
     }
-    if (converting && !forget_former_guard(store, error)) {
-        return false;
-    }
-    return wipe_former(store, error);
+    return !converting || forget_old_guard(store, error);
 }
 
-bool blob_store_convert(BlobStore *store, BlobKey *key,
-                        const BlobKeySlots *slots, GError **error)
+/* Step 7 */
+static bool finish(BlobStore *store, GError **error)
+{
+    BlobSuperblock super = store->super;
+
+    super.state = BLOB_STATE_READY;
+    return blob_superblock_change(store, &super, store->key, error) &&
+           blob_epoch_record(store, false, error);
+}
+
+bool blob_store_convert_begin(BlobStore *store, BlobKey *key,
+                              const BlobKeySlots *slots, GError **error)
 {
     BlobKey *keys = key ?: store->key;
     BlobSuperblock super;
@@ -349,7 +346,37 @@ bool blob_store_convert(BlobStore *store, BlobKey *key,
         return false;
     }
     store->target = g_steal_pointer(&target);
-    return go_on(store, error);
+    return switch_guards(store, error);
+}
+
+bool blob_store_convert_next(BlobStore *store, uint64_t bytes, bool *done,
+                             GError **error)
+{
+    *done = store->super.state == BLOB_STATE_READY;
+    if (*done) {
+        /* Unless the record of that has failed, it is on the medium. */
+        return store->epoch.open || store->epoch.clean ||
+               blob_epoch_record(store, false, error);
+    }
+    if (!store->started || store->super.state != BLOB_STATE_WIPING) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    "store is being converted: start it again first");
+        return false;
+    }
+    if (!blob_wipe_next(store, bytes, error)) {
+        return false;
+    }
+    *done = store->wiped == store->capacity;
+    return !*done || finish(store, error);
+}
+
+bool blob_store_convert(BlobStore *store, BlobKey *key,
+                        const BlobKeySlots *slots, GError **error)
+{
+    bool done;
+
+    return blob_store_convert_begin(store, key, slots, error) &&
+           blob_store_convert_next(store, UINT64_MAX, &done, error);
 }
 
 bool blob_convert_finish(BlobStore *store, GError **error)
@@ -360,12 +387,13 @@ bool blob_convert_finish(BlobStore *store, GError **error)
     }
     /*
      * A directory that names copies, of a record that failed, may have landed
-     * since the medium was read.  They are about to be made anew.
+     * since the medium was read.  They are about to be made again.
      */
     if (store->target && !blob_epoch_record(store, true, error)) {
         return false;
     }
-    return go_on(store, error);
+    return switch_guards(store, error) &&
+           blob_wipe_next(store, UINT64_MAX, error) && finish(store, error);
 }
 
 void blob_store_get_key_slots(const BlobStore *store, BlobKeySlots *slots)

@@ -71,6 +71,7 @@ struct BlobStore {
     bool committing;            /* a commit or epoch record is in flight */
     uint64_t sealings;          /* made with this key, at most */
     bool unwiped;               /* a blob is */
+    uint64_t wiped;             /* bytes: so far a conversion has zeroed */
 
     uint64_t capacity;          /* bytes of the medium known to be ours */
     uint64_t next_id;

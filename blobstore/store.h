@@ -282,6 +282,21 @@ bool blob_store_convert(BlobStore *store, BlobKey *key,
                         const BlobKeySlots *slots, GError **error);
 
 /*
+ * Do the same in pieces.  When blob_store_convert_begin() has returned, nothing
+ * but @key opens the store, and blobs can be written again; the old content is
+ * still to be zeroed.  Each blob_store_convert_next() zeroes about @bytes of
+ * it, durably, until *@done.  A call that failed may be repeated.  A store that
+ * is freed before the end, or started, is as after a crash: blob_store_start()
+ * does the rest.
+ *
+ * Errors: those of blob_store_convert(), FULL.
+ */
+bool blob_store_convert_begin(BlobStore *store, BlobKey *key,
+                              const BlobKeySlots *slots, GError **error);
+bool blob_store_convert_next(BlobStore *store, uint64_t bytes, bool *done,
+                             GError **error);
+
+/*
  * Records that the store is at rest (R14), so that the next opening reads only
  * superblock and directory.  Durable on return.  The store stays usable; a
  * later write starts a new epoch.  Does nothing if nothing was written since
@@ -335,6 +350,7 @@ typedef struct BlobStoreStatus {
     bool read_only;         /* by option or by a feature of the medium */
     bool sealed;            /* or being converted to or from that */
     bool converting;        /* blob_store_start() continues it */
+    uint64_t wiped;         /* bytes of capacity that are zeroed so far */
     unsigned key_slots;     /* in use */
     uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES]; /* zero if plain */
     uint64_t sealings;      /* tried with the data key, at most */

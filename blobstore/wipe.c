@@ -12,62 +12,71 @@
 
 enum { CHUNK_BYTES = 64 * BLOB_BLOCK_BYTES };
 
-static bool zero_range(BlobMedium *medium, uint64_t start, uint64_t end,
-                       GError **error)
+/*
+ * Zeroes from *@at on, up to @end or until *@budget bytes are done, and moves
+ * *@at there.  What is known to be zero costs little, however long it is.
+ */
+static bool zero_some(BlobMedium *medium, uint64_t *at, uint64_t end,
+                      uint64_t *budget, GError **error)
 {
     const BlobStorageOps *ops = medium->storage->ops;
     g_autofree uint8_t *zeros = NULL;
 
-    while (start < end) {
+    while (*at < end && *budget) {
         uint64_t known = 0;
-        size_t bytes = MIN(end - start, CHUNK_BYTES);
+        uint64_t bytes = MIN(MIN(end - *at, CHUNK_BYTES), *budget);
 
         if (ops->known_zero) {
-            known = ops->known_zero(medium->storage, start, end - start);
-            known = MIN(known, end - start) / BLOB_BLOCK_BYTES *
+            known = ops->known_zero(medium->storage, *at, end - *at);
+            known = MIN(known, end - *at) / BLOB_BLOCK_BYTES *
                     BLOB_BLOCK_BYTES;
         }
         if (known) {
-            start += known;
+            *at += known;
+            *budget -= MIN(known, bytes);
             continue;
         }
         if (!zeros) {
             zeros = blob_medium_alloc(CHUNK_BYTES);
             memset(zeros, 0, CHUNK_BYTES);
         }
-        if (!ops->write(medium->storage, start, zeros, bytes, false, error)) {
+        if (!ops->write(medium->storage, *at, zeros, bytes, false, error)) {
             medium->write_errors++;
             medium->unsettled = true;
             return false;
         }
         medium->bytes_written += bytes;
-        start += bytes;
+        *at += bytes;
+        *budget -= bytes;
     }
     return true;
 }
 
-/* What lies behind the image of @payload bytes in a slot */
-static bool zero_rest(BlobMedium *medium, const BlobSlot *slot,
-                      uint64_t payload, GError **error)
+static bool zero_range(BlobMedium *medium, uint64_t start, uint64_t end,
+                       GError **error)
 {
-    return zero_range(medium, slot->offset + blob_layout_image_bytes(payload),
-                      slot->offset + slot->bytes, error);
+    uint64_t budget = UINT64_MAX;
+
+    return zero_some(medium, &start, end, &budget, error);
+}
+
+/* Whether slot @n of @blob holds its current version */
+static bool is_current(const Blob *blob, unsigned n)
+{
+    /* What is damaged may be something else, in plain text. */
+    return blob->entry.sequence && blob->entry.slot == n && !blob->damage;
 }
 
 static bool wipe_blob(BlobStore *store, const Blob *blob, GError **error)
 {
-    const BlobEntry *entry = &blob->entry;
-
-    for (unsigned n = 0; n < 2 && entry->slot_bytes; n++) {
+    for (unsigned n = 0; n < 2 && blob->entry.slot_bytes; n++) {
         BlobSlot slot = blob_slot_of(blob, n);
-        /* What is damaged may be something else, in plain text. */
-        bool is_current = entry->sequence && entry->slot == n &&
-                          !blob->damage;
+        uint64_t image = is_current(blob, n)
+                         ? blob_layout_image_bytes(blob->entry.stored_bytes)
+                         : 0;
 
-        if (is_current
-            ? !zero_rest(&store->medium, &slot, entry->stored_bytes, error)
-            : !zero_range(&store->medium, slot.offset,
-                          slot.offset + slot.bytes, error)) {
+        if (!zero_range(&store->medium, slot.offset + image,
+                        slot.offset + slot.bytes, error)) {
             return false;
         }
     }
@@ -122,40 +131,78 @@ bool blob_wipe_pending(BlobStore *store, GError **error)
     return true;
 }
 
-/* Both copies are of the same length, or of what is damaged. */
-static bool wipe_pair(BlobStore *store, const BlobPair *pair,
-                      uint64_t payload, GError **error)
+/* Both copies are images of the same length. */
+static void spare_pair(BlobSpace *rest, const BlobPair *pair,
+                       uint64_t payload)
 {
     for (unsigned n = 0; n < 2; n++) {
-        BlobSlot slot = blob_pair_slot(pair, n);
-
-        if (!zero_rest(&store->medium, &slot, payload, error)) {
-            return false;
-        }
+        blob_space_take(rest, blob_pair_slot(pair, n).offset,
+                        blob_layout_image_bytes(payload));
     }
-    return true;
 }
 
-bool blob_wipe_all(BlobStore *store, GError **error)
+/* All that the store has of the medium, but for what is current */
+static BlobSpace *find_rest(const BlobStore *store)
 {
-    uint64_t offset;
-    uint64_t bytes;
+    BlobSpace *rest = blob_space_new(0, store->capacity);
 
-    if (!wipe_pair(store, &store->super_pair, BLOB_SUPERBLOCK_BYTES, error) ||
-        !wipe_pair(store, &store->directory_pair, store->directory_bytes,
-                   error)) {
+    spare_pair(rest, &store->super_pair, BLOB_SUPERBLOCK_BYTES);
+    spare_pair(rest, &store->directory_pair, store->directory_bytes);
+    for (guint i = 0; i < store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i);
+        const BlobEntry *entry = &blob->entry;
+
+        if (entry->slot_bytes && is_current(blob, entry->slot)) {
+            blob_space_take(rest, blob_slot_of(blob, entry->slot).offset,
+                            blob_layout_image_bytes(entry->stored_bytes));
+        }
+    }
+    return rest;
+}
+
+static bool wipe_some(BlobStore *store, uint64_t *at, uint64_t bytes,
+                      GError **error)
+{
+    g_autoptr(BlobSpace) rest = find_rest(store);
+    uint64_t offset;
+    uint64_t length;
+
+    for (size_t n = 0; blob_space_nth(rest, n, &offset, &length); n++) {
+        uint64_t end = offset + length;
+
+        if (end > *at) {
+            *at = MAX(*at, offset);
+            if (!zero_some(&store->medium, at, end, &bytes, error)) {
+                return false;
+            }
+        }
+        if (*at < end && !bytes) {
+            return blob_medium_flush(&store->medium, error);
+        }
+    }
+    *at = store->capacity;
+    return blob_medium_flush(&store->medium, error);
+}
+
+bool blob_wipe_next(BlobStore *store, uint64_t bytes, GError **error)
+{
+    uint64_t at = store->wiped;
+    bool ok;
+
+    /* What is zeroed may be evidence for what is current, of any blob. */
+    if ((!blob_pair_is_whole(&store->directory_pair) &&
+         !blob_epoch_record(store, false, error)) ||
+        !blob_epoch_record_all(store, error) ||
+        !blob_commit_begin(store, error)) {
         return false;
     }
-    for (guint i = 0; i < store->blobs->len; i++) {
-        if (!wipe_blob(store, g_ptr_array_index(store->blobs, i), error)) {
-            return false;
-        }
+    ok = wipe_some(store, &at, MAX(bytes, BLOB_BLOCK_BYTES) /
+                   BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES, error);
+    blob_commit_end(store);
+    if (!ok) {
+        store->epoch.open = false;      /* R4 */
+        return false;
     }
-    for (size_t n = 0; blob_space_nth(store->space, n, &offset, &bytes);
-         n++) {
-        if (!zero_range(&store->medium, offset, offset + bytes, error)) {
-            return false;
-        }
-    }
-    return blob_medium_flush(&store->medium, error);
+    store->wiped = at;
+    return true;
 }

@@ -19,9 +19,17 @@ void blob_wipe_later(BlobStore *store, Blob *blob);
 bool blob_wipe_pending(BlobStore *store, GError **error);
 
 /*
- * Zeroes everything on the medium that belongs to the store and is not
- * current, durably.  What is current must be on record.  Errors: IO.
+ * Zeroes, durably, what is not current on the medium, from store->wiped on and
+ * about @bytes of it, and moves store->wiped to where it has come; at the end
+ * that is store->capacity.  What is current is recorded first.
+ *
+ * Commits may come between two calls.  They write under the present guard
+ * only, so below store->wiped nothing from before the conversion appears
+ * again; and what is current above it is looked up by each call.
+ *
+ * After a failure the call may be repeated, and the next commit begins with a
+ * new epoch.  Errors: IO, FULL, EXHAUSTED, BUSY, RANDOM.
  */
-bool blob_wipe_all(BlobStore *store, GError **error);
+bool blob_wipe_next(BlobStore *store, uint64_t bytes, GError **error);
 
 #endif /* BLOBSTORE_WIPE_H */

@@ -8,6 +8,8 @@
 #include <string.h>
 #include "wiped.h"
 
+enum { PIECE_BYTES = 32 << 10 };
+
 void promise_add_key(Promise *promise, const KeyState *keys)
 {
     for (unsigned i = 0; i < promise->key_count; i++) {
@@ -213,8 +215,8 @@ bool history_change_key_slots(History *history, GError **error)
 
 /* What @keys become on the way to @data_key, or to plain */
 static void plan_conversion(History *history, const KeyState *keys,
-                            unsigned data_key, BlobKeySlots *slots,
-                            Promise *wanted)
+                            unsigned data_key, bool whole,
+                            BlobKeySlots *slots, Promise *wanted)
 {
     KeyState next = { .data_key = data_key, .target = KEY_TARGET_SAME };
 
@@ -228,11 +230,14 @@ static void plan_conversion(History *history, const KeyState *keys,
         promise_add_key(wanted, &begun);
     }
     promise_add_key(wanted, &next);
-    next.target = KEY_TARGET_NONE;
-    promise_add_key(wanted, &next);
+    if (whole) {
+        next.target = KEY_TARGET_NONE;
+        promise_add_key(wanted, &next);
+    }
 }
 
-bool history_convert(History *history, bool unseal, GError **error)
+bool history_convert(History *history, bool unseal, bool whole,
+                     GError **error)
 {
     BlobStore *store = history->store;
     unsigned first = history->disk->events->len;
@@ -255,7 +260,7 @@ bool history_convert(History *history, bool unseal, GError **error)
         return history_expect_refused(history, done, local, keys.target, first,
                                       error);
     }
-    plan_conversion(history, &keys, data_key, &slots, &wanted);
+    plan_conversion(history, &keys, data_key, whole, &slots, &wanted);
     if (unseal) {
         history->gone = NULL;       /* it may have been plain before */
     }
@@ -263,13 +268,53 @@ bool history_convert(History *history, bool unseal, GError **error)
     history->former = keep(history, sectors_of(
         history->disk, history->failed.key_count ? BLOB_DIRECTORY_OFFSET : 0));
     promise = history_begin(history, &history->acknowledged, &wanted);
-    done = blob_store_convert(store, keyring_key(data_key), &slots, &local);
+    done = (whole ? blob_store_convert : blob_store_convert_begin)(
+        store, keyring_key(data_key), &slots, &local);
     if (!conclude(history, &wanted, done, may_fail, local, error) ||
-        (done && !note_converted(history, error))) {
+        (done && whole && !note_converted(history, error))) {
         return false;
     }
-    if (done && !wiped_store(history->disk->data, store)) {
+    if (done && whole && !wiped_store(history->disk->data, store)) {
         return fail(error, "a conversion has left something");
+    }
+    history_end(history, &history->acknowledged, promise, first, done);
+    return history_check_world(history, error);
+}
+
+/* Of a store that is not being converted, nothing is zeroed. */
+bool history_wipe_piece(History *history, GError **error)
+{
+    BlobStore *store = history->store;
+    unsigned first = history->disk->events->len;
+    bool may_fail = history->fail_next >= 0;
+    Promise wanted = { 0 };
+    KeyState keys;
+    KeyState completed;
+    unsigned promise;
+    g_autoptr(GError) local = NULL;
+    bool ended;
+    bool done;
+
+    if (!keyring_state(store, &keys, error)) {
+        return false;
+    }
+    if (store->super.state == BLOB_STATE_CONVERTING) {
+        done = blob_store_convert_next(store, PIECE_BYTES, &ended, &local);
+        return history_expect_refused(history, done, local, true, first,
+                                      error);
+    }
+    completed = key_state_completed(&keys);
+    promise_add_key(&wanted, &completed);
+    promise = history_begin(history, &history->acknowledged,
+                            keys.target ? &wanted : NULL);
+    done = blob_store_convert_next(store, PIECE_BYTES, &ended, &local);
+    if (keys.target && (ended || !done) &&
+        (!conclude(history, &wanted, done, may_fail, local, error) ||
+         (done && !note_converted(history, error)))) {
+        return false;
+    }
+    if (!keys.target && (!ended || (!done && !may_fail))) {
+        return fail(error, "what is done already is not");
     }
     history_end(history, &history->acknowledged, promise, first, done);
     return history_check_world(history, error);

@@ -226,6 +226,14 @@ static void explore_conversions(Explorer *explorer)
     static const char *const histories[] = {
         "Sk", "Skk", "x", "Sx", "Sy", "nx", "dx", "Sdy", "SFvx", "xx", "Sgky",
     };
+    /* What happens between the pieces, and while one fails */
+    static const char *const pieces[] = {
+        "bw", "Sbwz", "bzwz", "Sqmzdz", "Sbzczwz", "bzzizw", "Sbzgwz",
+    };
+    /* The same to the end */
+    static const char *const endings[] = {
+        "bwzvzmzdzazzz", "Sbwzvzmzdzazzz", "Sqwzvzmzdzazzz", "bzzrwzzzzz",
+    };
     unsigned deep_every = explorer->deep_every;
 
     explorer->deep_every *= 2;  /* each of them ends a conversion */
@@ -233,13 +241,21 @@ static void explore_conversions(Explorer *explorer)
         explore_landings(explorer, histories[i]);
         explore_failing(explorer, histories[i]);
     }
+    for (gint i = 0; i < MIN(key_histories, G_N_ELEMENTS(pieces)); i++) {
+        explore_landings(explorer, pieces[i]);
+        explore_failing(explorer, pieces[i]);
+    }
+    for (gint i = 0; i < MIN(key_histories, G_N_ELEMENTS(endings)); i++) {
+        explore_history(explorer, endings[i], false, false);
+    }
     explorer->deep_every = deep_every;
 }
 
 /* In every second history the store is sealed, and its keys change. */
 static void explore_drawn(Explorer *explorer, GRand *random)
 {
-    g_autofree char *all = g_strconcat(history_ops, history_key_ops, NULL);
+    g_autofree char *all = g_strconcat(history_ops, history_key_ops,
+                                       history_piece_ops, NULL);
 
     for (gint n = 0; n < random_histories; n++) {
         char ops[HISTORY_MAX_OPS + 1] = { 0 };

@@ -68,8 +68,10 @@ bool history_check_deleted(const History *history, unsigned mask,
 bool history_expect_refused(History *history, bool done, const GError *local,
                             bool is_converting, guint events, GError **error);
 
-/* The operations k, and x or y */
+/* The operations k; x or y, or if not @whole b or q; and z */
 bool history_change_key_slots(History *history, GError **error);
-bool history_convert(History *history, bool unseal, GError **error);
+bool history_convert(History *history, bool unseal, bool whole,
+                     GError **error);
+bool history_wipe_piece(History *history, GError **error);
 
 #endif /* TESTS_CRASH_HISTORY_PRIVATE_H */

@@ -23,9 +23,12 @@
  * k     another secret opens the store; or of two that do one no more
  * x     the store is sealed, or if it is so under another key
  * y     it becomes plain
+ * b, q  x and y begin: what was there before is still to be zeroed
+ * z     a piece of that is zeroed
  */
 const char history_ops[] = "wvnmadercgsuij";
 const char history_key_ops[] = "kxy";
+const char history_piece_ops[] = "bqz";
 
 const char history_fail_letters[] = "FGHIJKLM";
 static const char landing_digits[SIM_LANDING_COUNT + 1] = "01234";
@@ -225,7 +228,12 @@ bool history_do(History *history, char op, GError **error)
         return history_change_key_slots(history, error);
     case 'x':
     case 'y':
-        return history_convert(history, op == 'y', error);
+        return history_convert(history, op == 'y', true, error);
+    case 'b':
+    case 'q':
+        return history_convert(history, op == 'q', false, error);
+    case 'z':
+        return history_wipe_piece(history, error);
     default:
         g_assert_not_reached();
     }
@@ -243,6 +251,7 @@ bool history_is_valid(const char *ops)
     for (size_t i = 0; ops[i]; i++) {
         if (ops[i] != 'N' && !strchr(history_ops, ops[i]) &&
             !strchr(history_key_ops, ops[i]) &&
+            !strchr(history_piece_ops, ops[i]) &&
             !strchr(history_fail_letters, ops[i]) &&
             !strchr(landing_digits, ops[i])) {
             return false;

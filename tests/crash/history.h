@@ -73,6 +73,7 @@ typedef struct History {
  */
 extern const char history_ops[];
 extern const char history_key_ops[];
+extern const char history_piece_ops[];
 extern const char history_fail_letters[];
 
 /* Whether @ops is a history that can be run */

@@ -37,9 +37,14 @@ static GRand *new_random(const Walk *walk, unsigned purpose)
 static char draw_op(const History *history, GRand *random)
 {
     bool of_keys = !g_rand_int_range(random, 0, KEY_OP_EVERY);
-    const char *ops = of_keys ? history_key_ops : history_ops;
+    const char *ops = !of_keys ? history_ops
+                      : g_rand_boolean(random) ? history_piece_ops
+                                               : history_key_ops;
     char op = ops[g_rand_int_range(random, 0, strlen(ops))];
 
+    if (history->keys.target && g_rand_boolean(random)) {
+        return 'z';
+    }
     return op == 'g' && history->max_size[1] > GROWTH_BYTES ? 's' : op;
 }
 

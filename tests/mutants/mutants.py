@@ -209,18 +209,26 @@ MUTANTS = [
     ("S7", "the check seed of the plain store stays in the superblock",
      "        memset(super.seed, 0, sizeof(super.seed));\n", ""),
     ("S7", "what was there before a conversion is not zeroed",
-     "           blob_wipe_all(store, error) &&\n", ""),
+     "    if (!blob_wipe_next(store, bytes, error)) {\n",
+     "    store->wiped = store->capacity;\n    if (false) {\n"),
+    ("S7", "what was there is not zeroed if a conversion is cut short",
+     "           blob_wipe_next(store, UINT64_MAX, error) && ", "           "),
     ("S7", "zeroing after a conversion waits for no record",
-     "    return blob_epoch_record_all(store, error) &&\n"
-     "           blob_wipe_all(", "    return blob_wipe_all("),
-    ("S7", "free space is not zeroed after a conversion",
-     "        if (!zero_range(&store->medium, offset, offset + bytes, error)) {",
-     "        if (false) {"),
+     "        !blob_epoch_record_all(store, error) ||\n        !blob_commit_begin(",
+     "        !blob_commit_begin("),
+    ("S7", "a piece that could not be zeroed is left out",
+     "    uint64_t at = store->wiped;\n    bool ok;\n",
+     "    uint64_t at = store->wiped;\n    bool ok;\n\n    store->wiped += bytes;\n"),
+    ("S7", "zeros that failed may land on a later commit",
+     "        store->epoch.open = false;      /* R4 */\n        return false;\n    }\n"
+     "    store->wiped = at;",
+     "        return false;\n    }\n    store->wiped = at;"),
+    ("S7", "the end of the medium is not zeroed after a conversion",
+     "            *at = MAX(*at, offset);", "            *at = MAX(*at, offset);\n"
+     "            if (end == store->capacity) {\n                break;\n            }"),
     ("S7", "a conversion ends before its zeros are durable",
-     "offset + bytes, error)) {\n            return false;\n        }\n    }\n"
-     "    return blob_medium_flush(&store->medium, error);",
-     "offset + bytes, error)) {\n            return false;\n        }\n    }\n"
-     "    return true;"),
+     "    *at = store->capacity;\n    return blob_medium_flush(&store->medium, error);",
+     "    *at = store->capacity;\n    return true;"),
     ("S8", "what was deleted is not zeroed",
      "            blob_wipe_later(store, version->blob);", ""),
     ("S8", "what was deleted is not zeroed by the next start",
@@ -229,10 +237,9 @@ MUTANTS = [
      "    if (!blob_epoch_record_all(store, error) ||\n        !blob_commit_begin(",
      "    if (!blob_commit_begin("),
     ("S8", "zeroing that has failed is forgotten",
-     "wipe_pending(store, error);\n    blob_commit_end(store);\n"
-     "    if (!ok) {\n        store->epoch.open = false;\n        return false;",
-     "wipe_pending(store, error);\n    blob_commit_end(store);\n"
-     "    if (!ok) {\n        store->epoch.open = false;"),
+     "        store->epoch.open = false;      /* R4 */\n        return false;\n    }\n"
+     "    for (",
+     "        store->epoch.open = false;\n    }\n    for ("),
     ("S8", "a conversion forgets what was to be zeroed",
      "    if (!blob_wipe_pending(store, error) || !digest_versions(",
      "    if (!digest_versions("),
