@@ -56,7 +56,8 @@ def grafted(paths):
 
 def hooks(paths):
     """The hooks for a QEMU tree that gets the files @paths."""
-    table = OPTION + BUILD + QAPI + TPM + START + SUSPENDED + MONITOR + test_hooks(paths)
+    table = (OPTION + BUILD + QAPI + JOB + TPM + START + SUSPENDED + MONITOR +
+             test_hooks(paths))
     return [hook for hook in table if hook.needs in paths]
 
 
@@ -155,10 +156,53 @@ QAPI = [
          before="'can-host-socketcan':  ",
          text="      'blobstore':                  { 'type': 'BlobstoreProperties',\n"
               "                                      'if': 'CONFIG_BLOBSTORE' },\n"),
+    # QemuOpts, by which QEMU parses -object there, has no unions: keyval has.
+    Hook('system/vl.c', needs='qapi/blobstore-object.json',
+         before='opts_visitor_new(opts);',
+         text='!strcmp(type, "blobstore")\n'
+              '            ? qobject_input_visitor_new_str(str, "qom-type", &error_fatal)\n'
+              '            : '),
     # Commands and events: for the system emulator alone.
     Hook('qapi/qapi-schema.json', needs='qapi/blobstore.json',
          after="{ 'include': 'tpm.json' }",
          text="{ 'include': 'blobstore.json' }\n"),
+]
+
+JOB = [
+    # blobstore-encrypt, blobstore-rekey, blobstore-decrypt
+    Hook('qapi/job.json', needs='blobstore/qemu/convert-job.c',
+         before='# Since: 1.7',
+         text='# @blobstore-encrypt: blob store encryption job type, see\n'
+              '#     "blobstore-encrypt" (since 10.1)\n'
+              '#\n'
+              '# @blobstore-rekey: job type of a change of the data key of a blob\n'
+              '#     store, see "blobstore-rekey" (since 10.1)\n'
+              '#\n'
+              '# @blobstore-decrypt: blob store decryption job type, see\n'
+              '#     "blobstore-decrypt" (since 10.1)\n'
+              '#\n'),
+    Hook('qapi/job.json', needs='blobstore/qemu/convert-job.c',
+         after="'snapshot-load', 'snapshot-save', 'snapshot-delete'",
+         text=",\n"
+              "           { 'name': 'blobstore-encrypt', 'if': 'CONFIG_BLOBSTORE' },\n"
+              "           { 'name': 'blobstore-rekey', 'if': 'CONFIG_BLOBSTORE' },\n"
+              "           { 'name': 'blobstore-decrypt', 'if': 'CONFIG_BLOBSTORE' }"),
+    # A driver can only put off that a job is cancelled, not refuse it.
+    Hook('include/qemu/job.h', needs='blobstore/qemu/convert-job.c',
+         after='bool (*cancel)(Job *job, bool force);',
+         text='\n'
+              '    /**\n'
+              '     * If the callback is not NULL, a user cannot cancel the job when\n'
+              '     * it returns false and sets an error.  Called with job_mutex held.\n'
+              '     */\n'
+              '    bool (*check_user_cancel)(Job *job, Error **errp);\n'),
+    Hook('job.c', needs='blobstore/qemu/convert-job.c',
+         before='if (job_apply_verb_locked(job, JOB_VERB_CANCEL, errp)) {',
+         text=when('CONFIG_BLOBSTORE',
+                   '    if (job->driver->check_user_cancel &&\n'
+                   '        !job->driver->check_user_cancel(job, errp)) {\n'
+                   '        return;\n'
+                   '    }\n')),
 ]
 
 TPM = [
@@ -262,7 +306,8 @@ TPM = [
                    '        case TPM_TYPE_LIBTPMS:\n'
                    '            monitor_printf(mon, ",blobstore=%s,version=%s",\n'
                    '                           ti->options->u.libtpms.data->blobstore,\n'
-                   '                           ti->options->u.libtpms.data->version);\n'
+                   '                           TPMLibtpmsVersion_str(\n'
+                   '                               ti->options->u.libtpms.data->version));\n'
                    '            break;\n')),
 ]
 
@@ -317,18 +362,18 @@ MONITOR = [
     Hook('monitor/monitor.c', needs='qapi/blobstore.json',
          before='[QAPI_EVENT_QUORUM_FAILURE]',
          text=when('CONFIG_BLOBSTORE',
-                   '    [QAPI_EVENT_BLOBSTORE_ERROR]   = { 1000 * SCALE_MS },\n')),
+                   '    [QAPI_EVENT_BLOBSTORE_WRITE_ERROR] = { 1000 * SCALE_MS },\n')),
     # Those of one store do not count for another, which has its own id.
     Hook('monitor/monitor.c', needs='qapi/blobstore.json',
          before='if (evstate->event == QAPI_EVENT_VSERPORT_CHANGE',
          text=when('CONFIG_BLOBSTORE',
-                   '    if (evstate->event == QAPI_EVENT_BLOBSTORE_ERROR) {\n'
+                   '    if (evstate->event == QAPI_EVENT_BLOBSTORE_WRITE_ERROR) {\n'
                    '        hash += g_str_hash(qdict_get_str(evstate->data, "id"));\n'
                    '    }\n')),
     Hook('monitor/monitor.c', needs='qapi/blobstore.json',
          before='if (eva->event == QAPI_EVENT_VSERPORT_CHANGE',
          text=when('CONFIG_BLOBSTORE',
-                   '    if (eva->event == QAPI_EVENT_BLOBSTORE_ERROR) {\n'
+                   '    if (eva->event == QAPI_EVENT_BLOBSTORE_WRITE_ERROR) {\n'
                    '        return !strcmp(qdict_get_str(eva->data, "id"),\n'
                    '                       qdict_get_str(evb->data, "id"));\n'
                    '    }\n')),
