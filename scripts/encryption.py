@@ -142,8 +142,8 @@ def show_json(arrow, message):
 def encrypted(key, pin=None):
     secrets = [("sec0", key)] if key else []
     secrets += [("pin0", pin)] if pin else []
-    options = [f"{option}={name}" for option, (name, _) in
-               zip(["key-secret"] if key else ["pin-secret"], secrets)]
+    options = (["encrypt.type=passphrase", "encrypt.key-secret=sec0"] if key else
+               ["encrypt.type=token", "encrypt.pin-secret=pin0"])
     return [*(word for name, file in secrets
               for word in ("-object", SECRET.format(id=name, file=file))),
             "-object", ",".join(["blobstore,id=bs,drive=nvram", *options]),
@@ -182,7 +182,8 @@ def passphrases(demo):
         wait_for_fact(guest, "job verify")
         show_qmp(guest, "object-add", qom_type="secret", id="new", file="new.key")
         show_qmp(guest, "blobstore-key-list", id="bs")
-        show_qmp(guest, "blobstore-key-add", id="bs", key_secret="new", slot=0, replace=True)
+        show_qmp(guest, "blobstore-key-add", id="bs", type="passphrase", new_secret="new", keyslot=0,
+                 force=True)
         compare(written, guest.finish(show_fact))
     finally:
         guest.stop()
@@ -208,8 +209,8 @@ def tokens(demo, written):
         guest.qmp("cont")
         wait_for_fact(guest, "job verify")
         show_qmp(guest, "object-add", qom_type="secret", id="pin", file="pin")
-        show_qmp(guest, "blobstore-key-add", id="bs", key_uri=uri, pin_secret="pin")
-        show_qmp(guest, "blobstore-key-remove", id="bs", slot=0)
+        show_qmp(guest, "blobstore-key-add", id="bs", type="token", key_uri=uri, pin_secret="pin")
+        show_qmp(guest, "blobstore-key-remove", id="bs", keyslot=0)
         show_qmp(guest, "blobstore-key-list", id="bs")
         compare(written, guest.finish(show_fact))
     finally:

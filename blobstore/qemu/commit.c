@@ -164,16 +164,16 @@ static bool coroutine_fn write_all_staged(BlobStoreObject *store,
     return true;
 }
 
-static strList *paths_of(GArray *changes)
+static BlobstoreBlobNameList *names_of(GArray *changes)
 {
-    strList *paths = NULL;
+    BlobstoreBlobNameList *names = NULL;
 
     for (guint i = 0; i < changes->len; i++) {
         Change *change = &g_array_index(changes, Change, i);
 
-        QAPI_LIST_PREPEND(paths, blobstore_report_blob_path(change->blob));
+        QAPI_LIST_PREPEND(names, blobstore_report_blob_name(change->blob));
     }
-    return paths;
+    return names;
 }
 
 /* Returns what the user wants to happen when @changes failed with @error. */
@@ -185,7 +185,7 @@ static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
     BlockErrorAction action;
 
     store->write_failed = true;
-    blobstore_report_error(store, paths_of(changes), error);
+    blobstore_report_error(store, names_of(changes), error);
     if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
         return BLOCK_ERROR_ACTION_REPORT;
     }

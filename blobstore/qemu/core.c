@@ -18,7 +18,7 @@ BlobStoreOptions blobstore_core_options(BlobStoreObject *store)
 
     return (BlobStoreOptions) {
         .create_never = (store->medium_uuid && !arrives) ||
-                        store->format == BLOBSTORE_FORMAT_NEVER,
+                        store->create == BLOBSTORE_CREATE_NEVER,
         .uuid = store->medium_uuid ? store->medium_uuid->data
                                    : store->uuid ? store->uuid_pin.data : NULL,
         .create_as_uuid = arrives,

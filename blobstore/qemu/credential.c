@@ -9,48 +9,58 @@
 #include "blobstore/pkcs11/pkcs11.h"
 #include "credential.h"
 
-/* Milliseconds; more passes than the format allows are not made anyway */
-enum { KEY_ITER_TIME_MAX = 60000 };
+/* Milliseconds; the format allows no more iterations anyway. */
+enum { ITER_TIME_MAX = 60000 };
 
-bool blobstore_credential_source_is_valid(const BlobstoreKeySource *source,
+BlobStoreKeySource blobstore_credential_source(const BlobstoreKey *key)
+{
+    BlobStoreKeySource source = {
+        .type = key->type,
+        .iter_time = BLOB_KEY_KDF_MILLISECONDS,
+    };
+
+    switch (key->type) {
+    case BLOBSTORE_KEY_TYPE_PASSPHRASE:
+        source.secret = key->u.passphrase.key_secret;
+        if (key->u.passphrase.has_iter_time) {
+            source.iter_time = key->u.passphrase.iter_time;
+        }
+        break;
+    case BLOBSTORE_KEY_TYPE_RAW:
+        source.secret = key->u.raw.key_secret;
+        break;
+    case BLOBSTORE_KEY_TYPE_TOKEN:
+        source.uri = key->u.token.key_uri;
+        source.pin_secret = key->u.token.pin_secret;
+        break;
+    default:
+        g_assert_not_reached();
+    }
+    return source;
+}
+
+bool blobstore_credential_check_iter_time(uint32_t milliseconds,
                                           Error **errp)
 {
-    bool is_token = source->key_uri || source->pin_secret;
-
-    if (source->key_secret && is_token) {
-        error_setg(errp, "a key is either key-secret or in a token, "
-                   "not both");
-        return false;
-    }
-    if (source->has_key_type &&
-        (source->key_type == BLOBSTORE_KEY_TYPE_TOKEN) == !is_token) {
-        error_setg(errp, "key-type=%s does not go with %s",
-                   BlobstoreKeyType_str(source->key_type),
-                   is_token ? "a token" : "key-secret");
-        return false;
-    }
-    if (source->has_key_iter_time &&
-        (source->key_iter_time < 1 ||
-         source->key_iter_time > KEY_ITER_TIME_MAX)) {
-        error_setg(errp, "key-iter-time is 1 to %d milliseconds",
-                   KEY_ITER_TIME_MAX);
+    if (milliseconds < 1 || milliseconds > ITER_TIME_MAX) {
+        error_setg(errp, "iter-time is 1 to %d milliseconds", ITER_TIME_MAX);
         return false;
     }
     return true;
 }
 
-bool blobstore_credential_source_names_key(const BlobstoreKeySource *source)
+BlobKeySlotType blobstore_credential_slot_type(const BlobStoreKeySource *source)
 {
-    return source->key_secret || source->key_uri || source->pin_secret;
-}
-
-BlobKeySlotType blobstore_credential_slot_type(const BlobstoreKeySource *source)
-{
-    if (!source->key_secret) {
+    switch (source->type) {
+    case BLOBSTORE_KEY_TYPE_PASSPHRASE:
+        return BLOB_KEY_SLOT_PASSPHRASE;
+    case BLOBSTORE_KEY_TYPE_RAW:
+        return BLOB_KEY_SLOT_RAW;
+    case BLOBSTORE_KEY_TYPE_TOKEN:
         return BLOB_KEY_SLOT_TOKEN;
+    default:
+        g_assert_not_reached();
     }
-    return source->has_key_type && source->key_type == BLOBSTORE_KEY_TYPE_RAW
-           ? BLOB_KEY_SLOT_RAW : BLOB_KEY_SLOT_PASSPHRASE;
 }
 
 void blobstore_credential_clear(BlobStoreCredential *credential)
@@ -61,7 +71,7 @@ void blobstore_credential_clear(BlobStoreCredential *credential)
 
 static void wipe(void *data, size_t bytes)
 {
-    /* volatile: or the compiler would leave it out. */
+    /* The compiler would leave the writes out if this were not volatile. */
     volatile uint8_t *at = data;
 
     while (bytes--) {
@@ -69,7 +79,7 @@ static void wipe(void *data, size_t bytes)
     }
 }
 
-/* With a NUL behind it that does not count, for what wants a string */
+/* A NUL follows the secret, uncounted, for calls that want a string. */
 static BlobSecret *look_up_secret(const char *id, GError **error)
 {
     Error *err = NULL;
@@ -93,7 +103,7 @@ static BlobSecret *look_up_secret(const char *id, GError **error)
     return secret;
 }
 
-/* Cut at a NUL it would be another one, and cost a try. */
+/* A PIN that is cut at a NUL would be another PIN, and cost a try. */
 static bool load_pin(const char *id, BlobStoreCredential *credential,
                      GError **error)
 {
@@ -110,12 +120,12 @@ static bool load_pin(const char *id, BlobStoreCredential *credential,
     return true;
 }
 
-bool blobstore_credential_load(const BlobstoreKeySource *source,
+bool blobstore_credential_load(const BlobStoreKeySource *source,
                                BlobStoreCredential *credential,
                                GError **error)
 {
-    if (source->key_secret) {
-        credential->secret = look_up_secret(source->key_secret, error);
+    if (source->type != BLOBSTORE_KEY_TYPE_TOKEN) {
+        credential->secret = look_up_secret(source->secret, error);
         if (!credential->secret) {
             return false;
         }
@@ -127,7 +137,7 @@ bool blobstore_credential_load(const BlobstoreKeySource *source,
         return false;
     }
     credential->core.secret = credential->secret;
-    credential->core.uri = source->key_uri;
+    credential->core.uri = source->uri;
     credential->core.slot = BLOB_KEY_SLOT_ANY;
     return true;
 }

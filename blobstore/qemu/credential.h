@@ -12,14 +12,23 @@
 #include "blobstore/crypto/keyslot.h"
 #include "qapi/qapi-types-blobstore-object.h"
 
-/* Whether it can name a key; it need not. */
-bool blobstore_credential_source_is_valid(const BlobstoreKeySource *source,
+/* Names a key; strings are borrowed, IDs are of QCryptoSecret objects. */
+typedef struct BlobStoreKeySource {
+    BlobstoreKeyType type;
+    const char *secret;         /* ID; NULL of a token */
+    const char *uri;            /* NULL: the one that the key slot names */
+    const char *pin_secret;     /* ID; or NULL */
+    uint32_t iter_time;         /* milliseconds, of a new passphrase */
+} BlobStoreKeySource;
+
+/* The key that opens a store, as its properties name it */
+BlobStoreKeySource blobstore_credential_source(const BlobstoreKey *key);
+bool blobstore_credential_check_iter_time(uint32_t milliseconds,
                                           Error **errp);
-bool blobstore_credential_source_names_key(const BlobstoreKeySource *source);
 
 /* What a new key slot for it is */
 BlobKeySlotType
-blobstore_credential_slot_type(const BlobstoreKeySource *source);
+blobstore_credential_slot_type(const BlobStoreKeySource *source);
 
 /* A BlobCredential and what it refers to */
 typedef struct BlobStoreCredential {
@@ -37,7 +46,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobStoreCredential,
  * failure, and @source must outlive it.  Main thread.  Errors: KEY,
  * NO_SECURE_MEMORY.
  */
-bool blobstore_credential_load(const BlobstoreKeySource *source,
+bool blobstore_credential_load(const BlobStoreKeySource *source,
                                BlobStoreCredential *credential,
                                GError **error);
 

@@ -13,6 +13,7 @@
 
 #include "blobstore/blobstore.h"
 #include "blobstore/store.h"
+#include "credential.h"
 #include "block/aio.h"
 #include "qapi/qapi-types-blobstore-object.h"
 #include "qapi/qapi-types-blobstore.h"
@@ -108,15 +109,14 @@ struct BlobStoreObject {
     /* Properties */
     char *drive;
     char *uuid;
-    int format;                 /* BlobstoreFormat */
+    int create;                 /* BlobstoreCreate */
     bool pack;
     int rerror;                 /* BlockdevOnError */
     int werror;
-    BlobstoreKeySource keys;
-    uint8_t key_slot;           /* or BLOBSTORE_KEY_SLOT_UNSET */
+    BlobstoreKey *encrypt;      /* the key that opens it; NULL: plain */
     char *key_commitment;
-    char *min_sequence;
-    /* The last two and @uuid, parsed; of no meaning if they are NULL */
+    BlobstoreSequence *min_sequence;
+    /* The last two and @uuid, parsed; valid unless they are NULL */
     QemuUUID uuid_pin;
     uint8_t commitment_pin[BLOB_KEY_COMMITMENT_BYTES];
     BlobSequence sequence_pin;
@@ -182,8 +182,6 @@ typedef void BlobStoreVisitor(BlobStoreObject *store, void *opaque);
 void blobstore_stores_foreach(BlobStoreVisitor *visit, void *opaque);
 
 /* properties.c */
-enum { BLOBSTORE_KEY_SLOT_UNSET = UINT8_MAX };
-
 void blobstore_properties_class_init(ObjectClass *oc);
 void blobstore_properties_init(BlobStoreObject *store);
 void blobstore_properties_clear(BlobStoreObject *store);
@@ -197,7 +195,7 @@ bool blobstore_properties_check(BlobStoreObject *store, const char *id,
 bool blobstore_keys_are_wanted(const BlobStoreObject *store);
 
 /* Wraps @key into slot @n of @slots, in a worker: it may take seconds. */
-bool coroutine_fn blobstore_keys_put(const BlobstoreKeySource *source,
+bool coroutine_fn blobstore_keys_put(const BlobStoreKeySource *source,
                                      BlobKeySlots *slots, unsigned n,
                                      const BlobKey *key, const QemuUUID *uuid,
                                      GError **error);
@@ -316,9 +314,10 @@ void blobstore_report_flush_advice(BlobStoreObject *store);
 void blobstore_report_warnings(BlobStoreObject *store);
 void blobstore_report_failure(BlobStoreObject *store, const char *reason);
 /* Tells management that @blobs, which it consumes, could not be written. */
-void blobstore_report_error(BlobStoreObject *store, strList *blobs,
+void blobstore_report_error(BlobStoreObject *store,
+                            BlobstoreBlobNameList *blobs,
                             const GError *error);
-char *blobstore_report_blob_path(const BlobStoreBlob *blob);
+BlobstoreBlobName *blobstore_report_blob_name(const BlobStoreBlob *blob);
 /* Notes that the medium does not hold what it should of @blob. */
 void blobstore_report_add_stale(BlobStoreObject *store, BlobstoreFound found,
                                 BlobStoreBlob *blob);

@@ -13,29 +13,30 @@
 #include "blobstore/crypto/digest.h"
 #include "glue.h"
 
-static BlobstoreState state_of(BlobStoreObject *store)
+static BlobstoreCondition condition_of(BlobStoreObject *store)
 {
     if (store->failure || (blobstore_state_is_loading(&store->state) &&
                            !blobstore_state_is_incoming(&store->state))) {
-        return BLOBSTORE_STATE_FAILED;
+        return BLOBSTORE_CONDITION_FAILED;
     }
     if (blobstore_state_is_incoming(&store->state) ||
         !blobstore_drive_is_active(store->medium.blk)) {
-        return BLOBSTORE_STATE_INACTIVE;
+        return BLOBSTORE_CONDITION_INACTIVE;
     }
-    return blobstore_version_is_dirty(store) ? BLOBSTORE_STATE_DIRTY
-                                     : BLOBSTORE_STATE_ACTIVE;
+    return blobstore_version_is_dirty(store) ? BLOBSTORE_CONDITION_DIRTY
+                                             : BLOBSTORE_CONDITION_ACTIVE;
 }
 
-static BlobstoreBlob *describe_blob(const BlobInfo *info)
+static BlobstoreBlobInfo *describe_blob(const BlobInfo *info)
 {
-    BlobstoreBlob *out = g_new0(BlobstoreBlob, 1);
+    BlobstoreBlobInfo *out = g_new0(BlobstoreBlobInfo, 1);
     BlobstoreSlotList **tail = &out->slots;
 
     out->owner = g_strdup(info->owner);
     out->name = g_strdup(info->name);
-    out->kind = info->kind == BLOB_KIND_PERMANENT ? BLOBSTORE_KIND_PERMANENT
-                                                  : BLOBSTORE_KIND_SAVESTATE;
+    out->kind = info->kind == BLOB_KIND_PERMANENT
+                ? BLOBSTORE_BLOB_KIND_PERMANENT
+                : BLOBSTORE_BLOB_KIND_SAVESTATE;
     out->present = info->present;
     out->size = info->size;
     out->stored_size = info->stored_size;
@@ -54,29 +55,29 @@ static BlobstoreBlob *describe_blob(const BlobInfo *info)
     return out;
 }
 
-QEMU_BUILD_BUG_ON((int)BLOBSTORE_KIND_PERMANENT != BLOBSTORE_PERMANENT);
-QEMU_BUILD_BUG_ON((int)BLOBSTORE_KIND_SAVESTATE != BLOBSTORE_SAVESTATE);
-QEMU_BUILD_BUG_ON((int)BLOBSTORE_KIND_VOLATILE != BLOBSTORE_VOLATILE);
+QEMU_BUILD_BUG_ON((int)BLOBSTORE_BLOB_KIND_PERMANENT != BLOBSTORE_PERMANENT);
+QEMU_BUILD_BUG_ON((int)BLOBSTORE_BLOB_KIND_SAVESTATE != BLOBSTORE_SAVESTATE);
+QEMU_BUILD_BUG_ON((int)BLOBSTORE_BLOB_KIND_VOLATILE != BLOBSTORE_VOLATILE);
 
 /* Volatile, or not on a medium yet */
-static BlobstoreBlob *describe_from_ram(BlobStoreBlob *blob)
+static BlobstoreBlobInfo *describe_from_ram(BlobStoreBlob *blob)
 {
     g_autoptr(BlobStoreVersion) version = blobstore_version_latest(blob);
-    BlobstoreBlob *out = g_new0(BlobstoreBlob, 1);
+    BlobstoreBlobInfo *out = g_new0(BlobstoreBlobInfo, 1);
 
     out->owner = g_strdup(blob->client->owner);
     out->name = g_strdup(blob->name);
-    out->kind = (BlobstoreKind)blob->kind;
+    out->kind = (BlobstoreBlobKind)blob->kind;
     out->present = version->content;
     out->size = version->content ? g_bytes_get_size(version->content) : 0;
     out->max_size = blob->max_size;
     return out;
 }
 
-static BlobstoreBlobList *describe_blobs(BlobStoreObject *store)
+static BlobstoreBlobInfoList *describe_blobs(BlobStoreObject *store)
 {
-    BlobstoreBlobList *list = NULL;
-    BlobstoreBlobList **tail = &list;
+    BlobstoreBlobInfoList *list = NULL;
+    BlobstoreBlobInfoList **tail = &list;
     size_t count = store->core ? blob_store_count(store->core) : 0;
     BlobStoreClient *client;
     BlobStoreBlob *blob;
@@ -127,7 +128,7 @@ static BlobstoreInfo *describe_store(BlobStoreObject *store)
     /* That of a VM that waits is known before its medium is. */
     out->uuid = qemu_uuid_unparse_strdup(store->medium_uuid ?: &uuid);
     out->format_version = info->format_version;
-    out->state = state_of(store);
+    out->state = condition_of(store);
     out->durable = store->durable;
     out->block_size = info->block_size;
     out->capacity = info->capacity;

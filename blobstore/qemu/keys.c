@@ -12,7 +12,7 @@
 
 bool blobstore_keys_are_wanted(const BlobStoreObject *store)
 {
-    return blobstore_credential_source_names_key(&store->keys);
+    return store->encrypt;
 }
 
 /* One slow thing, done in a worker thread */
@@ -41,13 +41,14 @@ static BlobKey *coroutine_fn unlock(BlobStoreObject *store,
                                     const uint8_t *uuid, GError **error)
 {
     g_auto(BlobStoreCredential) credential = { 0 };
+    BlobStoreKeySource source = blobstore_credential_source(store->encrypt);
     KeyJob job = { (BlobKeySlots *)slots, uuid, &credential.core };
 
-    if (!blobstore_credential_load(&store->keys, &credential, error)) {
+    if (!blobstore_credential_load(&source, &credential, error)) {
         return NULL;
     }
-    if (store->key_slot != BLOBSTORE_KEY_SLOT_UNSET) {
-        credential.core.slot = store->key_slot;
+    if (store->encrypt->has_keyslot) {
+        credential.core.slot = store->encrypt->keyslot;
     }
     thread_pool_submit_co(unlock_job, &job);
     trace_blobstore_unlock(store->id, job.key != NULL);
@@ -66,7 +67,7 @@ static int put_job(void *opaque)
                               &job->error) ? 0 : -1;
 }
 
-bool coroutine_fn blobstore_keys_put(const BlobstoreKeySource *source,
+bool coroutine_fn blobstore_keys_put(const BlobStoreKeySource *source,
                                      BlobKeySlots *slots, unsigned n,
                                      const BlobKey *key, const QemuUUID *uuid,
                                      GError **error)
@@ -79,15 +80,9 @@ bool coroutine_fn blobstore_keys_put(const BlobstoreKeySource *source,
         .key = (BlobKey *)key,
         .n = n,
         .type = blobstore_credential_slot_type(source),
-        .milliseconds = source->has_key_iter_time
-                        ? source->key_iter_time : BLOB_KEY_KDF_MILLISECONDS,
+        .milliseconds = source->iter_time,
     };
 
-    if (!blobstore_credential_source_names_key(source)) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
-                    "no key is given: key-secret or key-uri is needed");
-        return false;
-    }
     if (!blobstore_credential_load(source, &credential, error)) {
         return false;
     }
@@ -143,6 +138,17 @@ static bool coroutine_fn answer_unlock(const BlobStoreLabel *label,
     return true;
 }
 
+static bool coroutine_fn put_first(const BlobstoreKey *encrypt,
+                                   BlobKeySlots *slots, const BlobKey *key,
+                                   const QemuUUID *uuid, GError **error)
+{
+    BlobStoreKeySource source = blobstore_credential_source(encrypt);
+
+    return blobstore_keys_put(&source, slots,
+                              encrypt->has_keyslot ? encrypt->keyslot : 0,
+                              key, uuid, error);
+}
+
 /* BlobStoreMake; without a key the new store is a plain one. */
 static bool coroutine_fn answer_make(const uint8_t *uuid, void *opaque,
                                      BlobKey **key, BlobKeySlots *slots,
@@ -150,8 +156,6 @@ static bool coroutine_fn answer_make(const uint8_t *uuid, void *opaque,
 {
     BlobStoreKeyAnswer *answer = opaque;
     BlobStoreObject *store = answer->store;
-    unsigned n = store->key_slot == BLOBSTORE_KEY_SLOT_UNSET
-                 ? 0 : store->key_slot;
     g_autoptr(BlobKey) new_key = NULL;
     QemuUUID new_uuid;
 
@@ -165,8 +169,7 @@ static bool coroutine_fn answer_make(const uint8_t *uuid, void *opaque,
             return false;
         }
         memcpy(new_uuid.data, uuid, sizeof(new_uuid.data));
-        if (!blobstore_keys_put(&store->keys, slots, n, new_key, &new_uuid,
-                                error)) {
+        if (!put_first(store->encrypt, slots, new_key, &new_uuid, error)) {
             return false;
         }
         *key = g_steal_pointer(&new_key);

@@ -10,12 +10,12 @@
 #include "qapi/qapi-commands-blobstore.h"
 #include "qemu/module.h"
 
-static void print_blob(Monitor *mon, const BlobstoreBlob *blob)
+static void print_blob(Monitor *mon, const BlobstoreBlobInfo *blob)
 {
     BlobstoreSlotList *slot;
 
     monitor_printf(mon, "  %s/%s: %s, ", blob->owner, blob->name,
-                   BlobstoreKind_str(blob->kind));
+                   BlobstoreBlobKind_str(blob->kind));
     if (blob->present) {
         monitor_printf(mon, "%" PRIu64 " of %" PRIu64 " bytes", blob->size,
                        blob->max_size);
@@ -43,10 +43,10 @@ static void print_blob(Monitor *mon, const BlobstoreBlob *blob)
 
 static void print_store(Monitor *mon, const BlobstoreInfo *info)
 {
-    BlobstoreBlobList *blob;
+    BlobstoreBlobInfoList *blob;
 
     monitor_printf(mon, "%s: %s%s, drive %s, uuid %s, format %" PRIu32 "\n",
-                   info->id, BlobstoreState_str(info->state),
+                   info->id, BlobstoreCondition_str(info->state),
                    info->durable ? "" : " (not durable: cache=unsafe)",
                    info->drive, info->uuid, info->format_version);
     monitor_printf(mon, "  %" PRIu64 " bytes, %" PRIu64 " required, %" PRIu64

@@ -7,17 +7,16 @@
 #include "qapi/error.h"
 #include "qapi/qapi-builtin-visit.h"
 #include "qapi/qapi-visit-block-core.h"
-#include "qemu/cutils.h"
+#include "qapi/qapi-visit-blobstore-object.h"
 #include "qemu/uuid.h"
-#include "credential.h"
 #include "glue.h"
 
 typedef enum PropertyKind {
     KIND_STR,                   /* char * */
     KIND_ENUM,                  /* int */
     KIND_BOOL,
-    KIND_UINT8,
-    KIND_UINT32,
+    KIND_KEY,                   /* BlobstoreKey *, or NULL */
+    KIND_SEQUENCE,              /* BlobstoreSequence *, or NULL */
 } PropertyKind;
 
 typedef struct StoreProperty {
@@ -36,8 +35,8 @@ static const StoreProperty properties[] = {
       "Drive id or node-name of the block device" },
     { "uuid", KIND_STR, AT(uuid), "str", NULL,
       "Use only the store with this UUID" },
-    { "format", KIND_ENUM, AT(format), "BlobstoreFormat",
-      &BlobstoreFormat_lookup, "What to do with a blank medium" },
+    { "create", KIND_ENUM, AT(create), "BlobstoreCreate",
+      &BlobstoreCreate_lookup, "What to do with a blank medium" },
     { "pack", KIND_BOOL, AT(pack), "bool", NULL,
       "Compress blobs where that saves space" },
     { "rerror", KIND_ENUM, AT(rerror), "BlockdevOnError",
@@ -45,22 +44,12 @@ static const StoreProperty properties[] = {
     { "werror", KIND_ENUM, AT(werror), "BlockdevOnError",
       &BlockdevOnError_lookup,
       "What to do when the medium cannot be written" },
-    { "key-secret", KIND_STR, AT(keys.key_secret), "str", NULL,
-      "ID of the secret that encrypts the store" },
-    { "key-uri", KIND_STR, AT(keys.key_uri), "str", NULL,
-      "PKCS#11 URI of the key in a token that encrypts the store" },
-    { "pin-secret", KIND_STR, AT(keys.pin_secret), "str", NULL,
-      "ID of the secret with the PIN of the token" },
-    { "key-type", KIND_ENUM, AT(keys.key_type), "BlobstoreKeyType",
-      &BlobstoreKeyType_lookup, "What the key slot of a new store is" },
-    { "key-iter-time", KIND_UINT32, AT(keys.key_iter_time), "uint32", NULL,
-      "Milliseconds to try the passphrase of a new store" },
-    { "key-slot", KIND_UINT8, AT(key_slot), "uint8", NULL,
-      "Use only this key slot" },
+    { "encrypt", KIND_KEY, AT(encrypt), "BlobstoreKey", NULL,
+      "The key that opens the store" },
     { "key-commitment", KIND_STR, AT(key_commitment), "str", NULL,
       "Use only the store with this key commitment" },
-    { "min-sequence", KIND_STR, AT(min_sequence), "str", NULL,
-      "Use only a store that has come so far: SEQUENCE:EPOCH-ID" },
+    { "min-sequence", KIND_SEQUENCE, AT(min_sequence), "BlobstoreSequence",
+      NULL, "Use only a store that is at this point, or past it" },
 };
 
 #undef AT
@@ -88,11 +77,45 @@ static void get_property(Object *obj, Visitor *v, const char *name,
     case KIND_BOOL:
         visit_type_bool(v, name, field, errp);
         break;
-    case KIND_UINT8:
-        visit_type_uint8(v, name, field, errp);
+    case KIND_KEY:
+    case KIND_SEQUENCE:
+        if (!*(void **)field) {
+            error_setg(errp, "'%s' is not set", name);
+        } else if (property->kind == KIND_KEY) {
+            visit_type_BlobstoreKey(v, name, field, errp);
+        } else {
+            visit_type_BlobstoreSequence(v, name, field, errp);
+        }
         break;
-    case KIND_UINT32:
-        visit_type_uint32(v, name, field, errp);
+    }
+}
+
+static void set_pointer(Object *obj, Visitor *v, const char *name,
+                        const StoreProperty *property, Error **errp)
+{
+    BlobStoreObject *store = BLOBSTORE(obj);
+    BlobstoreKey *key;
+    BlobstoreSequence *sequence;
+    char **text;
+
+    switch (property->kind) {
+    case KIND_KEY:
+        if (visit_type_BlobstoreKey(v, name, &key, errp)) {
+            qapi_free_BlobstoreKey(store->encrypt);
+            store->encrypt = key;
+        }
+        break;
+    case KIND_SEQUENCE:
+        if (visit_type_BlobstoreSequence(v, name, &sequence, errp)) {
+            qapi_free_BlobstoreSequence(store->min_sequence);
+            store->min_sequence = sequence;
+        }
+        break;
+    default:
+        text = field_of(obj, property);
+        g_free(*text);
+        *text = NULL;
+        visit_type_str(v, name, text, errp);
         break;
     }
 }
@@ -102,22 +125,14 @@ static void set_property(Object *obj, Visitor *v, const char *name,
 {
     const StoreProperty *property = opaque;
     BlobStoreObject *store = BLOBSTORE(obj);
-    void *field = field_of(obj, property);
-    char *text;
 
     if (store->id) {
         error_setg(errp, "blobstore '%s': '%s' cannot be changed any more",
                    store->id, name);
-        return;
-    }
-    if (property->kind != KIND_STR) {
+    } else if (property->kind == KIND_ENUM || property->kind == KIND_BOOL) {
         get_property(obj, v, name, opaque, errp);   /* visits either way */
-    } else if (visit_type_str(v, name, &text, errp)) {
-        g_free(*(char **)field);
-        *(char **)field = text;
-    }
-    if (field == &store->keys.key_type) {
-        store->keys.has_key_type = true;
+    } else {
+        set_pointer(obj, v, name, property, errp);
     }
 }
 
@@ -138,9 +153,6 @@ void blobstore_properties_init(BlobStoreObject *store)
 {
     store->rerror = BLOCKDEV_ON_ERROR_AUTO;
     store->werror = BLOCKDEV_ON_ERROR_AUTO;
-    store->keys.has_key_iter_time = true;
-    store->keys.key_iter_time = BLOB_KEY_KDF_MILLISECONDS;
-    store->key_slot = BLOBSTORE_KEY_SLOT_UNSET;
 }
 
 void blobstore_properties_clear(BlobStoreObject *store)
@@ -150,6 +162,8 @@ void blobstore_properties_clear(BlobStoreObject *store)
             g_free(*(char **)field_of(OBJECT(store), &properties[i]));
         }
     }
+    qapi_free_BlobstoreKey(store->encrypt);
+    qapi_free_BlobstoreSequence(store->min_sequence);
 }
 
 /* Exactly @bytes bytes in hexadecimal */
@@ -167,13 +181,14 @@ static bool parse_hex(const char *text, uint8_t *out, size_t bytes)
     return true;
 }
 
-static bool parse_min_sequence(const char *text, BlobSequence *sequence)
+/* A negative number reaches us as a large one. */
+static bool parse_min_sequence(const BlobstoreSequence *text,
+                               BlobSequence *sequence)
 {
-    const char *end;
-
-    return !qemu_strtou64(text, &end, 10, &sequence->number) &&
-           *end == ':' && parse_hex(end + 1, sequence->epoch_id,
-                                    sizeof(sequence->epoch_id));
+    sequence->number = text->number;
+    return text->number <= INT64_MAX &&
+           parse_hex(text->epoch_id, sequence->epoch_id,
+                     sizeof(sequence->epoch_id));
 }
 
 static bool check_pins(BlobStoreObject *store, const char *id, Error **errp)
@@ -193,35 +208,27 @@ static bool check_pins(BlobStoreObject *store, const char *id, Error **errp)
     }
     if (store->min_sequence &&
         !parse_min_sequence(store->min_sequence, &store->sequence_pin)) {
-        error_setg(errp, "blobstore '%s': min-sequence '%s' is not a number, "
-                   "a colon and %zu hexadecimal digits", id,
-                   store->min_sequence,
-                   2 * sizeof(store->sequence_pin.epoch_id));
-        error_append_hint(errp, "It is sequence and epoch-id of "
-                          "blobstore-info.\n");
+        error_setg(errp, "blobstore '%s': min-sequence is not a number from 0 "
+                   "to 2^63 - 1 with an epoch-id of %zu hexadecimal digits",
+                   id, 2 * sizeof(store->sequence_pin.epoch_id));
+        error_append_hint(errp, "blobstore-info shows sequence and "
+                          "epoch-id.\n");
         return false;
     }
     return true;
 }
 
-static bool check_key_source(BlobStoreObject *store, const char *id,
-                             Error **errp)
+static bool check_key(const BlobstoreKey *key, const char *id, Error **errp)
 {
-    if (store->key_slot != BLOBSTORE_KEY_SLOT_UNSET &&
-        store->key_slot >= BLOB_KEY_SLOTS) {
-        error_setg(errp, "blobstore '%s': key-slot is 0 to %d", id,
+    BlobStoreKeySource source = blobstore_credential_source(key);
+
+    if (key->has_keyslot && key->keyslot >= BLOB_KEY_SLOTS) {
+        error_setg(errp, "blobstore '%s': encrypt.keyslot is 0 to %d", id,
                    BLOB_KEY_SLOTS - 1);
         return false;
     }
-    if (!blobstore_credential_source_is_valid(&store->keys, errp)) {
-        error_prepend(errp, "blobstore '%s': ", id);
-        return false;
-    }
-    if (!blobstore_keys_are_wanted(store) &&
-        (store->keys.pin_secret || store->keys.has_key_type ||
-         store->key_slot != BLOBSTORE_KEY_SLOT_UNSET)) {
-        error_setg(errp, "blobstore '%s': no key is given", id);
-        error_append_hint(errp, "Add key-secret= or key-uri=.\n");
+    if (!blobstore_credential_check_iter_time(source.iter_time, errp)) {
+        error_prepend(errp, "blobstore '%s': encrypt.", id);
         return false;
     }
     return true;
@@ -242,5 +249,6 @@ bool blobstore_properties_check(BlobStoreObject *store, const char *id,
                    "reading needs no space", id);
         return false;
     }
-    return check_pins(store, id, errp) && check_key_source(store, id, errp);
+    return check_pins(store, id, errp) &&
+           (!store->encrypt || check_key(store->encrypt, id, errp));
 }

@@ -92,15 +92,17 @@ void blobstore_report_flush_advice(BlobStoreObject *store)
 static void hint_key(BlobStoreObject *store, Error **errp)
 {
     if (!blobstore_keys_are_wanted(store)) {
-        error_append_hint(errp, "Give the key, and the device the object with "
-                          "it:\n  -object secret,id=sec0,file=KEYFILE "
-                          "-object blobstore,id=bs,drive=%s,key-secret=sec0 "
+        error_append_hint(errp, "Name the key in an object, and the object in "
+                          "the device:\n"
+                          "  -object secret,id=sec0,file=KEYFILE "
+                          "-object blobstore,id=bs,drive=%s,"
+                          "encrypt.type=passphrase,encrypt.key-secret=sec0 "
                           "-device ...,blobstore=bs\n", store->drive);
     } else if (store->medium_uuid) {
         error_append_hint(errp, "Nothing was written.\n");
     } else {
-        error_append_hint(errp, "Nothing was written. Check key-secret= or "
-                          "key-uri=, key-slot= and the image.\n");
+        error_append_hint(errp, "Nothing was written. Check encrypt.* and "
+                          "the image.\n");
     }
 }
 
@@ -115,7 +117,7 @@ static void append_hint(BlobStoreObject *store, int code, Error **errp)
         break;
     case BLOBSTORE_ERROR_BLANK:
         error_append_hint(errp, "If it is, and the device shall begin with "
-                          "empty state, leave out format=never.\n");
+                          "empty state, leave out create=never.\n");
         break;
     case BLOBSTORE_ERROR_UUID:
         error_append_hint(errp, "If it is, leave out uuid= or correct it.\n");
@@ -141,7 +143,7 @@ static void append_hint(BlobStoreObject *store, int code, Error **errp)
         break;
     case BLOBSTORE_ERROR_ROLLED_BACK:
         error_append_hint(errp, "If you have put back an older image yourself, "
-                          "leave out min-sequence= once: counters and lockout "
+                          "leave out min-sequence.* once: counters and lockout "
                           "of the device go back with it.\n");
         break;
     case BLOBSTORE_ERROR_NO_SECURE_MEMORY:
@@ -193,51 +195,65 @@ void blobstore_report_failure(BlobStoreObject *store, const char *reason)
     store->failure = g_strdup(reason);
 }
 
-char *blobstore_report_blob_path(const BlobStoreBlob *blob)
+BlobstoreBlobName *blobstore_report_blob_name(const BlobStoreBlob *blob)
 {
-    return g_strdup_printf("%s/%s", blob->client->owner, blob->name);
+    BlobstoreBlobName *name = g_new0(BlobstoreBlobName, 1);
+
+    name->owner = g_strdup(blob->client->owner);
+    name->name = g_strdup(blob->name);
+    return name;
 }
 
-void blobstore_report_error(BlobStoreObject *store, strList *blobs,
+void blobstore_report_error(BlobStoreObject *store,
+                            BlobstoreBlobNameList *blobs,
                             const GError *error)
 {
     bool is_io = g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO);
 
-    qapi_event_send_blobstore_error(store->id, store->drive, blobs,
-                                    is_io ? store->medium.last_operation
+    qapi_event_send_blobstore_write_error(store->id, store->drive, blobs,
+                                          is_io
+                                          ? store->medium.last_operation
                                           : BLOBSTORE_OPERATION_CHECK,
-                                    error->message);
-    qapi_free_strList(blobs);
+                                          error->message);
+    qapi_free_BlobstoreBlobNameList(blobs);
 }
 
 /* Blobs of which the medium did not hold what it should */
 struct BlobStoreStale {
     BlobstoreFound found;
-    strList *blobs;             /* "owner/name" */
+    BlobstoreBlobNameList *blobs;
 };
+
+static bool names_blob(const BlobstoreBlobNameList *list,
+                       const BlobStoreBlob *blob)
+{
+    for (; list; list = list->next) {
+        if (!strcmp(list->value->owner, blob->client->owner) &&
+            !strcmp(list->value->name, blob->name)) {
+            return true;
+        }
+    }
+    return false;
+}
 
 void blobstore_report_add_stale(BlobStoreObject *store, BlobstoreFound found,
                                 BlobStoreBlob *blob)
 {
-    g_autofree char *name = blobstore_report_blob_path(blob);
-
     if (!store->stale) {
         store->stale = g_new0(BlobStoreStale, 1);
         store->stale->found = found;
     } else if (found == BLOBSTORE_FOUND_DAMAGED) {
         store->stale->found = found;    /* the user should know */
     }
-    for (strList *at = store->stale->blobs; at; at = at->next) {
-        if (!strcmp(at->value, name)) {
-            return;
-        }
+    if (!names_blob(store->stale->blobs, blob)) {
+        QAPI_LIST_PREPEND(store->stale->blobs,
+                          blobstore_report_blob_name(blob));
     }
-    QAPI_LIST_PREPEND(store->stale->blobs, g_steal_pointer(&name));
 }
 
 void blobstore_report_free_stale(BlobStoreStale *stale)
 {
-    qapi_free_strList(stale->blobs);
+    qapi_free_BlobstoreBlobNameList(stale->blobs);
     g_free(stale);
 }
 

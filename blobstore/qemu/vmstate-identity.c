@@ -288,8 +288,8 @@ static bool check_sequence(IdentityState *state, Error **errp)
         (state->sequence >> 32 == pin->number >> 32 &&
          memcmp(state->epoch_id, pin->epoch_id, sizeof(pin->epoch_id)))) {
         error_setg(errp, "the source is at sequence %" PRIu64 ", which does "
-                   "not follow min-sequence=%s", state->sequence,
-                   store->min_sequence);
+                   "not follow min-sequence.number=%" PRIu64,
+                   state->sequence, pin->number);
         return false;
     }
     return true;

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the tests of encrypted stores have in common."""
 
+import time
+
 import state
 import tpm2
 from case import MachineTest, drive
 from migration import MigrationTest
 from vm import VMError
 
-# Quick to try; nobody attacks them.
-QUICK = "key-iter-time=1"
+JOBS = "blobstore-encrypt", "blobstore-rekey", "blobstore-decrypt"
 RAW_SECRET = "exactly 32 bytes of a raw secret"
 
 
@@ -19,9 +20,25 @@ def secret(name, text):
 SECRETS = secret("sec0", "sesame") + secret("sec1", "simsim") + secret("raw", RAW_SECRET)
 
 
-def store(*options, key="key-secret=sec0"):
+def opens_with(name, *options):
+    """How an object says which secret opens its store; passphrases are quick to try."""
+    kind = ["type=raw"] if name == "raw" else ["type=passphrase", "iter-time=1"]
+    return ",".join(f"encrypt.{word}" for word in [*kind, f"key-secret={name}", *options])
+
+
+def new_key(name):
+    """The same for a command that adds a key, or encrypts."""
+    return ({"type": "raw", "new_secret": name} if name == "raw" else
+            {"type": "passphrase", "new_secret": name, "iter_time": 1})
+
+
+def min_sequence(number, epoch_id):
+    return f"min-sequence.number={number},min-sequence.epoch-id={epoch_id}"
+
+
+def store(*options, key=opens_with("sec0")):
     """An object "bs" on the drive, and a TPM that uses it."""
-    words = [word for word in ("blobstore,id=bs,drive=nvram", key, QUICK, *options) if word]
+    words = [word for word in ("blobstore,id=bs,drive=nvram", key, *options) if word]
     return [*SECRETS, "-object", ",".join(words), "-device", "tpm-tis,blobstore=bs"]
 
 
@@ -69,9 +86,25 @@ class Mixin:
         self.assertEqual(machine.exit_status, 1)
         self.assertEqual(self.content(), before)
 
+    def run_command(self, machine, command, **arguments):
+        """Also one that starts a job: then till that has ended."""
+        if command not in JOBS:
+            return machine.qmp(command, **arguments)
+        machine.qmp(command, job_id="job0", **arguments)
+        while True:
+            job, = machine.qmp("query-jobs")
+            if job["status"] == "concluded":
+                break
+            time.sleep(0.005)
+        machine.qmp("job-dismiss", id="job0")
+        if "error" in job:
+            raise VMError(job["error"])
+        self.assertEqual(job["current-progress"], job["total-progress"])
+        return job
+
     def check_fails(self, machine, command, says, **arguments):
         with self.assertRaisesRegex(VMError, says):
-            machine.qmp(command, **arguments)
+            self.run_command(machine, command, **arguments)
 
     def readable(self, name=None):
         """Whether the content of the NV index is in the image as it is."""

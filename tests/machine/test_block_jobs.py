@@ -67,7 +67,7 @@ class BlockJobTest(MachineTest):
         uuid = self.vm.store()["uuid"]
         machine, tpm = self.power_on(
             "-drive", f"if=none,id=nvram,file={image},format={image_format}", "-object",
-            f"blobstore,id=store,drive=nvram,format=never,uuid={uuid}", "-device",
+            f"blobstore,id=store,drive=nvram,create=never,uuid={uuid}", "-device",
             "tpm-tis,blobstore=store")
         self.assertNotIn("warning", machine.qemu_log.read_text(encoding="utf-8"))
         tpm.run(tpm2.startup())

@@ -13,7 +13,8 @@ import pytest
 import keyring
 import state
 from case import EFFORT
-from encryption import PLAIN, SECRETS, EncryptionTest, secret, store
+from encryption import (PLAIN, SECRETS, EncryptionTest, min_sequence, new_key, opens_with,
+                        secret, store)
 from vm import VMError
 
 ENCRYPTED = store()
@@ -34,19 +35,19 @@ class PersistenceTest(EncryptionTest):
         self.check()
 
     def test_raw_secret_opens_it(self):
-        args = store("key-type=raw", key="key-secret=raw")
+        args = store(key=opens_with("raw"))
         machine, _, expected = self.make(*args)
         slot, = machine.qmp("blobstore-key-list", id="bs")
-        self.assertEqual(slot, {"slot": 0, "damaged": False, "key-type": "raw"})
+        self.assertEqual(slot, {"keyslot": 0, "type": "raw"})
         machine.quit()
-        self.check_holds(expected, *store(key="key-secret=raw"))
+        self.check_holds(expected, *store(key=opens_with("raw")))
 
     def test_secret_in_a_file_opens_it(self):
         Path(self.path("key")).write_text("sesame")
         machine, _, expected = self.make(*ENCRYPTED)
         machine.quit()
         self.check_holds(expected, "-object", "secret,id=file,file=key",
-                         *store(key="key-secret=file"))
+                         *store(key=opens_with("file")))
 
     def test_plain_image_is_readable(self):
         """So the others would find it."""
@@ -73,40 +74,50 @@ class BadInputTest(EncryptionTest):
         super().tearDown()
 
     def test_wrong_key(self):
-        self.check_refused(*store(key="key-secret=sec1"),
+        self.check_refused(*store(key=opens_with("sec1")),
                            says="the key is wrong: no key slot opens with it; tried: 0")
 
     def test_no_key(self):
-        says = r"no key was given\n.*\n.*-object blobstore,id=bs,drive=nvram,key-secret=sec0"
+        says = (r"no key was given\n.*\n.*-object blobstore,id=bs,drive=nvram,"
+                r"encrypt.type=passphrase,encrypt.key-secret=sec0")
         self.check_refused(*PLAIN, says=says)
         self.check_refused("-device", "tpm-tis,blobstore=nvram", says=says)
 
     def test_secret_that_is_not_there(self):
-        self.check_refused(*store(key="key-secret=other"), says="No secret with id 'other'")
+        self.check_refused(*store(key=opens_with("other")), says="No secret with id 'other'")
 
     def test_empty_secret(self):
-        self.check_refused(*secret("empty", ""), *store(key="key-secret=empty"),
+        self.check_refused(*secret("empty", ""), *store(key=opens_with("empty")),
                            says="a passphrase has 1 to 4096 bytes, not 0")
 
     def test_key_slot_that_is_not_in_use(self):
-        self.check_refused(*store("key-slot=3"), says="key slot 3 is not in use")
-        self.check_refused(*store("key-slot=8"), says="key-slot is 0 to 7")
+        self.check_refused(*store(key=opens_with("sec0", "keyslot=3")),
+                           says="key slot 3 is not in use")
+        for number in 8, 255:
+            self.check_refused(*store(key=opens_with("sec0", f"keyslot={number}")),
+                               says="encrypt.keyslot is 0 to 7")
+        for number in 256, -1:
+            self.check_refused(*store(key=opens_with("sec0", f"keyslot={number}")),
+                               says="'keyslot' expects uint8")
 
     def test_token_that_no_slot_wants(self):
-        self.check_refused(*store(key="key-uri=pkcs11:token=none"),
+        self.check_refused(*store(key="encrypt.type=token,encrypt.key-uri=pkcs11:token=none"),
                            says="no key slot can be tried")
 
     def test_key_and_token(self):
-        self.check_refused(*store("key-uri=pkcs11:token=none"), says="not both")
-        self.check_refused(*store("key-type=token"), says="key-type=token does not go with")
+        """The schema says what goes together."""
+        self.check_refused(*store("encrypt.key-uri=pkcs11:token=none"),
+                           says="'encrypt.key-uri' is unexpected")
+        self.check_refused(*store("encrypt.type=token"), says="'encrypt.[a-z-]*' is unexpected")
 
     def test_time_that_makes_no_sense(self):
         for number in 0, 60001:
-            self.check_refused(*store(f"key-iter-time={number}"),
-                               says="key-iter-time is 1 to 60000 milliseconds")
+            self.check_refused(*store(f"encrypt.iter-time={number}"),
+                               says="iter-time is 1 to 60000 milliseconds")
 
     def test_options_without_a_key(self):
-        self.check_refused(*store("key-slot=0", key=""), says="no key is given")
+        self.check_refused(*store("encrypt.keyslot=0", key=""),
+                           says="'encrypt.type' is missing")
 
     def test_another_uuid(self):
         self.check_refused(*store("uuid=00000000-0000-4000-8000-000000000000"),
@@ -121,8 +132,16 @@ class BadInputTest(EncryptionTest):
         machine.quit()
 
     def test_sequence_that_makes_no_sense(self):
-        for text in "1", "1:", ":00", f"x:{'00' * 16}", f"1:{'00' * 15}", f"1:{'0g' * 16}":
-            self.check_refused(*store(f"min-sequence={text}"), says="is not a number, a colon")
+        for number, epoch_id in ((-1, "00" * 16), (1, "00" * 15), (1, "0g" * 16), (1, ""),
+                                 (1 << 63, "00" * 16)):
+            self.check_refused(*store(min_sequence(number, epoch_id)),
+                               says="min-sequence is not a number")
+        for number in "x", "", 1 << 64:
+            self.check_refused(*store(min_sequence(number, "00" * 16)),
+                               says="'?min-sequence.number'?|out of range")
+        self.check_refused(*store("min-sequence=1"), says="min-sequence")
+        self.check_refused(*store("min-sequence.number=1"),
+                           says="'min-sequence.epoch-id' is missing")
 
 
 class OtherMediumTest(EncryptionTest):
@@ -148,21 +167,22 @@ class OtherMediumTest(EncryptionTest):
         self.check_refused(*ENCRYPTED, says="no key slot|damaged")
 
     def test_blank_medium_that_must_not_be_formatted(self):
-        self.check_refused(*store("format=never"), says="no store may be created on it")
+        self.check_refused(*store("create=never"), says="no store may be created on it")
         self.check_refused(*store(f"key-commitment={'00' * 32}"), says="medium is blank")
-        self.check_refused(*store(f"min-sequence=1:{'00' * 16}"), says="medium is blank")
+        self.check_refused(*store(min_sequence(1, "00" * 16)), says="medium is blank")
 
     def test_bad_key_for_a_blank_medium(self):
-        self.check_refused(*store("key-type=raw"), says="a raw secret has 32 bytes, not 6")
-        self.check_refused(*secret("empty", ""), *store(key="key-secret=empty"),
+        self.check_refused(*store(key="encrypt.type=raw,encrypt.key-secret=sec0"),
+                           says="a raw secret has 32 bytes, not 6")
+        self.check_refused(*secret("empty", ""), *store(key=opens_with("empty")),
                            says="a passphrase has 1 to 4096 bytes, not 0")
-        self.check_refused(*store(key="key-secret=other"), says="No secret with id 'other'")
+        self.check_refused(*store(key=opens_with("other")), says="No secret with id 'other'")
 
 
 class RollbackTest(EncryptionTest):
     def seen(self, machine):
         info = machine.store()
-        return f"min-sequence={info['sequence']}:{info['epoch-id']}"
+        return min_sequence(info["sequence"], info["epoch-id"])
 
     def check_rollback(self, store_args):
         machine, tpm, _ = self.make(*store_args())
@@ -202,14 +222,14 @@ class KeyTest(EncryptionTest):
         self.vm, self.tpm, _ = self.make(*ENCRYPTED)
 
     def add(self, key, **arguments):
-        return self.vm.qmp("blobstore-key-add", id="bs", key_secret=key, key_iter_time=1,
-                           **arguments)["slot"]
+        return self.vm.qmp("blobstore-key-add", id="bs", **new_key(key),
+                           **arguments)["keyslot"]
 
     def remove(self, slot):
-        self.vm.qmp("blobstore-key-remove", id="bs", slot=slot)
+        self.vm.qmp("blobstore-key-remove", id="bs", keyslot=slot)
 
     def slots(self):
-        slots = {slot["slot"]: slot["key-type"]
+        slots = {slot["keyslot"]: slot["type"]
                  for slot in self.vm.qmp("blobstore-key-list", id="bs")}
         self.assertEqual(len(slots), self.vm.store()["encryption"]["key-slots"])
         return slots
@@ -219,15 +239,15 @@ class KeyTest(EncryptionTest):
         expected = state.permanent(self.tpm)
         self.vm.quit()
         for key in refused:
-            self.check_refused(*store(key=f"key-secret={key}"), says="no key slot")
+            self.check_refused(*store(key=opens_with(key)), says="no key slot")
         for key in opens:
-            self.vm, self.tpm = self.check_holds(expected, *store(key=f"key-secret={key}"))
+            self.vm, self.tpm = self.check_holds(expected, *store(key=opens_with(key)))
             self.vm.quit()
 
     def test_keys_are_added_and_removed_while_it_is_used(self):
         blobs = self.vm.store()["blobs"]
         self.assertEqual(self.add("sec1"), 1)
-        self.assertEqual(self.add("raw", key_type="raw", slot=5), 5)
+        self.assertEqual(self.add("raw", keyslot=5), 5)
         self.assertEqual(self.slots(), {0: "passphrase", 1: "passphrase", 5: "raw"})
         self.remove(0)
         self.assertEqual(self.slots(), {1: "passphrase", 5: "raw"})
@@ -235,44 +255,48 @@ class KeyTest(EncryptionTest):
         self.check_after_restart(opens=("sec1", "raw"), refused=("sec0",))
 
     def test_passphrase_is_changed_at_once(self):
-        self.assertEqual(self.add("sec1", slot=0, replace=True), 0)
+        self.assertEqual(self.add("sec1", keyslot=0, force=True), 0)
         self.assertEqual(self.slots(), {0: "passphrase"})
         self.check_after_restart(opens=("sec1",), refused=("sec0", "raw"))
 
     def test_last_key_slot_is_not_removed(self):
-        self.check_fails(self.vm, "blobstore-key-remove", "the last one in use", id="bs", slot=0)
-        self.check_fails(self.vm, "blobstore-key-remove", "7 is not in use", id="bs", slot=7)
-        self.check_fails(self.vm, "blobstore-key-remove", "200 is not in use", id="bs", slot=200)
+        self.check_fails(self.vm, "blobstore-key-remove", "the last one in use", id="bs", keyslot=0)
+        self.check_fails(self.vm, "blobstore-key-remove", "7 is not in use", id="bs", keyslot=7)
+        self.check_fails(self.vm, "blobstore-key-remove", "200 is not in use", id="bs", keyslot=200)
         self.check_after_restart(opens=("sec0",), refused=())
 
     def test_bad_requests_change_nothing(self):
         for says, arguments in (
-                ("key slot 0 is in use", {"slot": 0}),
-                ("'replace' needs 'slot'", {"replace": True}),
-                ("slots 0 to 7", {"slot": 8}),
-                ("No secret with id 'none'", {"key_secret": "none"}),
-                ("a raw secret has 32 bytes", {"key_type": "raw"}),
-                ("does not go with", {"key_type": "token"}),
-                ("is 1 to 60000", {"key_iter_time": 0}),
-                ("not both", {"key_uri": "pkcs11:token=x"}),
+                ("key slot 0 is in use", {"keyslot": 0}),
+                ("'force' needs 'keyslot'", {"force": True}),
+                ("keyslot is 0 to 7", {"keyslot": 8}),
+                ("keyslot is 0 to 7", {"keyslot": 255}),
+                ("'keyslot' expects uint8", {"keyslot": 256}),
+                ("No secret with id 'none'", {"new_secret": "none"}),
+                ("'iter-time' is unexpected", {"type": "raw"}),
+                ("'key-uri' is missing", {"type": "token"}),
+                ("is 1 to 60000", {"iter_time": 0}),
+                ("'key-uri' is unexpected", {"key_uri": "pkcs11:token=x"}),
                 ("no device uses", {"id": "other"})):
             self.check_fails(self.vm, "blobstore-key-add", says,
-                             **{"id": "bs", "key_secret": "sec1", **arguments})
-        self.check_fails(self.vm, "blobstore-key-add", "no key is given", id="bs")
+                             **{"id": "bs", **new_key("sec1"), **arguments})
+        self.check_fails(self.vm, "blobstore-key-add", "a raw secret has 32 bytes", id="bs",
+                         type="raw", new_secret="sec1")
+        self.check_fails(self.vm, "blobstore-key-add", "'type' is missing", id="bs")
         self.assertEqual(self.slots(), {0: "passphrase"})
 
     def test_all_key_slots_can_be_used_and_no_more(self):
         for number in range(1, 8):
             self.assertEqual(self.add("sec1"), number)
         self.check_fails(self.vm, "blobstore-key-add", "all 8 key slots are in use", id="bs",
-                         key_secret="sec1")
+                         **new_key("sec1"))
         self.check_after_restart(opens=("sec1", "sec0"), refused=("raw",))
 
     def test_named_key_slot_is_the_only_one_tried(self):
         self.add("sec1")
         self.vm.quit()
-        self.check_refused(*store("key-slot=0", key="key-secret=sec1"), says="tried: 0;")
-        self.start(*store("key-slot=1", key="key-secret=sec1"))
+        self.check_refused(*store(key=opens_with("sec1", "keyslot=0")), says="tried: 0;")
+        self.start(*store(key=opens_with("sec1", "keyslot=1")))
 
     def test_keys_do_not_change_while_the_vm_moves(self):
         self.vm.qmp("migrate-set-capabilities", capabilities=[
@@ -281,7 +305,7 @@ class KeyTest(EncryptionTest):
         while self.vm.qmp("query-migrate")["status"] != "pre-switchover":
             time.sleep(0.01)
         self.check_fails(self.vm, "blobstore-key-remove", "keys of blobstore 'bs' are being",
-                         id="bs", slot=0)
+                         id="bs", keyslot=0)
         self.vm.qmp("migrate_cancel")
 
     def test_keys_change_in_a_vm_that_must_be_able_to_move(self):
@@ -303,10 +327,10 @@ class ConversionTest(EncryptionTest):
     """A store becomes encrypted, gets another key, becomes plain, while the TPM is in use."""
 
     def encrypt(self, machine, key="sec0"):
-        machine.qmp("blobstore-encrypt", id="bs", key_secret=key, key_iter_time=1)
+        self.run_command(machine, "blobstore-encrypt", id="bs", **new_key(key))
 
     def rekey(self, machine, key="sec1"):
-        machine.qmp("blobstore-rekey", id="bs", key_secret=key, key_iter_time=1)
+        self.run_command(machine, "blobstore-rekey", id="bs", **new_key(key))
 
     def test_plain_store_becomes_encrypted_and_plain_again(self):
         machine, tpm = self.start(*PLAIN)
@@ -325,7 +349,7 @@ class ConversionTest(EncryptionTest):
         machine.quit()
         self.check_refused(*PLAIN, says="no key was given")
         machine, tpm = self.check_holds(permanent, *ENCRYPTED)
-        machine.qmp("blobstore-decrypt", id="bs")
+        self.run_command(machine, "blobstore-decrypt", id="bs")
         self.assertNotIn("encryption", machine.store())
         self.assertEqual(state.permanent(tpm), permanent)
         # It goes on with the object that named a key.
@@ -338,7 +362,7 @@ class ConversionTest(EncryptionTest):
 
     def test_rekeyed_store_opens_with_the_new_key_only(self):
         machine, tpm, expected = self.make(*ENCRYPTED)
-        machine.qmp("blobstore-key-add", id="bs", key_secret="raw", key_type="raw")
+        machine.qmp("blobstore-key-add", id="bs", **new_key("raw"))
         before = machine.store()["encryption"]
         self.rekey(machine)
         after = machine.store()["encryption"]
@@ -351,21 +375,21 @@ class ConversionTest(EncryptionTest):
         expected = state.permanent(tpm)
         machine.quit()
         self.check_refused(*ENCRYPTED, says="the key is wrong")
-        self.check_refused(*store(key="key-secret=raw"), says="the key is wrong")
-        self.check_holds(expected, *store(key="key-secret=sec1"))
+        self.check_refused(*store(key=opens_with("raw")), says="the key is wrong")
+        self.check_holds(expected, *store(key=opens_with("sec1")))
 
     def test_what_is_done_already_is_refused(self):
         machine, _, _ = self.make(*PLAIN)
         for command in "blobstore-rekey", "blobstore-decrypt", "blobstore-key-list":
-            arguments = {"key_secret": "sec0"} if command == "blobstore-rekey" else {}
+            arguments = new_key("sec0") if command == "blobstore-rekey" else {}
             self.check_fails(machine, command, "is not encrypted", id="bs", **arguments)
         self.encrypt(machine)
         self.check_fails(machine, "blobstore-encrypt", "is already encrypted", id="bs",
-                         key_secret="sec0")
+                         **new_key("sec0"))
 
     def test_implicit_store_can_be_encrypted(self):
         machine, _, expected = self.make(*SECRETS, "-device", "tpm-tis,blobstore=nvram")
-        machine.qmp("blobstore-encrypt", id="nvram", key_secret="sec0", key_iter_time=1)
+        self.run_command(machine, "blobstore-encrypt", id="nvram", **new_key("sec0"))
         machine.qmp("stop")
         machine.qmp("cont")
         machine.quit()
@@ -408,7 +432,7 @@ class CutConversionTest(EncryptionTest):
                         self.random.uniform(0, self.longest_seconds))
         killer.start()
         try:
-            machine.qmp(command, id="bs", **arguments)
+            self.run_command(machine, command, id="bs", **arguments)
             ended = True
         except (VMError, OSError, EOFError):
             ended = False
@@ -455,12 +479,11 @@ class CutConversionTest(EncryptionTest):
         print(f"# {halfway} of {self.rounds * EFFORT} cuts were half way")
 
     def test_encrypting(self):
-        self.check_cuts(PLAIN, ENCRYPTED, "blobstore-encrypt", key_secret="sec0",
-                        key_iter_time=1)
+        self.check_cuts(PLAIN, ENCRYPTED, "blobstore-encrypt", **new_key("sec0"))
 
     def test_rekeying(self):
-        self.check_cuts(ENCRYPTED, store(key="key-secret=sec1"), "blobstore-rekey",
-                        key_secret="sec1", key_iter_time=1)
+        self.check_cuts(ENCRYPTED, store(key=opens_with("sec1")), "blobstore-rekey",
+                        **new_key("sec1"))
 
     def test_decrypting(self):
         self.check_cuts(ENCRYPTED, PLAIN, "blobstore-decrypt")
@@ -477,7 +500,7 @@ class KeyringTest(EncryptionTest):
         machine, _, expected = self.make(*ENCRYPTED)
         machine.quit()
         self.check_holds(expected, "-object", f"secret_keyring,id=kernel,serial={serial}",
-                         *store(key="key-secret=kernel"))
+                         *store(key=opens_with("kernel")))
 
 
 if __name__ == "__main__":

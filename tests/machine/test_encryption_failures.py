@@ -8,12 +8,13 @@ from pathlib import Path
 
 import state
 import tpm2
-from encryption import PLAIN, EncryptedMigrationTest, EncryptionTest, store
+from encryption import (PLAIN, EncryptedMigrationTest, EncryptionTest, new_key, opens_with,
+                        store)
 from faults import Faults, faulty_drive
 
 ENCRYPTED = store()
-OTHER_KEY = store(key="key-secret=sec1")
-RAW_KEY = store(key="key-secret=raw")
+OTHER_KEY = store(key=opens_with("sec1"))
+RAW_KEY = store(key=opens_with("raw"))
 
 
 class FailingMediumTest(EncryptionTest):
@@ -28,7 +29,7 @@ class FailingMediumTest(EncryptionTest):
         faults.begin(access, once=access == "flush")
         self.check_fails(machine, command, "Input/output error", id="bs", **arguments)
         faults.end()
-        machine.qmp(command, id="bs", **arguments)
+        self.run_command(machine, command, id="bs", **arguments)
 
     def check_repeated(self, former, new, command, *more, **arguments):
         for access in "write", *more:
@@ -43,16 +44,15 @@ class FailingMediumTest(EncryptionTest):
             machine.quit()
 
     def test_key_is_added_again(self):
-        self.check_repeated(ENCRYPTED, store(key="key-secret=sec1"), "blobstore-key-add",
-                            key_secret="sec1", key_iter_time=1)
+        self.check_repeated(ENCRYPTED, store(key=opens_with("sec1")), "blobstore-key-add",
+                            **new_key("sec1"))
 
     def test_store_is_encrypted_again(self):
-        self.check_repeated(PLAIN, ENCRYPTED, "blobstore-encrypt", "flush", key_secret="sec0",
-                            key_iter_time=1)
+        self.check_repeated(PLAIN, ENCRYPTED, "blobstore-encrypt", "flush", **new_key("sec0"))
 
     def test_store_is_rekeyed_again(self):
-        self.check_repeated(ENCRYPTED, store(key="key-secret=sec1"), "blobstore-rekey", "flush",
-                            key_secret="sec1", key_iter_time=1)
+        self.check_repeated(ENCRYPTED, store(key=opens_with("sec1")), "blobstore-rekey", "flush",
+                            **new_key("sec1"))
 
     def test_store_is_decrypted_again(self):
         self.check_repeated(ENCRYPTED, PLAIN, "blobstore-decrypt", "flush")
@@ -65,7 +65,7 @@ class FailingRecordTest(EncryptionTest):
         super().setUp()
         self.drive = faulty_drive(self.image_name)
         self.vm, _, self.expected = self.make(*ENCRYPTED)
-        self.vm.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=1)
+        self.vm.qmp("blobstore-key-add", id="bs", **new_key("sec1"))
 
     def fail(self, command, **arguments):
         faults = Faults(self.vm)
@@ -74,7 +74,7 @@ class FailingRecordTest(EncryptionTest):
         faults.end()
 
     def slots(self):
-        slots = [slot["slot"] for slot in self.vm.qmp("blobstore-key-list", id="bs")]
+        slots = [slot["keyslot"] for slot in self.vm.qmp("blobstore-key-list", id="bs")]
         self.assertEqual(len(slots), self.vm.store()["encryption"]["key-slots"])
         return slots
 
@@ -93,21 +93,22 @@ class FailingRecordTest(EncryptionTest):
         self.check_holds(self.expected, *OTHER_KEY)
 
     def test_removed_key_slot_does_not_come_back(self):
-        self.fail("blobstore-key-remove", slot=0)
+        self.fail("blobstore-key-remove", keyslot=0)
         self.assertEqual(self.slots(), [1])
         self.check_removed()
 
     def test_removing_is_repeated_until_it_is_on_record(self):
-        self.fail("blobstore-key-remove", slot=0)
+        self.fail("blobstore-key-remove", keyslot=0)
         before = self.vm.store()["sequence"]
-        self.vm.qmp("blobstore-key-remove", id="bs", slot=0)
+        self.vm.qmp("blobstore-key-remove", id="bs", keyslot=0)
         self.assertGreater(self.vm.store()["sequence"], before)
         for slot in 0, 2:
-            self.check_fails(self.vm, "blobstore-key-remove", "is not in use", id="bs", slot=slot)
+            self.check_fails(self.vm, "blobstore-key-remove", "is not in use", id="bs",
+                             keyslot=slot)
         self.check_removed()
 
     def test_added_key_slot_stays(self):
-        self.fail("blobstore-key-add", key_secret="raw", key_type="raw")
+        self.fail("blobstore-key-add", **new_key("raw"))
         self.assertEqual(self.slots(), [0, 1, 2])
         self.reopen()
         self.assertEqual(self.slots(), [0, 1, 2])
@@ -124,7 +125,7 @@ class FailingSnapshotTest(EncryptedMigrationTest):
         machine, tpm = self.start(*ENCRYPTED)
         state.make_permanent(tpm)
         self.assertEqual(machine.hmp("savevm first"), "")
-        machine.qmp("blobstore-rekey", id="bs", key_secret="sec1", key_iter_time=1)
+        self.run_command(machine, "blobstore-rekey", id="bs", **new_key("sec1"))
         state.change_permanent(tpm, 1)
         expected = state.permanent(tpm)
         self.assertIn("rekeyed after", machine.hmp("loadvm first"))
@@ -168,17 +169,16 @@ class AfterFailureTest(EncryptionTest):
             self.begin_at_copy(machine, faults)
         else:
             faults.begin("flush", once=True)
-        key = {} if failed == "decrypt" else {"key_secret": "sec1", "key_iter_time": 1}
+        key = {} if failed == "decrypt" else new_key("sec1")
         self.check_fails(machine, f"blobstore-{failed}", "Input/output error", id="bs", **key)
         faults.end()
-        arguments = {"key-add": {"key_secret": "raw", "key_type": "raw", "slot": 0,
-                                 "replace": True},
-                     "key-remove": {"slot": 0}, "decrypt": {}}
-        arguments = arguments.get(command, {"key_secret": "raw", "key_type": "raw"})
+        arguments = {"key-add": {**new_key("raw"), "keyslot": 0, "force": True},
+                     "key-remove": {"keyslot": 0}, "decrypt": {}}
+        arguments = arguments.get(command, new_key("raw"))
         if says:
             self.check_fails(machine, f"blobstore-{command}", says, id="bs", **arguments)
         else:
-            machine.qmp(f"blobstore-{command}", id="bs", **arguments)
+            self.run_command(machine, f"blobstore-{command}", id="bs", **arguments)
         self.assertEqual(machine.store()["state"], "active")
         self.assertEqual("encryption" in machine.store(), opens is not PLAIN)
         self.assertEqual(state.permanent(tpm), expected)

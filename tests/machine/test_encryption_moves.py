@@ -8,10 +8,11 @@ from pathlib import Path
 import state
 import tpm2
 from case import drive
-from encryption import PLAIN, EncryptedMigrationTest, store
+from encryption import (PLAIN, EncryptedMigrationTest, min_sequence, new_key, opens_with,
+                        store)
 
 ENCRYPTED = store()
-OTHER_KEY = store(key="key-secret=sec1")
+OTHER_KEY = store(key=opens_with("sec1"))
 IN_STREAM = state.digest(0)[:tpm2.NV_BYTES]
 
 
@@ -64,7 +65,7 @@ class EncryptedMoveTest(EncryptedMigrationTest):
         self.assertEqual(state.all(moved, self.session), self.expected)
 
     def test_blank_image_becomes_the_same_encrypted_store(self):
-        self.source.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=1)
+        self.source.qmp("blobstore-key-add", id="bs", **new_key("sec1"))
         before = self.source.store()
         self.blank_other()
         destination, moved = self.move(*self.other_drive, *ENCRYPTED)
@@ -82,7 +83,7 @@ class EncryptedMoveTest(EncryptedMigrationTest):
 
     def test_damaged_key_slot_stays_damaged(self):
         """Nor is it one that could open the store when the last other is removed."""
-        self.source.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=1)
+        self.source.qmp("blobstore-key-add", id="bs", **new_key("sec1"))
         permanent = self.expected["permanent"]
         self.source.quit()
         image = bytearray(self.content())
@@ -95,9 +96,9 @@ class EncryptedMoveTest(EncryptedMigrationTest):
         self.blank_other()
         destination, _ = self.move(*self.other_drive, *ENCRYPTED)
         slots = destination.qmp("blobstore-key-list", id="bs")
-        self.assertEqual([slot["damaged"] for slot in slots], [False, True])
+        self.assertEqual([slot["type"] for slot in slots], ["passphrase", "damaged"])
         self.check_fails(destination, "blobstore-key-remove", "the last one in use", id="bs",
-                         slot=0)
+                         keyslot=0)
         destination.quit()
         self.drive = self.other_drive
         self.check_refused(*OTHER_KEY, says="tried: 0; damaged: 1")
@@ -112,8 +113,8 @@ class EncryptedMoveTest(EncryptedMigrationTest):
 
     def test_older_copy_gets_the_keys_of_today(self):
         self.copy_to_other()
-        self.source.qmp("blobstore-key-add", id="bs", key_secret="sec1", slot=0, replace=True,
-                        key_iter_time=1)
+        self.source.qmp("blobstore-key-add", id="bs", keyslot=0, force=True,
+                        **new_key("sec1"))
         destination, moved = self.move(*self.other_drive, *OTHER_KEY)
         permanent = state.permanent(moved)
         destination.quit()
@@ -125,34 +126,34 @@ class EncryptedMoveTest(EncryptedMigrationTest):
         self.blank_other()
         self.check_move_refused(*PLAIN, says="encrypted at the source, and no key was given")
         self.check_move_refused(*OTHER_KEY, says="the key is wrong")
-        self.check_move_refused(*store(key="key-secret=none"), says="No secret with id 'none'")
+        self.check_move_refused(*store(key=opens_with("none")), says="No secret with id 'none'")
         self.check_move_refused(*store(f"key-commitment={'00' * 32}"),
                                 says="another key commitment")
 
     def test_plain_copy_of_the_same_store_is_refused_in_time(self):
         """And one that is not encrypted does not take what is."""
-        self.source.qmp("blobstore-decrypt", id="bs")
+        self.run_command(self.source, "blobstore-decrypt", id="bs")
         self.copy_to_other()
-        self.source.qmp("blobstore-encrypt", id="bs", key_secret="sec0", key_iter_time=1)
+        self.run_command(self.source, "blobstore-encrypt", id="bs", **new_key("sec0"))
         self.check_move_refused(*ENCRYPTED, says="not encrypted, but at the source it is")
         self.check_move_refused(*PLAIN, says="no key was given here")
 
     def test_plain_source_does_not_fit_a_key(self):
-        self.source.qmp("blobstore-decrypt", id="bs")
+        self.run_command(self.source, "blobstore-decrypt", id="bs")
         self.blank_other()
         self.check_move_refused(*ENCRYPTED, says="not encrypted at the source, and a key was")
 
     def test_copy_from_before_a_rekey_is_refused_in_time(self):
         self.copy_to_other()
-        self.source.qmp("blobstore-rekey", id="bs", key_secret="sec0", key_iter_time=1)
+        self.run_command(self.source, "blobstore-rekey", id="bs", **new_key("sec0"))
         self.check_move_refused(*ENCRYPTED, says="another data key than at the source")
 
     def test_image_that_is_too_old_for_min_sequence_is_refused(self):
         info = self.source.store()
         self.blank_other()
-        seen = f"min-sequence={info['sequence'] + (1 << 32)}:{info['epoch-id']}"
+        seen = min_sequence(info["sequence"] + (1 << 32), info["epoch-id"])
         self.check_move_refused(*store(seen), says="does not follow min-sequence")
-        seen = f"min-sequence={info['sequence']}:{info['epoch-id']}"
+        seen = min_sequence(info["sequence"], info["epoch-id"])
         destination, _ = self.move(*self.other_drive, *store(seen))
         destination.quit()
         self.drive = self.other_drive
@@ -163,7 +164,7 @@ class EncryptedMoveTest(EncryptedMigrationTest):
 
     def test_stream_of_a_plain_store_tells_it(self):
         """So the other test would find it."""
-        self.source.qmp("blobstore-decrypt", id="bs")
+        self.run_command(self.source, "blobstore-decrypt", id="bs")
         self.assertIn(IN_STREAM, self.save_stream())
 
     def save_stream(self):
@@ -213,8 +214,8 @@ class EncryptedSnapshotTest(EncryptedMigrationTest):
 
     def test_key_that_was_changed_since_stays_changed(self):
         """Whoever goes back to a snapshot wants to open it afterwards."""
-        self.vm.qmp("blobstore-key-add", id="bs", key_secret="sec1", slot=0, replace=True,
-                    key_iter_time=1)
+        self.vm.qmp("blobstore-key-add", id="bs", keyslot=0, force=True,
+                        **new_key("sec1"))
         self.check_back()
         permanent = self.saved["permanent"]
         self.vm.quit()
@@ -222,7 +223,7 @@ class EncryptedSnapshotTest(EncryptedMigrationTest):
         self.check_holds(permanent, *OTHER_KEY)
 
     def rekey(self):
-        self.vm.qmp("blobstore-rekey", id="bs", key_secret="sec1", key_iter_time=1)
+        self.run_command(self.vm, "blobstore-rekey", id="bs", **new_key("sec1"))
 
     def check_not_loaded(self, name, says):
         """Until a reset the VM is neither what it was nor what was saved."""
@@ -259,13 +260,13 @@ class EncryptedSnapshotTest(EncryptedMigrationTest):
         self.check_kept("first", "rekeyed after that state was saved", OTHER_KEY, ENCRYPTED)
 
     def test_snapshot_from_before_it_was_encrypted_is_refused(self):
-        self.vm.qmp("blobstore-decrypt", id="bs")
+        self.run_command(self.vm, "blobstore-decrypt", id="bs")
         self.assertEqual(self.vm.hmp("savevm plain"), "")
-        self.vm.qmp("blobstore-encrypt", id="bs", key_secret="sec0", key_iter_time=1)
+        self.run_command(self.vm, "blobstore-encrypt", id="bs", **new_key("sec0"))
         self.check_kept("plain", "saved when the store was not encrypted", ENCRYPTED, PLAIN)
 
     def test_snapshot_from_before_it_was_decrypted_is_refused(self):
-        self.vm.qmp("blobstore-decrypt", id="bs")
+        self.run_command(self.vm, "blobstore-decrypt", id="bs")
         self.check_kept("first", "saved when the store was encrypted", PLAIN, ENCRYPTED)
 
     def test_right_snapshot_can_be_loaded_after_a_wrong_one(self):

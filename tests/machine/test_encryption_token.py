@@ -18,8 +18,9 @@ PINS = secret("pin0", PIN) + secret("wrong", "4321-resu")
 
 def with_token(uri=None, pin="pin0", *options):
     """An object "bs" whose key is in a token, and a TPM that uses it."""
-    key = [f"key-uri={uri}"] if uri else []
-    key += [f"pin-secret={pin}"] if pin else []
+    key = ["encrypt.type=token"]
+    key += [f"encrypt.key-uri={uri}"] if uri else []
+    key += [f"encrypt.pin-secret={pin}"] if pin else []
     return [*PINS, *store(*options, key=",".join(key))]
 
 
@@ -47,7 +48,7 @@ class TokenTest(EncryptionTest):
     def check_persistence(self, uri):
         machine, _, expected = self.make(*with_token(uri))
         slot, = machine.qmp("blobstore-key-list", id="bs")
-        self.assertEqual(slot, {"slot": 0, "damaged": False, "key-type": "token", "key-uri": uri})
+        self.assertEqual(slot, {"keyslot": 0, "type": "token", "key-uri": uri})
         machine.quit()
         self.assertFalse(self.readable())
         # The key slot says which key; the user may, too.
@@ -84,7 +85,8 @@ class TokenTest(EncryptionTest):
 
     def test_passphrase_and_token_open_the_same_store(self):
         machine, _, expected = self.make(*PINS, *store())
-        machine.qmp("blobstore-key-add", id="bs", key_uri=self.uri, pin_secret="pin0")
+        machine.qmp("blobstore-key-add", id="bs", type="token", key_uri=self.uri,
+                    pin_secret="pin0")
         with_both = machine.store()["encryption"]["key-slots"]
         self.assertEqual(with_both, 2)
         machine.quit()
@@ -115,7 +117,7 @@ class TokenTest(EncryptionTest):
 
     def test_wrong_pin_is_not_tried_for_what_is_refused_anyway(self):
         """It is the medium that is wrong, and the PIN is not presented in vain."""
-        wrong = with_token(self.uri, "wrong", "format=never")
+        wrong = with_token(self.uri, "wrong", "create=never")
         self.check_refused(*wrong, says="blank, and no store may be created on it")
         wrong = with_token(self.uri, "wrong", f"key-commitment={'00' * 32}")
         self.check_refused(*wrong, says="medium is blank")
@@ -131,7 +133,7 @@ class TokenTest(EncryptionTest):
         """After it was decrypted the store has no use for a key."""
         machine, tpm, _ = self.make(*with_token(self.uri))
         encrypted = self.content()
-        machine.qmp("blobstore-decrypt", id="bs")
+        self.run_command(machine, "blobstore-decrypt", id="bs")
         machine.qmp("stop")
         with open(self.path(self.image_name), "r+b") as image:
             image.write(encrypted)

@@ -110,10 +110,10 @@ class WriteErrorTest(ErrorTest):
         self.begin(werror="stop")
         self.faults.begin("write")
         self.increment_until_stop()
-        event, = self.vm.events("BLOBSTORE_ERROR")
+        event, = self.vm.events("BLOBSTORE_WRITE_ERROR")
         self.assertRegex(event.pop("error"), "cannot write [0-9]+ bytes at offset [0-9]+: Input/")
-        self.assertEqual(event, {"id": "nvram", "drive": "nvram", "blobs": ["tpm/permanent"],
-                                 "operation": "write"})
+        self.assertEqual(event, {"id": "nvram", "drive": "nvram", "operation": "write",
+                                 "blobs": [{"owner": "tpm", "name": "permanent"}]})
 
     def test_events_come_once_a_second(self):
         self.begin(werror="ignore")
@@ -121,10 +121,10 @@ class WriteErrorTest(ErrorTest):
         for _ in range(20):
             self.assertEqual(self.increment(), 0)
         self.assertEqual(self.vm.status, "running")
-        self.assertEqual(len(self.vm.events("BLOBSTORE_ERROR")), 1)
+        self.assertEqual(len(self.vm.events("BLOBSTORE_WRITE_ERROR")), 1)
         self.vm.pass_time(LIMIT_OF_EVENTS)
         self.assertEqual(self.vm.status, "running")
-        self.assertEqual(len(self.vm.events("BLOBSTORE_ERROR")), 2)
+        self.assertEqual(len(self.vm.events("BLOBSTORE_WRITE_ERROR")), 2)
 
     def test_crash_while_paused_loses_only_what_was_not_answered(self):
         self.begin(werror="stop")

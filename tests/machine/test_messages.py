@@ -11,14 +11,14 @@ from pathlib import Path
 
 import state
 from case import TPM12, TPM2, drive
-from encryption import PLAIN, EncryptionTest, store
+from encryption import PLAIN, EncryptionTest, min_sequence, new_key, opens_with, store
 from messages import PageTest, Saying, provokes
 from vm import program
 
 USAGE = "usage.md"
 
 ENCRYPTED = store()
-OTHER_KEY = store(key="key-secret=sec1")
+OTHER_KEY = store(key=opens_with("sec1"))
 OTHER_UUID = "11111111-1111-4111-8111-111111111111"
 TWO_TPMS = [*TPM2, "-device", "tpm-crb,blobstore=nvram"]
 IN_JSON = [word for model in ("tpm-tis", "tpm-crb") for word in
@@ -115,8 +115,8 @@ class DriveTest(Saying, EncryptionTest):
               "blank, but a store with key commitment", "blank, but a store that has come")
     def test_blank_image_that_must_not_become_a_store(self):
         return "".join(self.refused(*self.drive, *store(option)) for option in (
-            "format=never", f"uuid={OTHER_UUID}", f"key-commitment={'00' * 32}",
-            f"min-sequence=1:{'00' * 16}"))
+            "create=never", f"uuid={OTHER_UUID}", f"key-commitment={'00' * 32}",
+            min_sequence(1, "00" * 16)))
 
 
 class StoreTest(Saying, EncryptionTest):
@@ -215,7 +215,7 @@ class StoreTest(Saying, EncryptionTest):
         state.change_permanent(self.tpm, 1)
         info = self.vm.store()
         self.vm.kill()
-        seen = store(f"min-sequence={info['sequence']}:{info['epoch-id']}", key="")
+        seen = store(min_sequence(info["sequence"], info["epoch-id"]), key="")
         Path(self.path(self.image_name)).write_bytes(before)
         said = self.refused_now(*seen)
         for _ in range(2):
@@ -256,11 +256,11 @@ class EncryptedStoreTest(Saying, EncryptionTest):
 
     @provokes(USAGE, "no key slot can be tried")
     def test_key_that_no_slot_wants(self):
-        return self.refused_now(*store(key="key-uri=pkcs11:token=none"))
+        return self.refused_now(*store(key="encrypt.type=token,encrypt.key-uri=pkcs11:token=none"))
 
     @provokes(USAGE, "key slot NUMBER is not in use")
     def test_empty_key_slot(self):
-        return self.refused_now(*store("key-slot=3"))
+        return self.refused_now(*store(key=opens_with("sec0", "keyslot=3")))
 
     @provokes(USAGE, "store has another key commitment")
     def test_another_key_commitment(self):
@@ -275,7 +275,7 @@ class EncryptedStoreTest(Saying, EncryptionTest):
 
     @provokes(USAGE, "the others still open the store")
     def test_damaged_key_slot(self):
-        self.vm.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=1)
+        self.vm.qmp("blobstore-key-add", id="bs", **new_key("sec1"))
         self.vm.quit()
         second = HEADER + KEY_SLOTS + KEY_SLOT_BYTES
         self.flip(second, COPY + second)
@@ -285,7 +285,7 @@ class EncryptedStoreTest(Saying, EncryptionTest):
     @provokes(USAGE, "superblock (generation NUMBER) is older")
     def test_superblock_of_another_time(self):
         before = self.content()[:DIRECTORY]
-        self.vm.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=1)
+        self.vm.qmp("blobstore-key-add", id="bs", **new_key("sec1"))
         self.vm.kill()
         self.change_image(lambda image: image.__setitem__(slice(0, DIRECTORY), before))
         return self.refused_now()

@@ -11,7 +11,8 @@ from pathlib import Path
 import state
 import tpm2
 from case import TPM12, TPM2, drive
-from encryption import PLAIN, EncryptedMigrationTest, store
+from encryption import (PLAIN, EncryptedMigrationTest, min_sequence, new_key, opens_with,
+                        store)
 from faults import Faults, faulty_drive
 from messages import PageTest, Saying, provokes
 from migration import MigrationTest
@@ -20,7 +21,7 @@ from vm import QMP_TIMEOUT_SECONDS
 MIGRATION = "migration.md"
 
 ENCRYPTED = store()
-OTHER_KEY = store(key="key-secret=sec1")
+OTHER_KEY = store(key=opens_with("sec1"))
 OTHER_UUID = "11111111-1111-4111-8111-111111111111"
 OTHER = drive("other.raw")
 MIB = 1 << 20
@@ -122,7 +123,7 @@ class PlainMoveTest(MoveTest):
     def test_blank_image_that_must_not_become_a_store(self):
         self.blank_other()
         return self.waiting_move(self.source, *OTHER, "-object",
-                                 "blobstore,id=nvram,drive=nvram,format=never", *TPM2)
+                                 "blobstore,id=nvram,drive=nvram,create=never", *TPM2)
 
     @provokes(MIGRATION, "not a blobstore and not blank", "both copies of the superblock",
               "both copies of the directory")
@@ -248,7 +249,8 @@ class EncryptedMoveTest(MoveTest):
         monitor = SecondMonitor(path, "savevm first")
         monitor.start()
         try:
-            source.qmp("blobstore-key-add", id="bs", key_secret="sec1", key_iter_time=500)
+            source.qmp("blobstore-key-add", id="bs", type="passphrase", new_secret="sec1",
+                       iter_time=500)
         finally:
             monitor.end()
         return monitor.said
@@ -259,7 +261,7 @@ class EncryptedMoveTest(MoveTest):
     def test_options_that_do_not_fit(self):
         self.blank_other()
         info = self.source.store()
-        seen = f"min-sequence={info['sequence'] + (1 << 32)}:{info['epoch-id']}"
+        seen = min_sequence(info["sequence"] + (1 << 32), info["epoch-id"])
         return "".join(self.failing_move(self.source, *OTHER, *args) for args in (
             PLAIN, OTHER_KEY, store(f"uuid={OTHER_UUID}"), store(f"key-commitment={'00' * 32}"),
             store(seen)))
@@ -268,14 +270,14 @@ class EncryptedMoveTest(MoveTest):
               "a store that is not encrypted", "encrypted with another data key than at")
     def test_copies_from_before_a_conversion(self):
         self.copy_to_other()
-        self.source.qmp("blobstore-decrypt", id="bs")
+        self.run_command(self.source, "blobstore-decrypt", id="bs")
         said = self.failing_move(self.source, *OTHER, *PLAIN)
         said += self.failing_move(self.source, *OTHER, *ENCRYPTED)
         self.copy_to_other()
-        self.source.qmp("blobstore-encrypt", id="bs", key_secret="sec0", key_iter_time=1)
+        self.run_command(self.source, "blobstore-encrypt", id="bs", **new_key("sec0"))
         said += self.failing_move(self.source, *OTHER, *ENCRYPTED)
         self.copy_to_other()
-        self.source.qmp("blobstore-rekey", id="bs", key_secret="sec0", key_iter_time=1)
+        self.run_command(self.source, "blobstore-rekey", id="bs", **new_key("sec0"))
         return said + self.failing_move(self.source, *OTHER, *ENCRYPTED)
 
     @provokes(MIGRATION, "in the stream was not written with the key")
@@ -301,14 +303,14 @@ class EncryptedSnapshotTest(MoveTest):
 
         def load_after(name, command, **arguments):
             self.assertEqual(machine.hmp(f"savevm {name}"), "")
-            machine.qmp(f"blobstore-{command}", id="bs", **arguments)
+            self.run_command(machine, f"blobstore-{command}", id="bs", **arguments)
             said = machine.hmp(f"loadvm {name}")
             machine.qmp("system_reset")
             machine.qmp("cont")
             self.wait_status(machine, "running")
             return said
 
-        key = {"key_secret": "sec0", "key_iter_time": 1}
+        key = new_key("sec0")
         said = [load_after("rekey", "rekey", **key), load_after("decrypt", "decrypt"),
                 load_after("encrypt", "encrypt", **key)]
         return "".join(said).replace("\r", "") + self.said_by(machine)

@@ -68,7 +68,7 @@ class SharedStorageTest(MigrationTest):
 
     def test_everything_moves_of_a_store_with_a_name(self):
         self.check_everything_moves(*drive(self.image()), "-object",
-                                    "blobstore,id=store,drive=nvram,format=auto", "-device",
+                                    "blobstore,id=store,drive=nvram,create=auto", "-device",
                                     "tpm-tis,blobstore=store")
 
     def test_what_is_stored_before_the_switch_is_there_after_it(self):
@@ -360,7 +360,8 @@ class SourceStaysTest(MigrationTest):
         destination.kill()
         self.source.qmp("cont")
         stale = self.source.wait_event("BLOBSTORE_STALE")
-        self.assertEqual((stale["found"], stale["blobs"]), ("newer", ["tpm/permanent"]))
+        self.assertEqual((stale["found"], stale["blobs"]),
+                         ("newer", [{"owner": "tpm", "name": "permanent"}]))
         self.check_source_goes_on()
 
     def test_vm_is_not_handed_back_while_the_destination_has_the_image(self):
@@ -406,7 +407,8 @@ class SourceStaysTest(MigrationTest):
         source.kill()
         destination.qmp("cont")
         stale = destination.wait_event("BLOBSTORE_STALE")
-        self.assertEqual((stale["found"], stale["blobs"]), ("older", ["tpm/permanent"]))
+        self.assertEqual((stale["found"], stale["blobs"]),
+                         ("older", [{"owner": "tpm", "name": "permanent"}]))
         moved.take_over(command)
         self.assertEqual(state.permanent(moved)["counter"], count + 1)
         self.assertEqual(destination.store()["state"], "active")

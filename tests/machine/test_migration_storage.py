@@ -46,14 +46,14 @@ class OwnStorageTest(MigrationTest):
     def check_stale(self, destination, found, *blobs):
         stale = destination.wait_event("BLOBSTORE_STALE")
         self.assertEqual(stale, {"id": "nvram", "drive": "nvram", "found": found,
-                                 "blobs": list(blobs)})
+                                 "blobs": [{"owner": "tpm", "name": blob} for blob in blobs]})
 
     def check_moves(self, source, tpm, session, found):
         before = state.all(tpm, session)
         destination, moved = self.incoming(*self.other)
         uuid = source.store()["uuid"]
         self.migrate(source, destination)
-        self.check_stale(destination, found, "tpm/permanent")
+        self.check_stale(destination, found, "permanent")
         self.assertEqual(destination.store()["uuid"], uuid)
         self.assertEqual(state.all(moved, session), before)
         return destination, moved
@@ -169,7 +169,7 @@ class OwnStorageTest(MigrationTest):
             machine, moved, source = *self.incoming(*(self.other if number % 2 else RAW)), \
                 destination
             self.migrate(source, machine)
-            self.check_stale(machine, "older", "tpm/permanent")
+            self.check_stale(machine, "older", "permanent")
             self.assertEqual(state.all(moved, session), before)
             source.kill()
             destination = machine
@@ -188,7 +188,7 @@ class OwnStorageTest(MigrationTest):
         self.assertFalse(source.blob("savestate")["present"])
         destination, _ = self.incoming(*other)
         self.migrate(source, destination)
-        self.check_stale(destination, "older", "tpm/savestate")
+        self.check_stale(destination, "older", "savestate")
         self.assertFalse(destination.blob("savestate")["present"])
         destination.kill()
         destination, _ = self.power_on(*other)
@@ -320,7 +320,7 @@ class OwnStorageTest(MigrationTest):
         Faults(destination).end()
         destination.qmp("cont")
         self.assertEqual(destination.status, "running")
-        self.check_stale(destination, "older", "tpm/permanent")
+        self.check_stale(destination, "older", "permanent")
         self.assertEqual(state.all(moved, session), before)
 
     def test_vm_waits_for_a_medium_that_cannot_be_written(self):

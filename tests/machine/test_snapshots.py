@@ -157,7 +157,8 @@ class SnapshotTest(MachineTest):
         self.assertIsNone(self.run_job(machine, "snapshot-load", "0", **devices))
         machine.qmp("cont")
         stale, = machine.events("BLOBSTORE_STALE")
-        self.assertEqual((stale["found"], stale["blobs"]), ("newer", ["tpm/permanent"]))
+        self.assertEqual((stale["found"], stale["blobs"]),
+                         ("newer", [{"owner": "tpm", "name": "permanent"}]))
         self.assertEqual(state.all(tpm, session), before)
         machine.kill()
         self.check_stored(before["permanent"])
@@ -230,7 +231,8 @@ class SnapshotTest(MachineTest):
         machine, tpm, permanent = self.fail_half_way(stop_first)
         machine.qmp("cont")
         stale, = machine.events("BLOBSTORE_STALE")
-        self.assertEqual((stale["found"], stale["blobs"]), ("older", ["tpm/permanent"]))
+        self.assertEqual((stale["found"], stale["blobs"]),
+                         ("older", [{"owner": "tpm", "name": "permanent"}]))
         self.assertEqual(state.permanent(tpm), permanent)
         machine.kill()
         self.check_stored(permanent)

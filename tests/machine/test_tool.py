@@ -5,11 +5,11 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from encryption import PLAIN, EncryptionTest, store
+from encryption import PLAIN, EncryptionTest, min_sequence, opens_with, store
 from vm import program
 
 ENCRYPTED = store()
-OTHER_KEY = store(key="key-secret=sec1")
+OTHER_KEY = store(key=opens_with("sec1"))
 OK, ERROR, USAGE, DAMAGED, HEALS = range(5)
 QUICK = "--new-key-iter-time=1"
 
@@ -51,8 +51,8 @@ class KeysTest(ToolTest):
         self.assertRegex(self.tool("key-list"), r"0: passphrase, .*\n1: passphrase, ")
         self.tool("key-remove", "--key-secret=sec1", "--slot=0")
         self.check_refused(*ENCRYPTED, says="the key is wrong")
-        seen = f"min-sequence={info['sequence']}:{info['epoch-id']}"
-        machine, _ = self.check_holds(expected, *store(seen, key="key-secret=sec1"))
+        seen = min_sequence(info["sequence"], info["epoch-id"])
+        machine, _ = self.check_holds(expected, *store(seen, key=opens_with("sec1")))
         machine.quit()
         self.tool("key-add", "--key-secret=sec1", "--key-slot=1", "--new-key-secret=sec0", QUICK,
                   "--slot=1", "--replace")
@@ -66,7 +66,8 @@ class KeysTest(ToolTest):
         self.assertFalse(self.readable())
         machine, _ = self.check_holds(expected, *ENCRYPTED)
         machine.quit()
-        self.tool("rekey", "--key-secret=sec0", "--new-key-secret=sec1", QUICK)
+        progress = self.tool("rekey", "-p", "--key-secret=sec0", "--new-key-secret=sec1", QUICK)
+        self.assertIn("(100.00/100%)", progress)
         self.assertFalse(self.readable())
         machine, _ = self.check_holds(expected, *OTHER_KEY)
         machine.quit()

@@ -203,7 +203,7 @@ static void test_blank_with_format_never(void)
 {
     g_autofree char *image = image_new("raw");
     g_autofree char *text = qemu_refuses(
-        image, TPM_DRIVE "-object blobstore,id=store,drive=nvram,format=never "
+        image, TPM_DRIVE "-object blobstore,id=store,drive=nvram,create=never "
         "-device tpm-tis,blobstore=store");
 
     assert_contains(text, "blank", "no store may be created", "right image",
@@ -219,7 +219,7 @@ static void test_another_uuid(void)
         " -device tpm-tis,blobstore=store");
     g_autofree char *right = g_strdup_printf(
         TPM_DRIVE
-        "-object blobstore,id=store,drive=nvram,format=never,uuid=%s "
+        "-object blobstore,id=store,drive=nvram,create=never,uuid=%s "
         "-device tpm-tis,blobstore=store", image.path, image.uuid);
 
     assert_contains(text, image.uuid, UUID, "right image", NULL);

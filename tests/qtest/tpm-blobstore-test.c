@@ -326,10 +326,10 @@ static void test_query_tpm(const void *data)
     g_assert_cmpstr(qdict_get_str(options, "type"), ==, "libtpms");
     g_assert_cmpstr(qdict_get_str(option_data, "blobstore"), ==,
                     setup->store);
-    g_assert_cmpstr(qdict_get_str(option_data, "version"), ==, "2.0");
+    g_assert_cmpstr(qdict_get_str(option_data, "version"), ==, "v2-0");
     qobject_unref(response);
     assert_contains(text, setup->model, setup->tpm_id, "type=libtpms",
-                    "blobstore=", setup->store, "version=2.0", NULL);
+                    "blobstore=", setup->store, "version=v2-0", NULL);
 
     response = qtest_qmp(tpm.vm, "{ 'execute': 'query-tpm-types' }");
     QLIST_FOREACH_ENTRY(qdict_get_qlist(response, "return"), entry) {

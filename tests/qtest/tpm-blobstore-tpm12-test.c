@@ -160,7 +160,7 @@ static void test_query_tpm(void)
     TPM tpm = power_on(image);
     g_autofree char *text = qtest_hmp(tpm.vm, "info tpm");
 
-    assert_contains(text, "dev: type=libtpms", "version=1.2", NULL);
+    assert_contains(text, "dev: type=libtpms", "version=v1-2", NULL);
     qtest_quit(tpm.vm);
 }
 

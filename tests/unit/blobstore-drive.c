@@ -222,12 +222,12 @@ BlobstoreInfo *store_info(const char *id)
     return info;
 }
 
-void assert_state(const char *id, BlobstoreState state)
+void assert_state(const char *id, BlobstoreCondition state)
 {
     g_autoptr(BlobstoreInfo) info = store_info(id);
 
-    g_assert_cmpstr(BlobstoreState_str(info->state), ==,
-                    BlobstoreState_str(state));
+    g_assert_cmpstr(BlobstoreCondition_str(info->state), ==,
+                    BlobstoreCondition_str(state));
 }
 
 /* What is reported meanwhile, or NULL */

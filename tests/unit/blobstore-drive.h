@@ -60,7 +60,7 @@ void assert_text_on_medium(Device *device, const char *store,
                            const char *text);
 
 BlobstoreInfo *store_info(const char *id);
-void assert_state(const char *id, BlobstoreState state);
+void assert_state(const char *id, BlobstoreCondition state);
 
 /* Does not consume the error. */
 void assert_hint(Error *err, const char *part);

@@ -175,7 +175,7 @@ static void test_read_error(void)
     g_autofree char *path = image_new("unreadable", "raw", IMAGE_BYTES);
     g_autoptr(BlobstoreInfo) info = NULL;
     uint64_t sector;
-    BlobstoreBlobList *blob;
+    BlobstoreBlobInfoList *blob;
     Device device;
 
     drive_add_image("nvram", "raw", path);
@@ -184,7 +184,7 @@ static void test_read_error(void)
     info = store_info("nvram");
     blob = info->blobs;
     g_assert_cmpstr(blob->value->name, ==, "permanent");
-    g_assert_cmpint(blob->value->kind, ==, BLOBSTORE_KIND_PERMANENT);
+    g_assert_cmpint(blob->value->kind, ==, BLOBSTORE_BLOB_KIND_PERMANENT);
     g_assert_true(blob->value->present);
     g_assert_cmpuint(blob->value->size, ==, 4);
     sector = blob->value->slots->value->current

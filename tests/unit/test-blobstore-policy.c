@@ -43,7 +43,7 @@ static void test_werror_report(Fixture *fixture, gconstpointer data)
     g_assert_false(worker.ok);
     assert_error(worker.err, "Input/output error");
     assert_write_errors(2);
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     g_assert_false(vm_stop_was_requested());
 
     fail_writes(false);
@@ -60,19 +60,19 @@ static void test_werror_ignore(Fixture *fixture, gconstpointer data)
     fail_writes(true);
     write_text(device->permanent, "new");
     assert_text(device->permanent, "new");
-    assert_state("nvram", BLOBSTORE_STATE_DIRTY);
+    assert_state("nvram", BLOBSTORE_CONDITION_DIRTY);
     g_assert_false(vm_stop_was_requested());
 
     fail_writes(false);
     write_text(device->savestate, "suspended");
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
 
     /* All is as before the error. */
     bdrv_drained_begin(bs);
     write_text(device->permanent, "newer");
     bdrv_drained_end(bs);
     run_until_idle();
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(device, "nvram", "newer");
     assert_text(device->savestate, "suspended");
 }
@@ -95,17 +95,17 @@ static void test_werror_stop(Fixture *fixture, gconstpointer data)
     /* Stopping drains; the end of that is no reason to try again. */
     run_until_idle();
     assert_write_errors(1);
-    assert_state("nvram", BLOBSTORE_STATE_DIRTY);
+    assert_state("nvram", BLOBSTORE_CONDITION_DIRTY);
 
     vm_start_now();
     g_assert_true(vm_stop_was_requested());
-    assert_state("nvram", BLOBSTORE_STATE_DIRTY);
+    assert_state("nvram", BLOBSTORE_CONDITION_DIRTY);
     vm_stop_now(RUN_STATE_IO_ERROR);
 
     fail_writes(false);
     vm_start_now();
     g_assert_false(vm_stop_was_requested());
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(device, "nvram", "new");
 }
 
@@ -134,7 +134,7 @@ static void test_werror_stop_during_reset(Fixture *fixture,
     worker_start(&worker, fixture->device.permanent, "new");
     worker_finish(&worker);
     g_assert_true(worker.ok);
-    assert_state("nvram", BLOBSTORE_STATE_DIRTY);
+    assert_state("nvram", BLOBSTORE_CONDITION_DIRTY);
     vm_reset_end();
 
     /* From then on a write waits again. */
@@ -157,7 +157,7 @@ static void test_werror_stop_in_main_thread(Fixture *fixture,
     fail_writes(true);
     write_text(fixture->device.permanent, "new");
     g_assert_true(vm_stop_was_requested());
-    assert_state("nvram", BLOBSTORE_STATE_DIRTY);
+    assert_state("nvram", BLOBSTORE_CONDITION_DIRTY);
     fail_writes(false);
 }
 
@@ -179,12 +179,12 @@ static void test_inactive_drive_stages(Fixture *fixture, gconstpointer data)
 
     vm_stop_now(RUN_STATE_FINISH_MIGRATE);
     g_assert_cmpint(bdrv_inactivate_all(), ==, 0);
-    assert_state("nvram", BLOBSTORE_STATE_INACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_INACTIVE);
     write_text(device->permanent, "new");
     assert_text(device->permanent, "new");
     bdrv_activate_all(&error_abort);
     vm_start_now();
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(device, "nvram", "new");
 }
 
@@ -205,7 +205,7 @@ static void test_reverted_medium(Fixture *fixture, gconstpointer data)
     image_set_content(fixture->path, reverted);
     vm_start_now();
     write_text(device->savestate, "suspended");
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     after = store_info("nvram");
     g_assert_cmpstr(before->uuid, ==, after->uuid);
     assert_text_on_medium(device, "nvram", "new");
@@ -235,14 +235,14 @@ static void test_exchanged_medium(Fixture *fixture, gconstpointer data)
     vm_start_now();
     g_assert_false(try_write_text(device->permanent, "new", &err));
     assert_error(err, "right image");
-    assert_state("nvram", BLOBSTORE_STATE_FAILED);
+    assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
     assert_text(device->permanent, "old");
     after = image_content(fixture->path);
     g_assert_true(g_bytes_equal(other, after));
 
     image_set_content(fixture->path, ours);
     write_text(device->permanent, "new");
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(device, "nvram", "new");
 }
 

@@ -28,11 +28,11 @@ static void test_shrink(Fixture *fixture, gconstpointer data)
     Error *err = NULL;
 
     resize(IMAGE_BYTES / 2);
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     write_text(device->permanent, "newer");
 
     resize(128 * KiB);
-    assert_state("nvram", BLOBSTORE_STATE_FAILED);
+    assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
     assert_text(device->permanent, "newer");
     g_assert_false(try_write_text(device->permanent, "newest", &err));
     assert_hint(err, "block_resize nvram ");
@@ -41,10 +41,10 @@ static void test_shrink(Fixture *fixture, gconstpointer data)
     /* Nor does the VM heal it that stops meanwhile. */
     vm_stop_now(RUN_STATE_PAUSED);
     vm_start_now();
-    assert_state("nvram", BLOBSTORE_STATE_FAILED);
+    assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
 
     resize(IMAGE_BYTES);
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text(device->permanent, "newer");
     assert_text_on_medium(device, "nvram", "newer");
 }
@@ -61,7 +61,7 @@ static void test_shrink_with_deleted_blob(Fixture *fixture,
     blobstore_delete_blob(fixture->device.savestate, &error_abort);
     resize(128 * KiB);
     resize(IMAGE_BYTES);
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
 
     content = image_content(fixture->path);
     image_set_content(path, content);
@@ -101,9 +101,9 @@ static void test_shrink_after_a_snapshot(Fixture *fixture, gconstpointer data)
 
     g_assert_nonnull(saved);
     resize(0);
-    assert_state("nvram", BLOBSTORE_STATE_FAILED);
+    assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
     resize(IMAGE_BYTES);
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(&fixture->device, "nvram", "old");
 }
 
@@ -113,10 +113,10 @@ static void test_grow_back_that_fails(Fixture *fixture, gconstpointer data)
     resize(0);
     fail_writes(true);
     resize(IMAGE_BYTES);
-    assert_state("nvram", BLOBSTORE_STATE_FAILED);
+    assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
     fail_writes(false);
     resize(IMAGE_BYTES + 512);
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(&fixture->device, "nvram", "old");
 }
 

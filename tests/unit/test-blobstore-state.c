@@ -293,7 +293,7 @@ static char *describe(const Scene *scene)
     BlobStoreState state = store(scene)->state;
 
     return g_strdup_printf("%s %s %s", blobstore_state_trust_name(state.trust),
-                           ram_name(state), BlobstoreState_str(info->state));
+                           ram_name(state), BlobstoreCondition_str(info->state));
 }
 
 static void set_up(Scene *scene, bool incoming)
@@ -330,7 +330,7 @@ static void tear_down(Scene *scene)
     vm_reset_now();
     g_assert_true(vm_start_now());
     g_assert_false(blobstore_state_is_lost(&store(scene)->state));
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     blobstore_read_blob(device->permanent, &content, NULL, &error_abort);
     text = g_strndup(g_bytes_get_data(content, NULL),
                      g_bytes_get_size(content));

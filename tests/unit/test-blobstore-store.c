@@ -166,7 +166,7 @@ static void test_pack(void)
     g_autofree char *path = image_new("pack", "raw", IMAGE_BYTES);
     g_autofree char *text = g_strnfill(60 * KiB, 'a');
     g_autoptr(BlobstoreInfo) info = NULL;
-    BlobstoreBlob *blob;
+    BlobstoreBlobInfo *blob;
     Device device;
 
     drive_add_image("nvram", "raw", path);
@@ -239,7 +239,7 @@ static void test_bad_properties(void)
     assert_error(err, "blobstore 's': rerror=enospc");
 }
 
-/* format=never and uuid= keep a wrong image out, and write nothing. */
+/* create=never and uuid= keep a wrong image out, and write nothing. */
 static void test_pinned_store(void)
 {
     g_autofree char *path = image_new("pinned", "raw", IMAGE_BYTES);
@@ -249,7 +249,7 @@ static void test_pinned_store(void)
     Device device;
 
     drive_add_image("nvram", "raw", path);
-    store_add("s", &error_abort, "drive", "nvram", "format", "never", NULL);
+    store_add("s", &error_abort, "drive", "nvram", "create", "never", NULL);
     assert_refused("s", "no store may be created");
     store_remove("s");
     store_add("s", &error_abort, "drive", "nvram", "uuid",
@@ -270,7 +270,7 @@ static void test_pinned_store(void)
               "b9b5ba0a-8ac5-4f44-a3ad-2b9f0a2a7f5a", NULL);
     assert_refused("s", uuid);
     store_remove("s");
-    store_add("s", &error_abort, "drive", "nvram", "uuid", uuid, "format",
+    store_add("s", &error_abort, "drive", "nvram", "uuid", uuid, "create",
               "never", NULL);
     g_assert_true(device_plug(&device, "s", &error_abort));
     device_unplug(&device);

@@ -198,7 +198,7 @@ static void test_unplugged(Fixture *fixture, gconstpointer data)
                                                          &error_abort);
 
         g_assert_cmpstr(store, ==, "nvram");
-        assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+        assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
         unplug(dev);
     }
 }

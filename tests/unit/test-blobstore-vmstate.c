@@ -166,7 +166,7 @@ static void test_round_trip(Fixture *fixture, gconstpointer data)
     assert_loaded(fixture);
     g_assert_true(vm_start_now());
     assert_loaded(fixture);
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(&fixture->device, "nvram", "kept");
 }
 
@@ -176,7 +176,7 @@ static void test_vm_that_waits_knows_its_store(Fixture *fixture,
     g_autofree char *uuid = NULL;
 
     g_assert_true(vm_load_state(fixture->stream));
-    assert_state("nvram", BLOBSTORE_STATE_INACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_INACTIVE);
     uuid = store_uuid();
     g_assert_cmpstr(uuid, ==, fixture->uuid);
 }
@@ -189,7 +189,7 @@ static void test_nothing_is_written_before_the_start(Fixture *fixture,
     vm_reset_now();
     bdrv_drain_all();
     assert_nothing_written(fixture);
-    assert_state("nvram", BLOBSTORE_STATE_INACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_INACTIVE);
     g_assert_true(vm_load_state(fixture->stream));
     write_text(fixture->device.savestate, "staged");
     bdrv_drain_all();
@@ -310,7 +310,7 @@ static void test_reset_after_a_snapshot_that_a_device_cannot_load(
     vm_reset_now();
     g_assert_true(vm_start_now());
     assert_text(fixture->device.permanent, "last");
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(&fixture->device, "nvram", "last");
 }
 
@@ -387,7 +387,7 @@ static void test_store_with_the_highest_sequence_can_be_saved(
     again = vm_save_state();
     g_assert_nonnull(again);
     write_text(fixture->device.permanent, "more");
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
 }
 
 static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
@@ -544,7 +544,7 @@ static void test_reset_after_a_failed_load(void)
     cut = g_bytes_new_from_bytes(stream, 0, CARRIED);
     vm_stop_now(RUN_STATE_RESTORE_VM);
     g_assert_false(vm_load_state(cut));
-    assert_state("nvram", BLOBSTORE_STATE_FAILED);
+    assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
     g_assert_false(vm_start_now());
 
     /* A device that comes now is refused, and changes nothing. */
@@ -560,7 +560,7 @@ static void test_reset_after_a_failed_load(void)
     vm_reset_now();
     g_assert_true(vm_start_now());
     assert_text(device.permanent, "last");
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(&device, "nvram", "last");
     device_unplug(&device);
     drive_remove("nvram");

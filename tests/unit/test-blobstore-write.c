@@ -155,13 +155,13 @@ static void test_drained_section_stages(Fixture *fixture, gconstpointer data)
     write_text(device->permanent, "new");
     blobstore_delete_blob(device->savestate, &error_abort);
     assert_text(device->permanent, "new");
-    assert_state("nvram", BLOBSTORE_STATE_DIRTY);
+    assert_state("nvram", BLOBSTORE_CONDITION_DIRTY);
     drained = image_content(fixture->path);
     g_assert_true(g_bytes_equal(before, drained));
     bdrv_drained_end(bs);
 
     run_until_idle();
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(device, "nvram", "new");
 }
 
@@ -200,11 +200,11 @@ static void test_stage_during_write(Fixture *fixture, gconstpointer data)
     aio_bh_poll(qemu_get_aio_context());
     bdrv_do_drained_begin_quiesce(bs, NULL);
     write_text(device->permanent, "newer");
-    assert_state("nvram", BLOBSTORE_STATE_DIRTY);
+    assert_state("nvram", BLOBSTORE_CONDITION_DIRTY);
     bdrv_drained_end(bs);
     run_until_idle();
     assert_text(device->permanent, "newer");
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(device, "nvram", "newer");
 }
 

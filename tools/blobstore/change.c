@@ -5,7 +5,10 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/qemu-progress.h"
 #include "tool.h"
+
+enum { PIECE_BYTES = 1 << 20 };
 
 static bool invalid(GError **error, const char *text)
 {
@@ -48,18 +51,17 @@ static int coroutine_fn end(Tool *tool, bool ok, GError **error)
 static bool put_key(Tool *tool, BlobKeySlots *slots, unsigned n,
                     const BlobKey *key, GError **error)
 {
-    const BlobstoreKeySource *source = &tool->new_key;
+    const BlobStoreKeySource *source = &tool->new_key;
     g_auto(BlobStoreCredential) credential = { 0 };
 
-    if (!blobstore_credential_source_names_key(source)) {
+    if (!tool_names_key(source)) {
         return invalid(error, "no new key is given: --new-key-secret or "
                        "--new-key-uri is needed");
     }
     return blobstore_credential_load(source, &credential, error) &&
            blob_key_slots_put(slots, n, key, tool->uuid,
                               blobstore_credential_slot_type(source),
-                              &credential.core, source->key_iter_time,
-                              error);
+                              &credential.core, source->iter_time, error);
 }
 
 static bool choose_slot(const Tool *tool, const BlobKeySlots *slots,
@@ -124,6 +126,28 @@ int coroutine_fn tool_key_remove(Tool *tool, GError **error)
     return end(tool, remove_key(tool, error), error);
 }
 
+/* Converts the store to @key (NULL: to a plain one), and shows progress. */
+static bool coroutine_fn run_conversion(Tool *tool, BlobKey *key,
+                                        const BlobKeySlots *slots,
+                                        GError **error)
+{
+    BlobStoreStatus status;
+    bool done = false;
+
+    if (!blob_store_convert_begin(tool->store, key, slots, error)) {
+        return false;
+    }
+    while (!done) {
+        if (!blob_store_convert_next(tool->store, PIECE_BYTES, &done,
+                                     error)) {
+            return false;
+        }
+        blob_store_get_status(tool->store, &status);
+        qemu_progress_print(100.0 * status.wiped / status.capacity, 0);
+    }
+    return true;
+}
+
 static bool coroutine_fn convert(Tool *tool, bool sealed, GError **error)
 {
     g_autofree BlobKeySlots *slots = g_new0(BlobKeySlots, 1);
@@ -135,7 +159,7 @@ static bool coroutine_fn convert(Tool *tool, bool sealed, GError **error)
     key = blob_key_new(error);
     return key && put_key(tool, slots, 0, key, error) &&
            begin(tool, sealed, error) &&
-           blob_store_convert(tool->store, key, slots, error);
+           run_conversion(tool, key, slots, error);
 }
 
 int coroutine_fn tool_encrypt(Tool *tool, GError **error)
@@ -153,5 +177,5 @@ int coroutine_fn tool_decrypt(Tool *tool, GError **error)
     static const BlobKeySlots none;
 
     return end(tool, begin(tool, true, error) &&
-               blob_store_convert(tool->store, NULL, &none, error), error);
+               run_conversion(tool, NULL, &none, error), error);
 }

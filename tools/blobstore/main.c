@@ -16,6 +16,7 @@
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
+#include "qemu/qemu-progress.h"
 #include "qemu/sockets.h"
 #include "qom/object_interfaces.h"
 #include "tool.h"
@@ -70,6 +71,7 @@ static const struct option options[] = {
     { "image-opts", no_argument, NULL, OPTION_IMAGE_OPTS },
     { "format", required_argument, NULL, 'f' },
     { "force-share", no_argument, NULL, 'U' },
+    { "progress", no_argument, NULL, 'p' },
     { "key-secret", required_argument, NULL, OPTION_KEY_SECRET },
     { "key-uri", required_argument, NULL, OPTION_KEY_URI },
     { "pin-secret", required_argument, NULL, OPTION_PIN_SECRET },
@@ -113,6 +115,9 @@ static void print_help(void)
            "  --new-key-iter-time=MS      how long a passphrase takes to try "
            "(1000)\n"
            "\n"
+           "encrypt, rekey, decrypt:\n"
+           "  -p, --progress              show how much has been done\n"
+           "\n"
            "key-add, key-remove:\n"
            "  --slot=N                    0 to 7; --replace: it may be in "
            "use\n");
@@ -145,13 +150,37 @@ static bool parse_slot(const char *text, int *slot)
     return true;
 }
 
-static bool parse_key_type(const char *text, BlobstoreKeySource *source)
+static bool parse_key_type(const char *text, int *type)
 {
-    int type = qapi_enum_parse(&BlobstoreKeyType_lookup, text, -1, NULL);
+    *type = qapi_enum_parse(&BlobstoreKeyType_lookup, text, -1, NULL);
+    return *type >= 0;
+}
 
-    source->has_key_type = true;
-    source->key_type = type;
-    return type >= 0;
+/*
+ * Settles what kind of key @source names: of @type, or if that is negative of
+ * the kind that the other options suggest.
+ */
+static bool settle_key(BlobStoreKeySource *source, int type, Error **errp)
+{
+    bool is_token = source->uri || source->pin_secret;
+
+    if (source->secret && is_token) {
+        error_setg(errp, "a key is either a secret or in a token, not both");
+        return false;
+    }
+    if (type >= 0 && (type == BLOBSTORE_KEY_TYPE_TOKEN) != is_token) {
+        error_setg(errp, "--new-key-type=%s does not go with %s",
+                   BlobstoreKeyType_str(type),
+                   is_token ? "a token" : "a secret");
+        return false;
+    }
+    if (type >= 0) {
+        source->type = type;
+    } else {
+        source->type = is_token ? BLOBSTORE_KEY_TYPE_TOKEN
+                                : BLOBSTORE_KEY_TYPE_PASSPHRASE;
+    }
+    return blobstore_credential_check_iter_time(source->iter_time, errp);
 }
 
 /* What belongs to keys.  Returns false if the value makes no sense. */
@@ -159,10 +188,10 @@ static bool take_key_option(Tool *tool, int option)
 {
     switch (option) {
     case OPTION_KEY_SECRET:
-        tool->key.key_secret = optarg;
+        tool->key.secret = optarg;
         return true;
     case OPTION_KEY_URI:
-        tool->key.key_uri = optarg;
+        tool->key.uri = optarg;
         return true;
     case OPTION_PIN_SECRET:
         tool->key.pin_secret = optarg;
@@ -170,19 +199,18 @@ static bool take_key_option(Tool *tool, int option)
     case OPTION_KEY_SLOT:
         return parse_slot(optarg, &tool->key_slot);
     case OPTION_NEW_KEY_SECRET:
-        tool->new_key.key_secret = optarg;
+        tool->new_key.secret = optarg;
         return true;
     case OPTION_NEW_KEY_URI:
-        tool->new_key.key_uri = optarg;
+        tool->new_key.uri = optarg;
         return true;
     case OPTION_NEW_PIN_SECRET:
         tool->new_key.pin_secret = optarg;
         return true;
     case OPTION_NEW_KEY_TYPE:
-        return parse_key_type(optarg, &tool->new_key);
+        return parse_key_type(optarg, &tool->new_key_type);
     case OPTION_NEW_KEY_ITER_TIME:
-        return parse_number(optarg, UINT_MAX,
-                            &tool->new_key.key_iter_time);
+        return parse_number(optarg, UINT_MAX, &tool->new_key.iter_time);
     case OPTION_SLOT:
         return parse_slot(optarg, &tool->slot);
     case OPTION_REPLACE:
@@ -198,7 +226,7 @@ static int parse_options(int argc, char **argv, Tool *tool, Image *image)
 {
     int option;
 
-    while ((option = getopt_long(argc, argv, "hf:U", options, NULL)) != -1) {
+    while ((option = getopt_long(argc, argv, "hf:Up", options, NULL)) != -1) {
         switch (option) {
         case 'h':
             print_help();
@@ -208,6 +236,9 @@ static int parse_options(int argc, char **argv, Tool *tool, Image *image)
             break;
         case 'U':
             image->force_share = true;
+            break;
+        case 'p':
+            tool->progress = true;
             break;
         case OPTION_IMAGE_OPTS:
             image->is_options = true;
@@ -298,7 +329,7 @@ static bool coroutine_fn unlock(const BlobStoreLabel *label, void *opaque,
     Tool *tool = opaque;
     g_auto(BlobStoreCredential) credential = { 0 };
 
-    if (!blobstore_credential_source_names_key(&tool->key)) {
+    if (!tool_names_key(&tool->key)) {
         return true;            /* The core says that a key is needed. */
     }
     if (!blobstore_credential_load(&tool->key, &credential, error)) {
@@ -393,8 +424,9 @@ int main(int argc, char **argv)
     Tool tool = {
         .key_slot = BLOB_KEY_SLOT_ANY,
         .slot = BLOB_KEY_SLOT_ANY,
-        .new_key.has_key_iter_time = true,
-        .new_key.key_iter_time = BLOB_KEY_KDF_MILLISECONDS,
+        .key.iter_time = BLOB_KEY_KDF_MILLISECONDS,
+        .new_key.iter_time = BLOB_KEY_KDF_MILLISECONDS,
+        .new_key_type = -1,
     };
     Image image = { 0 };
     const Command *command = argc > 1 ? find_command(argv[1]) : NULL;
@@ -413,8 +445,8 @@ int main(int argc, char **argv)
     if (!command) {
         return usage("a command is expected");
     }
-    if (!blobstore_credential_source_is_valid(&tool.key, &err) ||
-        !blobstore_credential_source_is_valid(&tool.new_key, &err)) {
+    if (!settle_key(&tool.key, -1, &err) ||
+        !settle_key(&tool.new_key, tool.new_key_type, &err)) {
         error_report_err(err);
         return TOOL_EXIT_USAGE;
     }
@@ -426,7 +458,9 @@ int main(int argc, char **argv)
         return TOOL_EXIT_ERROR;
     }
     blobstore_block_io_init(&tool.medium, blk);
+    qemu_progress_init(tool.progress, 1.0);
     status = run_command(&tool, command, &image);
+    qemu_progress_end();
     blk_unref(blk);
     bdrv_close_all();
     return status;

@@ -21,11 +21,13 @@ typedef enum ToolExit {
 
 typedef struct Tool {
     /* As the command line says */
-    BlobstoreKeySource key;     /* that opens the store */
+    BlobStoreKeySource key;     /* that opens the store */
     int key_slot;               /* or BLOB_KEY_SLOT_ANY */
-    BlobstoreKeySource new_key;
+    BlobStoreKeySource new_key;
+    int new_key_type;           /* a BlobstoreKeyType; -1: not given */
     int slot;                   /* key-add, key-remove; or BLOB_KEY_SLOT_ANY */
     bool replace;
+    bool progress;              /* of a conversion is shown */
 
     BlockStorage medium;
     BlobStoreLabel label;       /* key-list alone */
@@ -36,6 +38,11 @@ typedef struct Tool {
 
 /* In a coroutine; the store is open. */
 typedef int coroutine_fn ToolCommand(Tool *tool, GError **error);
+
+static inline bool tool_names_key(const BlobStoreKeySource *source)
+{
+    return source->secret || source->uri || source->pin_secret;
+}
 
 /* show.c */
 int coroutine_fn tool_info(Tool *tool, GError **error);

@@ -200,7 +200,8 @@ static TpmTypeOptions *tpm_libtpms_get_options(TPMBackend *tb)
     TPMLibtpmsOptions *data = g_new0(TPMLibtpmsOptions, 1);
 
     data->blobstore = g_strdup(tpm->nvram.store);
-    data->version = g_strdup(tpm_libtpms_version_str(tpm->version));
+    data->version = tpm->version == TPM_VERSION_1_2
+                    ? TPM_LIBTPMS_VERSION_V1_2 : TPM_LIBTPMS_VERSION_V2_0;
     options->type = TPM_TYPE_LIBTPMS;
     options->u.libtpms.data = data;
     return options;
