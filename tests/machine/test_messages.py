@@ -111,8 +111,8 @@ class DriveTest(Saying, EncryptionTest):
         return (self.refused(*self.drive, *TWO_TPMS) + self.refused(*self.drive, *IN_JSON) +
                 self.refused(*self.drive, "-tpmdev", "libtpms,id=dev,blobstore=nvram", *TPM2))
 
-    @provokes(USAGE, "medium is blank and must not", "blank, but the store with uuid",
-              "blank, but a store with key commitment", "blank, but a store that has come")
+    @provokes(USAGE, "and no store may be created on it", "blank, but the store with uuid",
+              "blank, but a store with key commitment", "blank, but a store that has reached")
     def test_blank_image_that_must_not_become_a_store(self):
         return "".join(self.refused(*self.drive, *store(option)) for option in (
             "create=never", f"uuid={OTHER_UUID}", f"key-commitment={'00' * 32}",
