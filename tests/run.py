@@ -105,7 +105,7 @@ def crash(length):
 
 def scripts(length):
     folders = ['graft', 'repository'] + (['runner', 'setup'] if length == 'check' else [])
-    return [pytest('scripts', *(f'tests/{folder}' for folder in folders))]
+    return [pytest('scripts', '--dist=loadscope', *(f'tests/{folder}' for folder in folders))]
 
 
 def style(length):
