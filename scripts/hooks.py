@@ -159,9 +159,11 @@ QAPI = [
     # QemuOpts, by which QEMU parses -object there, has no unions: keyval has.
     Hook('system/vl.c', needs='qapi/blobstore-object.json',
          before='opts_visitor_new(opts);',
-         text='!strcmp(type, "blobstore")\n'
-              '            ? qobject_input_visitor_new_str(str, "qom-type", &error_fatal)\n'
-              '            : '),
+         text='\n' +
+              when('CONFIG_BLOBSTORE',
+                   '            !strcmp(type, "blobstore") ?\n'
+                   '            qobject_input_visitor_new_str(str, "qom-type", &error_fatal) :\n') +
+              '            '),
     # Commands and events: for the system emulator alone.
     Hook('qapi/qapi-schema.json', needs='qapi/blobstore.json',
          after="{ 'include': 'tpm.json' }",
@@ -190,12 +192,12 @@ JOB = [
     # A driver can only put off that a job is cancelled, not refuse it.
     Hook('include/qemu/job.h', needs='blobstore/qemu/convert-job.c',
          after='bool (*cancel)(Job *job, bool force);',
-         text='\n'
-              '    /**\n'
-              '     * If the callback is not NULL, a user cannot cancel the job when\n'
-              '     * it returns false and sets an error.  Called with job_mutex held.\n'
-              '     */\n'
-              '    bool (*check_user_cancel)(Job *job, Error **errp);\n'),
+         text='\n' + when('CONFIG_BLOBSTORE',
+                          '    /**\n'
+                          '     * If the callback is not NULL, a user cannot cancel the job when\n'
+                          '     * it returns false and sets an error.  Called with job_mutex held.\n'
+                          '     */\n'
+                          '    bool (*check_user_cancel)(Job *job, Error **errp);\n')),
     Hook('job.c', needs='blobstore/qemu/convert-job.c',
          before='if (job_apply_verb_locked(job, JOB_VERB_CANCEL, errp)) {',
          text=when('CONFIG_BLOBSTORE',
