@@ -184,7 +184,7 @@ static void test_complete(Fixture *fixture, gconstpointer data)
     blobstore_machine_complete();
     g_assert_true(blobstore_machine_is_complete());
     g_assert_false(is_blank(fixture));
-    assert_state("nvram", BLOBSTORE_STATE_ACTIVE);
+    assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     blobstore_machine_complete();
     unplug(dev);
 }
