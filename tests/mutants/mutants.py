@@ -41,7 +41,8 @@ MUTANTS = [
      "    if (!ok) {\n        store->epoch.open = false;",
      "versions, error);\n    blob_commit_end(store);\n    if (!ok) {"),
     ("R4", "deleting an absent blob lets a failed write live",
-     "return store->epoch.open || store->epoch.clean ||", "return true ||"),
+     "if (!versions->len) {\n        return store->epoch.open || store->epoch.clean ||",
+     "if (!versions->len) {\n        return true ||"),
     ("R4", "a failed write may land on what follows",
      "if (store->medium.unsettled &&\n"
      "        !blob_medium_flush(&store->medium, error)) {\n"
@@ -176,8 +177,10 @@ MUTANTS = [
      "if (directory->superblock_generation > store->super.generation) {",
      "if (false) {"),
     ("S5", "a change of key slots is not put on record",
+     "super.key_slots = *slots;\n"
      "    return blob_superblock_change(store, &super, store->key, error) &&\n"
      "           blob_epoch_record(store, false, error);",
+     "super.key_slots = *slots;\n"
      "    return blob_superblock_change(store, &super, store->key, error);"),
     ("S5", "two superblocks have the same generation",
      "super.generation = ++store->generation;",
@@ -214,8 +217,9 @@ MUTANTS = [
     ("S7", "what was there is not zeroed if a conversion is cut short",
      "           blob_wipe_next(store, UINT64_MAX, error) && ", "           "),
     ("S7", "zeroing after a conversion waits for no record",
+     "!blob_epoch_record(store, false, error)) ||\n"
      "        !blob_epoch_record_all(store, error) ||\n        !blob_commit_begin(",
-     "        !blob_commit_begin("),
+     "!blob_epoch_record(store, false, error)) ||\n        !blob_commit_begin("),
     ("S7", "a piece that could not be zeroed is left out",
      "    uint64_t at = store->wiped;\n    bool ok;\n",
      "    uint64_t at = store->wiped;\n    bool ok;\n\n    store->wiped += bytes;\n"),
@@ -313,7 +317,7 @@ def c_files(core):
 def pattern(text):
     """Matches the tokens of text, with any space between them."""
     regex = ""
-    for token in TOKEN.findall(text):
+    for token in TOKEN.findall(without_comments(text)):
         is_word = token[-1].isalnum() or token[-1] == "_"
         between = r"\s+" if regex.endswith(r"\b") and is_word else r"\s*"
         regex += (between if regex else "")

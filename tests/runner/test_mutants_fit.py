@@ -40,6 +40,7 @@ class FitTest(unittest.TestCase):
         return [path.read_text()[start:end] for path, start, end in mutants.find(text, self.core)]
 
     def test_line_breaks_and_comments_do_not_matter(self):
+        self.assertEqual(len(self.found('if (a && /* the other */ b)')), 1)
         match, = self.found('if(a\n&& b){')
         self.assertTrue(match.startswith('if (a && ') and match.endswith(' b) {'), match)
 
