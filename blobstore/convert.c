@@ -318,8 +318,10 @@ static bool finish(BlobStore *store, GError **error)
     BlobSuperblock super = store->super;
 
     super.state = BLOB_STATE_READY;
-    return blob_superblock_change(store, &super, store->key, error) &&
-           blob_epoch_record(store, false, error);
+    if (!blob_superblock_change(store, &super, store->key, error)) {
+        return false;
+    }
+    return blob_epoch_record(store, false, error);
 }
 
 bool blob_store_convert_begin(BlobStore *store, BlobKey *key,

@@ -173,6 +173,24 @@ static bool write_blobs(History *history, unsigned mask, unsigned deleted,
            history_check_world(history, error);
 }
 
+static bool change_keys(History *history, char op, GError **error)
+{
+    switch (op) {
+    case 'k':
+        return history_change_key_slots(history, error);
+    case 'x':
+    case 'y':
+        return history_convert(history, op == 'y', true, error);
+    case 'b':
+    case 'q':
+        return history_convert(history, op == 'q', false, error);
+    case 'z':
+        return history_wipe_piece(history, error);
+    default:
+        g_assert_not_reached();
+    }
+}
+
 bool history_do(History *history, char op, GError **error)
 {
     const char *letter = strchr(history_fail_letters, op);
@@ -224,18 +242,8 @@ bool history_do(History *history, char op, GError **error)
         return history_grow(history, 0, error);
     case 'j':
         return history_grow(history, 1, error);
-    case 'k':
-        return history_change_key_slots(history, error);
-    case 'x':
-    case 'y':
-        return history_convert(history, op == 'y', true, error);
-    case 'b':
-    case 'q':
-        return history_convert(history, op == 'q', false, error);
-    case 'z':
-        return history_wipe_piece(history, error);
     default:
-        g_assert_not_reached();
+        return change_keys(history, op, error);
     }
 }
 

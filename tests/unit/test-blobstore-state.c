@@ -293,7 +293,8 @@ static char *describe(const Scene *scene)
     BlobStoreState state = store(scene)->state;
 
     return g_strdup_printf("%s %s %s", blobstore_state_trust_name(state.trust),
-                           ram_name(state), BlobstoreCondition_str(info->state));
+                           ram_name(state),
+                           BlobstoreCondition_str(info->state));
 }
 
 static void set_up(Scene *scene, bool incoming)

@@ -257,7 +257,7 @@ static void test_restart_between_pieces_ends_it(gconstpointer opaque)
     }
 }
 
-/* Each write, or flush, of the pieces fails once; what is written then stays. */
+/* Each write, or flush, of the pieces fails once; later writes stay. */
 static void fail_pieces(const Way *way, bool flush, unsigned how)
 {
     unsigned failed;
