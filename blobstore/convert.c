@@ -357,8 +357,10 @@ bool blob_store_convert_next(BlobStore *store, uint64_t bytes, bool *done,
     *done = store->super.state == BLOB_STATE_READY;
     if (*done) {
         /* Unless the record of that has failed, it is on the medium. */
-        return store->epoch.open || store->epoch.clean ||
-               blob_epoch_record(store, false, error);
+        if (!store->epoch.open && !store->epoch.clean) {
+            return blob_epoch_record(store, false, error);
+        }
+        return true;
     }
     if (!store->started || store->super.state != BLOB_STATE_WIPING) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
