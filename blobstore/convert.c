@@ -1,22 +1,24 @@
 /*
  * Blobstore core: changing how a whole store is guarded
  *
- * Plain becomes sealed, sealed becomes plain, or sealed under another data
- * key, in place.  Every step is durable before the next, and each opening for
- * writing goes on from the last one that was (S7):
+ * A plain store becomes a sealed one, or a sealed store becomes plain or sealed
+ * under another data key, in place.  Each step is durable before the next one
+ * begins, and each start continues after the last durable step (S7):
  *
- * 1. A clean directory as before, but with a voucher: made with the key that is
- *    in the key slots then.  Until the end only directories with one count.
- * 2. The superblock says what is to come, and holds the key (or, of a rekeyed
- *    store, both keys).
- * 3. Each version is copied to the slot of its blob that is not current,
- *    under the new guard; its sequence stays.
- * 4. A clean directory under the new guard names the copies.  From the first
- *    of its copies on nothing else counts.
+ * 1. A clean directory like the one before is written, but with a voucher: a
+ *    digest under the key that step 2 puts into the key slots.  Until step 5
+ *    only directories with a voucher count.
+ * 2. The superblock announces the new guard and holds its key.  The superblock
+ *    of a rekeyed store holds both keys.
+ * 3. Each current version is copied, with its sequence, to the other slot of
+ *    its blob, under the new guard.
+ * 4. A clean directory under the new guard names the copies.  Once one copy of
+ *    this directory is on the medium, nothing else counts.
  * 5. The superblock knows the new guard only.
- * 6. Everything that is not current is zeroed, in pieces.  Between them the
- *    store takes commits like any other: see blob_wipe_next().
- * 7. The superblock says that this is done, and an epoch record that it does.
+ * 6. Everything that is not current is zeroed, in pieces.  Between two pieces
+ *    the store takes commits: see blob_wipe_next().
+ * 7. The superblock records the end of the conversion, and an epoch record
+ *    names this superblock.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -104,7 +106,7 @@ static bool check_convertible(BlobStore *store, const BlobKey *key,
     return true;
 }
 
-/* What the superblock says in the second step; the guard that is to come */
+/* Fills @super for step 2, and returns the new guard. */
 static BlobGuard *plan(const BlobStore *store, const BlobKey *key,
                        const BlobKeySlots *slots, BlobSuperblock *super,
                        GError **error)
@@ -127,7 +129,7 @@ static BlobGuard *plan(const BlobStore *store, const BlobKey *key,
     return blob_guard_new_sealed(key, super->uuid, error);
 }
 
-/* S10: what is damaged could not be vouched for. */
+/* S10: nobody could vouch for a damaged version. */
 static bool digest_versions(BlobStore *store, GError **error)
 {
     for (guint i = 0; i < store->blobs->len; i++) {
@@ -188,7 +190,7 @@ static bool copy_versions(BlobStore *store, GError **error)
     return blob_medium_flush(&store->medium, error);
 }
 
-/* The versions in the other slots become the current ones, or the former. */
+/* Makes the versions in the other slots the current ones, or back again. */
 static void flip_versions(BlobStore *store)
 {
     for (guint i = 0; i < store->blobs->len; i++) {
@@ -214,7 +216,7 @@ static void swap_guards(BlobStore *store)
 }
 
 /*
- * A sealed copy needs none, and if the record fails and yet lands, the next
+ * A sealed copy needs no digest.  If the record fails and still lands, the next
  * try makes another copy of the same version.
  */
 static bool digest_copies(BlobStore *store, GError **error)

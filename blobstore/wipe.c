@@ -1,5 +1,5 @@
 /*
- * Blobstore core: zeroing what is not needed any more
+ * Blobstore core: zeroing old content
  *
  * It is no commit: it only touches what nothing refers to, and can be done
  * again.
@@ -108,7 +108,7 @@ bool blob_wipe_pending(BlobStore *store, GError **error)
     if (!store->unwiped) {
         return true;
     }
-    /* What is zeroed may be evidence for what is current, of any blob. */
+    /* Zeroes may destroy evidence of which version is current, of any blob. */
     if (!blob_epoch_record_all(store, error) ||
         !blob_commit_begin(store, error)) {
         return false;
@@ -141,7 +141,7 @@ static void spare_pair(BlobSpace *rest, const BlobPair *pair,
     }
 }
 
-/* All that the store has of the medium, but for what is current */
+/* The part of the medium that the store owns and that holds nothing current */
 static BlobSpace *find_rest(const BlobStore *store)
 {
     BlobSpace *rest = blob_space_new(0, store->capacity);
@@ -189,7 +189,7 @@ bool blob_wipe_next(BlobStore *store, uint64_t bytes, GError **error)
     uint64_t at = store->wiped;
     bool ok;
 
-    /* What is zeroed may be evidence for what is current, of any blob. */
+    /* Zeroes may destroy evidence of which version is current, of any blob. */
     if ((!blob_pair_is_whole(&store->directory_pair) &&
          !blob_epoch_record(store, false, error)) ||
         !blob_epoch_record_all(store, error) ||

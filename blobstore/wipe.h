@@ -1,5 +1,5 @@
 /*
- * Blobstore core: zeroing what is not needed any more
+ * Blobstore core: zeroing old content
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,13 +19,13 @@ void blob_wipe_later(BlobStore *store, Blob *blob);
 bool blob_wipe_pending(BlobStore *store, GError **error);
 
 /*
- * Zeroes, durably, what is not current on the medium, from store->wiped on and
- * about @bytes of it, and moves store->wiped to where it has come; at the end
- * that is store->capacity.  What is current is recorded first.
+ * Zeroes about @bytes of the medium that hold nothing current, durably, from
+ * store->wiped on, and moves store->wiped behind them; at the end it is
+ * store->capacity.  First an epoch record is made of the current versions.
  *
- * Commits may come between two calls.  They write under the present guard
- * only, so below store->wiped nothing from before the conversion appears
- * again; and what is current above it is looked up by each call.
+ * The store takes commits between two calls.  They write under the present
+ * guard only, so no content from before the conversion appears again below
+ * store->wiped.  Each call looks up what is current above it.
  *
  * After a failure the call may be repeated, and the next commit begins with a
  * new epoch.  Errors: IO, FULL, EXHAUSTED, BUSY, RANDOM.
