@@ -39,27 +39,11 @@ typedef struct ConvertJob {
     char *uri;
     char *pin_secret;
     BlobStoreKeySource source;
-    QLIST_ENTRY(ConvertJob) next;
 } ConvertJob;
-
-static QLIST_HEAD(, ConvertJob) convert_jobs =
-    QLIST_HEAD_INITIALIZER(convert_jobs);
 
 static ConvertJob *to_convert_job(Job *job)
 {
     return container_of(job, ConvertJob, job);
-}
-
-const char *blobstore_convert_job_id(const BlobStoreObject *store)
-{
-    ConvertJob *self;
-
-    QLIST_FOREACH(self, &convert_jobs, next) {
-        if (self->change.store == store) {
-            return self->job.id;
-        }
-    }
-    return NULL;
 }
 
 /* A job counts the bytes of the medium that it has looked at. */
@@ -216,7 +200,7 @@ static bool coroutine_fn convert(ConvertJob *self, Error **errp)
 static void end(ConvertJob *self)
 {
     if (self->change.store) {
-        QLIST_REMOVE(self, next);
+        self->change.store->job_id = NULL;
         blobstore_key_change_end(&self->change);
     }
 }
@@ -353,7 +337,7 @@ static void start(const Request *request, Error **errp)
         self->source.pin_secret = self->pin_secret =
             g_strdup(self->source.pin_secret);
     }
-    QLIST_INSERT_HEAD(&convert_jobs, self, next);
+    self->change.store->job_id = self->job.id;
     job_start(&self->job);
 }
 

@@ -135,6 +135,7 @@ struct BlobStoreObject {
     bool may_be_plain;          /* a medium that is not encrypted is right */
     BlobKeySlots key_slots;     /* of the medium, or of the stream; if @key */
     uint8_t unsure_slots;       /* a bit for each whose change has failed */
+    const char *job_id;         /* of the job that converts it; or NULL */
     BlobStoreGate gate;
     BlobStoreDrain drain;
     BlobStoreHalt halt;

@@ -56,9 +56,9 @@ bool blobstore_key_change_begin(BlobStoreKeyChange *change, const char *id,
     if (!store) {
         return false;
     }
-    if (blobstore_convert_job_id(store)) {
+    if (store->job_id) {
         error_setg(errp, "blobstore '%s' is being converted by job '%s'", id,
-                   blobstore_convert_job_id(store));
+                   store->job_id);
         error_append_hint(errp, "Wait until the job has ended.\n");
         return false;
     }

@@ -56,7 +56,4 @@ blobstore_key_change_source(BlobstoreKeyType type,
                             const BlobstoreNewRaw *raw,
                             const BlobstoreNewToken *token);
 
-/* convert-job.c: the ID of the job that converts @store; or NULL */
-const char *blobstore_convert_job_id(const BlobStoreObject *store);
-
 #endif /* BLOBSTORE_QEMU_KEY_CHANGE_H */
