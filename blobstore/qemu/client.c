@@ -31,7 +31,7 @@ static BlobStoreClient *find_client(BlobStoreObject *store, const char *owner)
 static void release_store(BlobStoreObject *store)
 {
     if (QTAILQ_EMPTY(&store->clients)) {
-        if (store->medium.blk) {
+        if (store->open.medium.blk) {
             blobstore_object_close(store);
         }
         if (store->implicit) {
@@ -65,7 +65,7 @@ BlobStoreClient *blobstore_attach(const char *name, const char *owner,
         release_store(store);
         return NULL;
     }
-    if (!store->medium.blk && !blobstore_object_open(store, errp)) {
+    if (!store->open.medium.blk && !blobstore_object_open(store, errp)) {
         release_store(store);
         return NULL;
     }
@@ -96,7 +96,7 @@ static bool check_writable(BlobStoreObject *store, Error **errp)
     if (blobstore_drive_may_write(store)) {
         return true;
     }
-    if (blobstore_state_is_loading(&store->state)) {
+    if (blobstore_state_is_loading(&store->open.state)) {
         error_setg(errp, "blobstore '%s': the state of the VM was not loaded "
                    "completely", store->id);
         error_append_hint(errp, "Reset the VM first.\n");
@@ -114,7 +114,7 @@ static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
-    if (blobstore_state_is_incoming(&store->state)) {
+    if (blobstore_state_is_incoming(&store->open.state)) {
         return true;
     }
     if (!check_writable(store, errp) ||
@@ -123,7 +123,7 @@ static bool coroutine_fn call_register(BlobStoreObject *store, void *opaque,
     }
     ok = blobstore_medium_ensure(store, &error);
     if (ok) {
-        blob->core = blobstore_core_register(store->core, blob, &error);
+        blob->core = blobstore_core_register(store->open.core, blob, &error);
         ok = blob->core;
     }
     blobstore_gate_leave(store);
@@ -187,7 +187,7 @@ static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
     GError *error = NULL;
     bool ok;
 
-    if (blobstore_state_is_incoming(&store->state)) {
+    if (blobstore_state_is_incoming(&store->open.state)) {
         return true;            /* See blobstore_commit_before_start(). */
     }
     if (!check_writable(store, errp) ||
@@ -266,7 +266,7 @@ static bool coroutine_fn call_unregister(BlobStoreObject *store, void *opaque,
     blobstore_gate_lock(store);
     QTAILQ_FOREACH(blob, &client->blobs, next) {
         if (blob->core) {
-            blob_store_unregister(store->core, blob->core);
+            blob_store_unregister(store->open.core, blob->core);
             blob->core = NULL;
         }
     }

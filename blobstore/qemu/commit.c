@@ -110,7 +110,7 @@ static bool coroutine_fn write_changes(BlobStoreObject *store,
 {
     BlobChange core_changes[BLOBSTORE_MAX_BLOBS_PER_WRITE];
     int64_t start = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    uint64_t written_before = store->medium.bytes_written;
+    uint64_t written_before = store->open.medium.bytes_written;
 
     assert(changes->len <= ARRAY_SIZE(core_changes));
     for (guint i = 0; i < changes->len; i++) {
@@ -123,14 +123,15 @@ static bool coroutine_fn write_changes(BlobStoreObject *store,
             .delete_again = change->blob->rewrite,
         };
     }
-    if (!blob_store_write(store->core, core_changes, changes->len, error)) {
+    if (!blob_store_write(store->open.core, core_changes, changes->len,
+                          error)) {
         return false;
     }
     acknowledge_changes(changes);
-    store->write_failed = false;
+    store->open.health.write_failed = false;
     trace_blobstore_commit(store->id, changes->len,
-                           store->medium.bytes_written - written_before,
-                           store->durable,
+                           store->open.medium.bytes_written - written_before,
+                           store->open.durable,
                            qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start);
     return true;
 }
@@ -180,11 +181,11 @@ static BlobstoreBlobNameList *names_of(GArray *changes)
 static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
                                      const GError *error)
 {
-    BlockStorage *medium = &store->medium;
+    BlockStorage *medium = &store->open.medium;
     bool is_read = medium->last_operation == BLOBSTORE_OPERATION_READ;
     BlockErrorAction action;
 
-    store->write_failed = true;
+    store->open.health.write_failed = true;
     blobstore_report_error(store, names_of(changes), error);
     if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
         return BLOCK_ERROR_ACTION_REPORT;
@@ -315,7 +316,7 @@ void blobstore_commit_staged(BlobStoreObject *store)
 void blobstore_commit_last(BlobStoreObject *store)
 {
     blobstore_medium_look(store);
-    if (store->core && (blobstore_state_is_lost(&store->state) ||
+    if (store->open.core && (blobstore_state_is_lost(&store->open.state) ||
                         blobstore_version_is_dirty(store))) {
         blobstore_call_core(store, call_write_staged, NULL, NULL);
     }
@@ -345,13 +346,13 @@ static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
 static bool try_prepare_start(BlobStoreObject *store, BlockErrorAction *action,
                               Error **errp)
 {
-    if (blobstore_state_is_loading(&store->state)) {
+    if (blobstore_state_is_loading(&store->open.state)) {
         error_setg(errp, "blobstore '%s': the state of the VM was not loaded "
                    "completely", store->id);
         error_append_hint(errp, "Load it again, or reset the VM.\n");
         return false;
     }
-    if (!blobstore_drive_is_active(store->medium.blk)) {
+    if (!blobstore_drive_is_active(store->open.medium.blk)) {
         error_setg(errp, "blobstore '%s': drive '%s' is inactive", store->id,
                    store->drive);
         return false;
@@ -367,15 +368,15 @@ bool blobstore_commit_before_start(BlobStoreObject *store)
     bool wanted;
 
     blobstore_medium_look(store);
-    is_settled = !blobstore_state_is_incoming(&store->state) &&
-                 !blobstore_state_is_loading(&store->state);
-    wanted = !is_settled || blobstore_state_is_lost(&store->state);
-    if (!wanted && (store->gate.state == BLOBSTORE_GATE_DRAINED ||
+    is_settled = !blobstore_state_is_incoming(&store->open.state) &&
+                 !blobstore_state_is_loading(&store->open.state);
+    wanted = !is_settled || blobstore_state_is_lost(&store->open.state);
+    if (!wanted && (store->open.gate.state == BLOBSTORE_GATE_DRAINED ||
                     !blobstore_version_is_dirty(store))) {
         return true;
     }
     /* The user knows; RAM has everything, as before the VM stopped. */
-    if (store->shrunk && is_settled) {
+    if (store->open.health.shrunk && is_settled) {
         return true;
     }
     if (!try_prepare_start(store, &action, &err)) {

@@ -52,7 +52,7 @@ static void show_progress(ConvertJob *self)
     BlobStoreStatus status;
     uint64_t now;
 
-    blob_store_get_status(self->change.store->core, &status);
+    blob_store_get_status(self->change.store->open.core, &status);
     if (!status.converting && !self->no_way_back) {
         return;                 /* There was nothing left to complete. */
     }
@@ -65,7 +65,7 @@ static void show_progress(ConvertJob *self)
 
 static bool is_drained(const BlobStoreObject *store)
 {
-    return store->gate.state == BLOBSTORE_GATE_DRAINED;
+    return store->open.gate.state == BLOBSTORE_GATE_DRAINED;
 }
 
 /*
@@ -106,7 +106,7 @@ static bool coroutine_fn wipe_piece(BlobStoreKeyChange *change,
                                     GError **error)
 {
     ConvertJob *self = job_of(change);
-    bool ok = blob_store_convert_next(change->store->core, PIECE_BYTES,
+    bool ok = blob_store_convert_next(change->store->open.core, PIECE_BYTES,
                                       &self->ended, error);
 
     show_progress(self);
@@ -135,10 +135,11 @@ static bool coroutine_fn switch_key(BlobStoreKeyChange *change,
     bool ok;
 
     self->no_way_back = true;
-    g_clear_pointer(&store->next_key, blob_key_unref);
-    store->next_key = change->key ? blob_key_ref(change->key) : NULL;
-    store->may_be_plain = store->may_be_plain || !change->key;
-    ok = blob_store_convert_begin(store->core, change->key, &change->slots,
+    g_clear_pointer(&store->open.keys.next, blob_key_unref);
+    store->open.keys.next = change->key ? blob_key_ref(change->key) : NULL;
+    store->open.keys.may_be_plain =
+        store->open.keys.may_be_plain || !change->key;
+    ok = blob_store_convert_begin(store->open.core, change->key, &change->slots,
                                   error);
     trace_blobstore_change_keys(store->id, ok);
     if (!ok) {
@@ -147,7 +148,7 @@ static bool coroutine_fn switch_key(BlobStoreKeyChange *change,
         return false;
     }
     blobstore_keys_settle(store, change->key);
-    store->unsure_slots = 0;
+    store->open.keys.unsure_slots = 0;
     show_progress(self);
     return true;
 }
@@ -158,7 +159,8 @@ static bool check_result(const ConvertJob *self, Error **errp)
     const BlobStoreObject *store = self->change.store;
     const BlobKey *key = self->change.key;
 
-    if (!!key != !!store->key || (key && !blob_key_equal(key, store->key))) {
+    if (!!key != !!store->open.keys.key ||
+        (key && !blob_key_equal(key, store->open.keys.key))) {
         error_setg(errp, "blobstore '%s': the medium was taken back to an "
                    "earlier state while the job ran", store->id);
         return false;
@@ -175,7 +177,7 @@ static bool coroutine_fn convert(ConvertJob *self, Error **errp)
     if (!wipe_all(self, errp)) {
         return false;
     }
-    if (!self->to_key && self->is_repeated && !store->key) {
+    if (!self->to_key && self->is_repeated && !store->open.keys.key) {
         return true;
     }
     if (!self->is_repeated &&
@@ -212,7 +214,7 @@ static int coroutine_fn convert_run(Job *job, Error **errp)
     BlobStoreStatus status;
     bool ok;
 
-    blob_store_get_status(self->change.store->core, &status);
+    blob_store_get_status(self->change.store->open.core, &status);
     job_progress_set_remaining(job, status.capacity);
     ok = convert(self, errp);
     if (ok) {
@@ -269,7 +271,8 @@ static const JobDriver decrypt_driver =
  */
 static bool is_unsettled(const BlobStoreObject *store)
 {
-    return store->next_key || (store->key && store->may_be_plain);
+    return store->open.keys.next ||
+           (store->open.keys.key && store->open.keys.may_be_plain);
 }
 
 /*
@@ -286,9 +289,9 @@ static bool may_be_repeated(const BlobStoreObject *store, bool to_key,
         return false;           /* Rekeying needs a key in any case. */
     }
     if (is_unsettled(store)) {
-        return !!store->key == from_key;
+        return !!store->open.keys.key == from_key;
     }
-    blob_store_get_status(store->core, &status);
+    blob_store_get_status(store->open.core, &status);
     return status.converting;
 }
 

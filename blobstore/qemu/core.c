@@ -7,29 +7,41 @@
 #include "qemu/uuid.h"
 #include "glue.h"
 
+/* The UUID that the store must have; NULL: any */
+static const uint8_t *wanted_uuid(const BlobStoreObject *store)
+{
+    if (store->open.uuid) {
+        return store->open.uuid->data;
+    }
+    return store->props.uuid ? store->props.uuid_pin.data : NULL;
+}
+
 /*
  * Once the store is known, the medium must hold that one and no other.  Only
  * for a VM that was just migrated in may a blank medium become it.
  */
 BlobStoreOptions blobstore_core_options(BlobStoreObject *store)
 {
-    bool arrives = store->medium_uuid && !store->core;
-    bool is_first = !store->medium_uuid && !store->core;
-
-    return (BlobStoreOptions) {
-        .create_never = (store->medium_uuid && !arrives) ||
-                        store->create == BLOBSTORE_CREATE_NEVER,
-        .uuid = store->medium_uuid ? store->medium_uuid->data
-                                   : store->uuid ? store->uuid_pin.data : NULL,
+    const BlobStoreProps *props = &store->props;
+    bool is_known = store->open.uuid;
+    bool arrives = is_known && !store->open.core;
+    BlobStoreOptions options = {
+        .create_never = (is_known && !arrives) ||
+                        props->create == BLOBSTORE_CREATE_NEVER,
+        .uuid = wanted_uuid(store),
         .create_as_uuid = arrives,
         .follows = blobstore_state_sequence(store),
-        .pack = store->pack,
-        .key_commitment = is_first && store->key_commitment
-                          ? store->commitment_pin : NULL,
-        /* Not after a snapshot was loaded, which the user knows about. */
-        .min_sequence = is_first && store->min_sequence
-                        ? &store->sequence_pin : NULL,
+        .pack = props->pack,
     };
+
+    /* Not after a snapshot was loaded, which the user knows about. */
+    if (!is_known && !store->open.core) {
+        options.key_commitment = props->key_commitment ? props->commitment_pin
+                                                       : NULL;
+        options.min_sequence = props->min_sequence ? &props->sequence_pin
+                                                   : NULL;
+    }
+    return options;
 }
 
 void blobstore_core_remember_uuid(BlobStoreObject *store)
@@ -37,9 +49,9 @@ void blobstore_core_remember_uuid(BlobStoreObject *store)
     BlobStoreStatus info;
 
     QEMU_BUILD_BUG_ON(sizeof(QemuUUID) != sizeof(info.uuid));
-    blob_store_get_status(store->core, &info);
-    if (!info.blank && !store->medium_uuid) {
-        store->medium_uuid = g_memdup2(info.uuid, sizeof(info.uuid));
+    blob_store_get_status(store->open.core, &info);
+    if (!info.blank && !store->open.uuid) {
+        store->open.uuid = g_memdup2(info.uuid, sizeof(info.uuid));
     }
 }
 
@@ -49,8 +61,9 @@ bool coroutine_fn blobstore_core_open(BlobStoreObject *store, GError **error)
     g_auto(BlobStoreKeyAnswer) answer = { 0 };
 
     blobstore_keys_answer(store, &options, &answer);
-    store->core = blob_store_open(&store->medium.parent, &options, error);
-    if (!store->core) {
+    store->open.core =
+        blob_store_open(&store->open.medium.parent, &options, error);
+    if (!store->open.core) {
         return false;
     }
     blobstore_keys_settle(store, answer.key);

@@ -21,15 +21,15 @@ static void drained_end(void *opaque)
     BlobStoreObject *store = opaque;
 
     blobstore_gate_undrain(store);
-    qemu_bh_schedule(store->drain.resume_bh);
+    qemu_bh_schedule(store->open.drain.resume_bh);
 }
 
 static void resize(void *opaque)
 {
     BlobStoreObject *store = opaque;
 
-    store->drain.resized = true;
-    qemu_bh_schedule(store->drain.resume_bh);
+    store->open.drain.resized = true;
+    qemu_bh_schedule(store->open.drain.resume_bh);
 }
 
 static const BlockDevOps block_ops = {
@@ -43,19 +43,20 @@ static void coroutine_fn resume_entry(void *opaque)
     BlobStoreObject *store = opaque;
 
     do {
-        if (store->drain.resized && blobstore_gate_try_enter(store, NULL)) {
-            store->drain.resized = false;
+        if (store->open.drain.resized &&
+            blobstore_gate_try_enter(store, NULL)) {
+            store->open.drain.resized = false;
             blobstore_resize_check(store);
             blobstore_gate_leave(store);
         }
         /* Stopping the VM drains; a failed write is not repeated then. */
-        if (!store->write_failed) {
+        if (!store->open.health.write_failed) {
             blobstore_commit_staged(store);
         }
         /* After a drained section resume() begins it again. */
-    } while (store->drain.resized &&
-             store->gate.state == BLOBSTORE_GATE_OPEN);
-    store->drain.resuming = false;
+    } while (store->open.drain.resized &&
+             store->open.gate.state == BLOBSTORE_GATE_OPEN);
+    store->open.drain.resuming = false;
     aio_wait_kick();
 }
 
@@ -63,13 +64,13 @@ static void resume(void *opaque)
 {
     BlobStoreObject *store = opaque;
 
-    if (store->gate.state == BLOBSTORE_GATE_DRAINED) {
+    if (store->open.gate.state == BLOBSTORE_GATE_DRAINED) {
         return;
     }
     blobstore_gate_wake(store);
-    if (!store->drain.resuming &&
-        (store->drain.resized || blobstore_version_is_dirty(store))) {
-        store->drain.resuming = true;
+    if (!store->open.drain.resuming &&
+        (store->open.drain.resized || blobstore_version_is_dirty(store))) {
+        store->open.drain.resuming = true;
         aio_co_enter(qemu_get_aio_context(),
                      qemu_coroutine_create(resume_entry, store));
     }
@@ -77,15 +78,15 @@ static void resume(void *opaque)
 
 void blobstore_drain_follow(BlobStoreObject *store)
 {
-    store->drain.resume_bh = qemu_bh_new(resume, store);
-    blk_set_disable_request_queuing(store->medium.blk, true);
-    blk_set_dev_ops(store->medium.blk, &block_ops, store);
+    store->open.drain.resume_bh = qemu_bh_new(resume, store);
+    blk_set_disable_request_queuing(store->open.medium.blk, true);
+    blk_set_dev_ops(store->open.medium.blk, &block_ops, store);
 }
 
 void blobstore_drain_unfollow(BlobStoreObject *store)
 {
-    AIO_WAIT_WHILE(qemu_get_aio_context(), store->drain.resuming);
-    blk_set_dev_ops(store->medium.blk, NULL, NULL);
-    qemu_bh_delete(store->drain.resume_bh);
-    store->drain.resume_bh = NULL;
+    AIO_WAIT_WHILE(qemu_get_aio_context(), store->open.drain.resuming);
+    blk_set_dev_ops(store->open.medium.blk, NULL, NULL);
+    qemu_bh_delete(store->open.drain.resume_bh);
+    store->open.drain.resume_bh = NULL;
 }

@@ -87,8 +87,8 @@ static void release_permissions(const char *name)
 static void apply_error_policy(BlobStoreObject *store, BlockBackend *blk)
 {
     BlockBackend *named = blk_by_name(store->drive);
-    BlockdevOnError on_read = store->rerror;
-    BlockdevOnError on_write = store->werror;
+    BlockdevOnError on_read = store->props.rerror;
+    BlockdevOnError on_write = store->props.werror;
 
     if (on_read == BLOCKDEV_ON_ERROR_AUTO) {
         on_read = named ? blk_get_on_error(named, true)
@@ -194,7 +194,7 @@ bool blobstore_drive_is_active(BlockBackend *blk)
 
 bool blobstore_drive_may_write(BlobStoreObject *store)
 {
-    return !blobstore_state_is_incoming(&store->state) &&
-           !blobstore_state_is_loading(&store->state) &&
-           blobstore_drive_is_active(store->medium.blk);
+    return !blobstore_state_is_incoming(&store->open.state) &&
+           !blobstore_state_is_loading(&store->open.state) &&
+           blobstore_drive_is_active(store->open.medium.blk);
 }

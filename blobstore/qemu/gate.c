@@ -10,7 +10,7 @@
 
 void blobstore_gate_init(BlobStoreObject *store)
 {
-    BlobStoreGate *gate = &store->gate;
+    BlobStoreGate *gate = &store->open.gate;
 
     qemu_co_mutex_init(&gate->lock);
     qemu_co_queue_init(&gate->opened);
@@ -19,14 +19,14 @@ void blobstore_gate_init(BlobStoreObject *store)
 
 void coroutine_fn blobstore_gate_lock(BlobStoreObject *store)
 {
-    store->gate.users++;
-    qemu_co_mutex_lock(&store->gate.lock);
+    store->open.gate.users++;
+    qemu_co_mutex_lock(&store->open.gate.lock);
 }
 
 void coroutine_fn blobstore_gate_unlock(BlobStoreObject *store)
 {
-    qemu_co_mutex_unlock(&store->gate.lock);
-    store->gate.users--;
+    qemu_co_mutex_unlock(&store->open.gate.lock);
+    store->open.gate.users--;
     aio_wait_kick();
 }
 
@@ -37,12 +37,12 @@ void coroutine_fn blobstore_gate_unlock(BlobStoreObject *store)
 bool coroutine_fn blobstore_gate_try_enter(BlobStoreObject *store, Error **errp)
 {
     ERRP_GUARD();
-    BlobStoreGate *gate = &store->gate;
+    BlobStoreGate *gate = &store->open.gate;
 
     if (gate->state != BLOBSTORE_GATE_DRAINED) {
         blobstore_gate_lock(store);
         if (gate->state == BLOBSTORE_GATE_OPEN) {
-            blk_inc_in_flight(store->medium.blk);
+            blk_inc_in_flight(store->open.medium.blk);
             return true;
         }
         blobstore_gate_unlock(store);
@@ -60,37 +60,37 @@ bool coroutine_fn blobstore_gate_try_enter(BlobStoreObject *store, Error **errp)
 void coroutine_fn blobstore_gate_enter(BlobStoreObject *store)
 {
     while (!blobstore_gate_try_enter(store, NULL)) {
-        qemu_co_queue_wait(&store->gate.opened, NULL);
+        qemu_co_queue_wait(&store->open.gate.opened, NULL);
     }
 }
 
 void coroutine_fn blobstore_gate_leave(BlobStoreObject *store)
 {
-    blk_dec_in_flight(store->medium.blk);
+    blk_dec_in_flight(store->open.medium.blk);
     blobstore_gate_unlock(store);
 }
 
 void blobstore_gate_drain(BlobStoreObject *store)
 {
-    if (store->gate.state == BLOBSTORE_GATE_OPEN) {
-        store->gate.state = BLOBSTORE_GATE_DRAINED;
+    if (store->open.gate.state == BLOBSTORE_GATE_OPEN) {
+        store->open.gate.state = BLOBSTORE_GATE_DRAINED;
     }
 }
 
 void blobstore_gate_undrain(BlobStoreObject *store)
 {
-    if (store->gate.state == BLOBSTORE_GATE_DRAINED) {
-        store->gate.state = BLOBSTORE_GATE_OPEN;
+    if (store->open.gate.state == BLOBSTORE_GATE_DRAINED) {
+        store->open.gate.state = BLOBSTORE_GATE_OPEN;
     }
 }
 
 void blobstore_gate_wake(BlobStoreObject *store)
 {
-    qemu_co_enter_all(&store->gate.opened, NULL);
+    qemu_co_enter_all(&store->open.gate.opened, NULL);
 }
 
 void blobstore_gate_shut(BlobStoreObject *store)
 {
-    store->gate.state = BLOBSTORE_GATE_SHUT;
-    AIO_WAIT_WHILE(qemu_get_aio_context(), store->gate.users);
+    store->open.gate.state = BLOBSTORE_GATE_SHUT;
+    AIO_WAIT_WHILE(qemu_get_aio_context(), store->open.gate.users);
 }

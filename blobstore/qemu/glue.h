@@ -43,7 +43,7 @@ struct BlobStoreBlob {
     char *name;
     BlobStoreKind kind;
     uint64_t max_size;
-    Blob *core;                 /* NULL if volatile, or store->core is */
+    Blob *core;                 /* NULL if volatile, or store->open.core is */
     bool rewrite;               /* the medium has lost even that it is absent */
 
     /* Under the store's versions_lock: */
@@ -102,12 +102,8 @@ typedef struct BlobStoreHalt {
     bool resetting;             /* the main loop waits for the workers */
 } BlobStoreHalt;
 
-struct BlobStoreObject {
-    Object parent;
-    ResettableState reset_state;
-
-    /* Properties */
-    char *drive;
+/* As the user set them; see properties.c */
+typedef struct BlobStoreProps {
     char *uuid;
     int create;                 /* BlobstoreCreate */
     bool pack;
@@ -120,40 +116,63 @@ struct BlobStoreObject {
     QemuUUID uuid_pin;
     uint8_t commitment_pin[BLOB_KEY_COMMITMENT_BYTES];
     BlobSequence sequence_pin;
+} BlobStoreProps;
 
-    char *id;                   /* set when the properties are final */
-    bool implicit;              /* made for a drive that a device named */
-    QTAILQ_HEAD(, BlobStoreClient) clients;
-    QemuMutex versions_lock;    /* of all blobs; also for worker threads */
-    QTAILQ_HEAD(, BlobStoreBlob) staged;        /* under versions_lock */
-
-    /* All that follows is valid while the store is open: it has clients. */
-    BlockStorage medium;
-    BlobStore *core;            /* NULL until the first start if incoming */
+/* What guards the medium; see keys.c */
+typedef struct BlobStoreKeys {
     BlobKey *key;               /* the data key; NULL if plain */
-    BlobKey *next_key;          /* which takes its place; or may have */
+    BlobKey *next;              /* takes, or may have taken, its place */
     bool may_be_plain;          /* a medium that is not encrypted is right */
-    BlobKeySlots key_slots;     /* of the medium, or of the stream; if @key */
+    BlobKeySlots slots;         /* of the medium, or of the stream; if @key */
     uint8_t unsure_slots;       /* a bit for each whose change has failed */
-    const char *job_id;         /* of the job that converts it; or NULL */
-    BlobStoreGate gate;
-    BlobStoreDrain drain;
-    BlobStoreHalt halt;
-    QemuUUID *medium_uuid;      /* of the store on the medium; or NULL */
-    unsigned warnings_shown;
-    bool durable;               /* false with cache=unsafe */
+} BlobStoreKeys;
 
+/* What is wrong, and what the user knows of it; see report.c */
+typedef struct BlobStoreHealth {
     bool write_failed;          /* until a write works, or the VM starts */
-    BlobStoreState state;       /* of medium and RAM; see state.h */
-    BlobSequence sequence;      /* what RAM has, if the medium is lost */
-    BlobStoreStale *stale;      /* not reported yet; or NULL */
-    bool shrunk;                /* below what is in use */
+    bool shrunk;                /* the medium, below what is in use */
     char *failure;              /* why the store failed, or NULL */
+    BlobStoreStale *stale;      /* not reported yet; or NULL */
+    unsigned warnings_shown;
+} BlobStoreHealth;
 
+/* How QEMU calls the store when the VM changes; see runstate.c */
+typedef struct BlobStoreHandlers {
     VMChangeStateEntry *first_on_stop;
     VMChangeStateEntry *last_on_stop;
     Notifier on_shutdown;
+} BlobStoreHandlers;
+
+/* What a store has while it is open; closed, it is all zero. */
+typedef struct BlobStoreSession {
+    BlockStorage medium;
+    BlobStore *core;            /* NULL until the first start if incoming */
+    QemuUUID *uuid;             /* of the store on the medium; or NULL */
+    bool durable;               /* false with cache=unsafe */
+    BlobStoreState state;       /* of medium and RAM; see state.h */
+    BlobSequence sequence;      /* what RAM has, if the medium is lost */
+    BlobStoreKeys keys;
+    BlobStoreGate gate;
+    BlobStoreDrain drain;
+    BlobStoreHalt halt;
+    BlobStoreHealth health;
+    BlobStoreHandlers vm;
     BlobStoreVMState *vmstate;
+} BlobStoreSession;
+
+struct BlobStoreObject {
+    Object parent;
+    ResettableState reset_state;
+
+    char *id;                   /* set when the properties are final */
+    char *drive;                /* a property, too */
+    BlobStoreProps props;
+    bool implicit;              /* made for a drive that a device named */
+    const char *job_id;         /* of the job that converts it; or NULL */
+    QTAILQ_HEAD(, BlobStoreClient) clients;
+    QemuMutex versions_lock;    /* of all blobs; also for worker threads */
+    QTAILQ_HEAD(, BlobStoreBlob) staged;        /* under versions_lock */
+    BlobStoreSession open;      /* while it has clients */
 };
 
 /* object.c */
@@ -165,7 +184,7 @@ void blobstore_object_close(BlobStoreObject *store);
 
 static inline bool blobstore_object_is_open(const BlobStoreObject *store)
 {
-    return store->medium.blk;
+    return store->open.medium.blk;
 }
 
 /* stores.c */
@@ -222,8 +241,8 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobStoreKeyAnswer,
 void blobstore_keys_answer(BlobStoreObject *store, BlobStoreOptions *options,
                            BlobStoreKeyAnswer *answer);
 /*
- * What guards store->core is known: @key, or nothing if it is not encrypted
- * (any more).
+ * What guards store->open.core is known: @key, or nothing if it is not
+ * encrypted (any more).
  */
 void blobstore_keys_settle(BlobStoreObject *store, BlobKey *key);
 /* The same for key slots that came with a stream, which @store has not yet */
@@ -324,7 +343,8 @@ void blobstore_report_add_stale(BlobStoreObject *store, BlobstoreFound found,
                                 BlobStoreBlob *blob);
 /* Tells the user of that, when the medium has been brought up to date. */
 void blobstore_report_stale(BlobStoreObject *store);
-void blobstore_report_free_stale(BlobStoreStale *stale);
+/* Releases what the store knows of its health, when it is closed. */
+void blobstore_report_forget(BlobStoreObject *store);
 
 /* version.c */
 BlobStoreVersion *blobstore_version_new(GBytes *content,
@@ -377,7 +397,7 @@ BlobSequence blobstore_state_sequence(const BlobStoreObject *store);
 
 /* What the core is to demand of the medium; pointers are into @store. */
 BlobStoreOptions blobstore_core_options(BlobStoreObject *store);
-/* Opens store->core, for the first time. */
+/* Opens store->open.core, for the first time. */
 bool coroutine_fn blobstore_core_open(BlobStoreObject *store, GError **error);
 Blob *blobstore_core_register(BlobStore *core, BlobStoreBlob *blob,
                               GError **error);

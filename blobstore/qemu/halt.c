@@ -8,12 +8,12 @@
 
 void blobstore_halt_init(BlobStoreObject *store)
 {
-    qemu_co_queue_init(&store->halt.waiters);
+    qemu_co_queue_init(&store->open.halt.waiters);
 }
 
 static bool must_not_wait(const BlobStoreObject *store)
 {
-    return !runstate_is_running() || store->halt.resetting;
+    return !runstate_is_running() || store->open.halt.resetting;
 }
 
 bool coroutine_fn blobstore_halt_wait(BlobStoreObject *store)
@@ -21,7 +21,7 @@ bool coroutine_fn blobstore_halt_wait(BlobStoreObject *store)
     if (must_not_wait(store)) {
         return false;
     }
-    qemu_co_queue_wait(&store->halt.waiters, NULL);
+    qemu_co_queue_wait(&store->open.halt.waiters, NULL);
     if (must_not_wait(store)) {
         return false;
     }
@@ -33,12 +33,12 @@ bool coroutine_fn blobstore_halt_wait(BlobStoreObject *store)
 
 void blobstore_halt_release(BlobStoreObject *store)
 {
-    qemu_co_enter_all(&store->halt.waiters, NULL);
+    qemu_co_enter_all(&store->open.halt.waiters, NULL);
 }
 
 void blobstore_halt_reset(BlobStoreObject *store, bool resetting)
 {
-    store->halt.resetting = resetting;
+    store->open.halt.resetting = resetting;
     if (resetting) {
         blobstore_halt_release(store);
     }

@@ -15,12 +15,13 @@
 
 static BlobstoreCondition condition_of(BlobStoreObject *store)
 {
-    if (store->failure || (blobstore_state_is_loading(&store->state) &&
-                           !blobstore_state_is_incoming(&store->state))) {
+    if (store->open.health.failure ||
+        (blobstore_state_is_loading(&store->open.state) &&
+         !blobstore_state_is_incoming(&store->open.state))) {
         return BLOBSTORE_CONDITION_FAILED;
     }
-    if (blobstore_state_is_incoming(&store->state) ||
-        !blobstore_drive_is_active(store->medium.blk)) {
+    if (blobstore_state_is_incoming(&store->open.state) ||
+        !blobstore_drive_is_active(store->open.medium.blk)) {
         return BLOBSTORE_CONDITION_INACTIVE;
     }
     return blobstore_version_is_dirty(store) ? BLOBSTORE_CONDITION_DIRTY
@@ -78,14 +79,14 @@ static BlobstoreBlobInfoList *describe_blobs(BlobStoreObject *store)
 {
     BlobstoreBlobInfoList *list = NULL;
     BlobstoreBlobInfoList **tail = &list;
-    size_t count = store->core ? blob_store_count(store->core) : 0;
+    size_t count = store->open.core ? blob_store_count(store->open.core) : 0;
     BlobStoreClient *client;
     BlobStoreBlob *blob;
 
     for (size_t i = 0; i < count; i++) {
         BlobInfo info;
 
-        blob_get_info(blob_store_nth(store->core, i), &info);
+        blob_get_info(blob_store_nth(store->open.core, i), &info);
         QAPI_LIST_APPEND(tail, describe_blob(&info));
     }
     QTAILQ_FOREACH(client, &store->clients, next) {
@@ -118,18 +119,18 @@ static BlobstoreInfo *describe_store(BlobStoreObject *store)
     BlobstoreInfo *out = g_new0(BlobstoreInfo, 1);
     QemuUUID uuid;
 
-    if (store->core) {
-        blob_store_get_status(store->core, &status);
-        out->required = blob_store_required_bytes(store->core);
+    if (store->open.core) {
+        blob_store_get_status(store->open.core, &status);
+        out->required = blob_store_required_bytes(store->open.core);
     }
     memcpy(uuid.data, info->uuid, sizeof(uuid.data));
     out->id = g_strdup(store->id);
     out->drive = g_strdup(store->drive);
     /* That of a VM that waits is known before its medium is. */
-    out->uuid = qemu_uuid_unparse_strdup(store->medium_uuid ?: &uuid);
+    out->uuid = qemu_uuid_unparse_strdup(store->open.uuid ?: &uuid);
     out->format_version = info->format_version;
     out->state = condition_of(store);
-    out->durable = store->durable;
+    out->durable = store->open.durable;
     out->block_size = info->block_size;
     out->capacity = info->capacity;
     out->free = info->free;
@@ -155,7 +156,8 @@ static void query_store(BlobStoreObject *store, void *opaque)
 {
     Query *query = opaque;
 
-    if (store->medium.blk && (!query->id || !strcmp(query->id, store->id))) {
+    if (store->open.medium.blk &&
+        (!query->id || !strcmp(query->id, store->id))) {
         QAPI_LIST_APPEND(query->tail, describe_store(store));
     }
 }

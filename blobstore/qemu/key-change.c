@@ -21,7 +21,7 @@ static void match_id(BlobStoreObject *store, void *opaque)
 {
     Search *search = opaque;
 
-    if (store->medium.blk && !strcmp(store->id, search->id)) {
+    if (store->open.medium.blk && !strcmp(store->id, search->id)) {
         search->found = store;
     }
 }
@@ -40,7 +40,7 @@ BlobStoreObject *blobstore_key_change_find(const char *id, Error **errp)
 bool blobstore_key_change_check_encrypted(const BlobStoreObject *store,
                                           bool wanted, Error **errp)
 {
-    if (!!store->key != wanted) {
+    if (!!store->open.keys.key != wanted) {
         error_setg(errp, "blobstore '%s' is %sencrypted", store->id,
                    wanted ? "not " : "already ");
         return false;
@@ -62,7 +62,7 @@ bool blobstore_key_change_begin(BlobStoreKeyChange *change, const char *id,
         error_append_hint(errp, "Wait until the job has ended.\n");
         return false;
     }
-    if (!blobstore_drive_may_write(store) || !store->core) {
+    if (!blobstore_drive_may_write(store) || !store->open.core) {
         error_setg(errp, "blobstore '%s' cannot be written now", store->id);
         return false;
     }
@@ -74,7 +74,7 @@ bool blobstore_key_change_begin(BlobStoreKeyChange *change, const char *id,
     }
     object_ref(OBJECT(store));
     change->store = store;
-    change->uuid = *store->medium_uuid;
+    change->uuid = *store->open.uuid;
     return true;
 }
 
@@ -93,8 +93,8 @@ static bool check_in_use(const BlobStoreKeyChange *change, Error **errp)
 {
     BlobStoreObject *store = change->store;
 
-    if (!store->core || !blobstore_drive_may_write(store) ||
-        !qemu_uuid_is_equal(store->medium_uuid, &change->uuid)) {
+    if (!store->open.core || !blobstore_drive_may_write(store) ||
+        !qemu_uuid_is_equal(store->open.uuid, &change->uuid)) {
         error_setg(errp, "blobstore '%s' is not in use any more", store->id);
         return false;
     }

@@ -49,8 +49,8 @@ BlobstoreKeySlotList *qmp_blobstore_key_list(const char *id, Error **errp)
         return NULL;
     }
     for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
-        if (blob_key_slots_is_used(&store->key_slots, n)) {
-            QAPI_LIST_APPEND(tail, describe_slot(&store->key_slots, n));
+        if (blob_key_slots_is_used(&store->open.keys.slots, n)) {
+            QAPI_LIST_APPEND(tail, describe_slot(&store->open.keys.slots, n));
         }
     }
     return list;
@@ -70,7 +70,7 @@ static bool coroutine_fn begin(BlobStoreKeyChange *change, const char *id,
         !blobstore_key_change_check_encrypted(change->store, true, errp)) {
         return false;
     }
-    change->key = blob_key_ref(change->store->key);
+    change->key = blob_key_ref(change->store->open.keys.key);
     return true;
 }
 
@@ -81,17 +81,17 @@ static bool coroutine_fn set_slot(BlobStoreKeyChange *change, GError **error)
     BlobKeySlots slots;
     bool ok;
 
-    blob_store_get_key_slots(store->core, &slots);
+    blob_store_get_key_slots(store->open.core, &slots);
     memcpy(slots.bytes[change->n], change->slots.bytes[change->n],
            sizeof(slots.bytes[change->n]));
     slots.damaged[change->n] = false;
-    ok = blob_store_set_key_slots(store->core, change->key, &slots, error);
+    ok = blob_store_set_key_slots(store->open.core, change->key, &slots, error);
     /* Even after a failure: an older copy would be put back one day. */
-    blob_store_get_key_slots(store->core, &store->key_slots);
+    blob_store_get_key_slots(store->open.core, &store->open.keys.slots);
     if (ok) {
-        store->unsure_slots &= ~(1u << change->n);
+        store->open.keys.unsure_slots &= ~(1u << change->n);
     } else {
-        store->unsure_slots |= 1u << change->n;
+        store->open.keys.unsure_slots |= 1u << change->n;
     }
     return ok;
 }
@@ -109,7 +109,7 @@ static bool coroutine_fn run(BlobStoreKeyChange *change,
 static int choose_slot(const BlobStoreObject *store,
                        const BlobstoreKeyAdd *arg, Error **errp)
 {
-    int unused = blob_key_slots_find_unused(&store->key_slots);
+    int unused = blob_key_slots_find_unused(&store->open.keys.slots);
 
     if (!arg->has_keyslot) {
         if (arg->force) {
@@ -127,7 +127,7 @@ static int choose_slot(const BlobStoreObject *store,
         return -1;
     }
     if (!arg->force &&
-        blob_key_slots_is_used(&store->key_slots, arg->keyslot)) {
+        blob_key_slots_is_used(&store->open.keys.slots, arg->keyslot)) {
         error_setg(errp, "key slot %u is in use", arg->keyslot);
         error_append_hint(errp, "Use another, or 'force'.\n");
         return -1;
@@ -167,11 +167,12 @@ static bool coroutine_fn remove_slot(BlobStoreKeyChange *change,
                                      GError **error)
 {
     BlobStoreObject *store = change->store;
-    bool is_repeated = change->n < BLOB_KEY_SLOTS &&
-                       (store->unsure_slots & 1u << change->n) &&
-                       !blob_key_slots_is_used(&store->key_slots, change->n);
+    bool is_repeated =
+        change->n < BLOB_KEY_SLOTS &&
+        (store->open.keys.unsure_slots & 1u << change->n) &&
+        !blob_key_slots_is_used(&store->open.keys.slots, change->n);
 
-    blob_store_get_key_slots(store->core, &change->slots);
+    blob_store_get_key_slots(store->open.core, &change->slots);
     /* It may not be on record yet that the slot has been removed. */
     return (is_repeated ||
             blob_key_slots_remove(&change->slots, change->n, error)) &&

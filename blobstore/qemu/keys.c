@@ -12,7 +12,7 @@
 
 bool blobstore_keys_are_wanted(const BlobStoreObject *store)
 {
-    return store->encrypt;
+    return store->props.encrypt;
 }
 
 /* One slow thing, done in a worker thread */
@@ -41,14 +41,15 @@ static BlobKey *coroutine_fn unlock(BlobStoreObject *store,
                                     const uint8_t *uuid, GError **error)
 {
     g_auto(BlobStoreCredential) credential = { 0 };
-    BlobStoreKeySource source = blobstore_credential_source(store->encrypt);
+    BlobStoreKeySource source =
+        blobstore_credential_source(store->props.encrypt);
     KeyJob job = { (BlobKeySlots *)slots, uuid, &credential.core };
 
     if (!blobstore_credential_load(&source, &credential, error)) {
         return NULL;
     }
-    if (store->encrypt->has_keyslot) {
-        credential.core.slot = store->encrypt->keyslot;
+    if (store->props.encrypt->has_keyslot) {
+        credential.core.slot = store->props.encrypt->keyslot;
     }
     thread_pool_submit_co(unlock_job, &job);
     trace_blobstore_unlock(store->id, job.key != NULL);
@@ -102,10 +103,12 @@ bool blobstore_keys_fit(const BlobStoreObject *store,
                         const BlobStoreLabel *label)
 {
     if (!label->sealed) {
-        return store->may_be_plain;
+        return store->open.keys.may_be_plain;
     }
-    return (store->key && blob_store_label_fits(label, store->key)) ||
-           (store->next_key && blob_store_label_fits(label, store->next_key));
+    return (store->open.keys.key &&
+            blob_store_label_fits(label, store->open.keys.key)) ||
+           (store->open.keys.next &&
+            blob_store_label_fits(label, store->open.keys.next));
 }
 
 /* BlobStoreUnlock; without a key the core refuses the store. */
@@ -116,18 +119,19 @@ static bool coroutine_fn answer_unlock(const BlobStoreLabel *label,
     BlobStoreKeyAnswer *answer = opaque;
     BlobStoreObject *store = answer->store;
 
-    if (store->key && blob_store_label_fits(label, store->key)) {
-        *key = blob_key_ref(store->key);
-    } else if (store->next_key &&
-               blob_store_label_fits(label, store->next_key)) {
-        *key = blob_key_ref(store->next_key);
-    } else if (store->key) {
+    if (store->open.keys.key &&
+        blob_store_label_fits(label, store->open.keys.key)) {
+        *key = blob_key_ref(store->open.keys.key);
+    } else if (store->open.keys.next &&
+               blob_store_label_fits(label, store->open.keys.next)) {
+        *key = blob_key_ref(store->open.keys.next);
+    } else if (store->open.keys.key) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
                     "medium is encrypted with another data key than it was, "
                     "or than the state of the VM: is it a copy from before "
                     "a rekey?");
         return false;
-    } else if (blobstore_keys_are_wanted(store) && !store->core) {
+    } else if (blobstore_keys_are_wanted(store) && !store->open.core) {
         /* Only once: a PIN is not presented to a medium that changed. */
         *key = unlock(store, &label->key_slots, label->uuid, error);
         if (!*key) {
@@ -159,17 +163,18 @@ static bool coroutine_fn answer_make(const uint8_t *uuid, void *opaque,
     g_autoptr(BlobKey) new_key = NULL;
     QemuUUID new_uuid;
 
-    if (store->key) {
+    if (store->open.keys.key) {
         /* The medium becomes the store that was migrated in. */
-        *slots = store->key_slots;
-        *key = blob_key_ref(store->key);
-    } else if (!store->may_be_plain) {
+        *slots = store->open.keys.slots;
+        *key = blob_key_ref(store->open.keys.key);
+    } else if (!store->open.keys.may_be_plain) {
         new_key = blob_key_new(error);
         if (!new_key) {
             return false;
         }
         memcpy(new_uuid.data, uuid, sizeof(new_uuid.data));
-        if (!put_first(store->encrypt, slots, new_key, &new_uuid, error)) {
+        if (!put_first(store->props.encrypt, slots, new_key, &new_uuid,
+                       error)) {
             return false;
         }
         *key = g_steal_pointer(&new_key);
@@ -185,26 +190,26 @@ void blobstore_keys_answer(BlobStoreObject *store, BlobStoreOptions *options,
     options->unlock = answer_unlock;
     options->make = answer_make;
     options->opaque = answer;
-    options->sealed_only = !store->may_be_plain;
+    options->sealed_only = !store->open.keys.may_be_plain;
 }
 
 static void set_key(BlobStoreObject *store, BlobKey *key)
 {
-    BlobKey *old = store->key;
+    BlobKey *old = store->open.keys.key;
 
-    store->key = key ? blob_key_ref(key) : NULL;
+    store->open.keys.key = key ? blob_key_ref(key) : NULL;
     blob_key_unref(old);
-    g_clear_pointer(&store->next_key, blob_key_unref);
-    store->may_be_plain = !key;
+    g_clear_pointer(&store->open.keys.next, blob_key_unref);
+    store->open.keys.may_be_plain = !key;
 }
 
 void blobstore_keys_settle(BlobStoreObject *store, BlobKey *key)
 {
     BlobStoreStatus info;
 
-    blob_store_get_status(store->core, &info);
+    blob_store_get_status(store->open.core, &info);
     set_key(store, info.blank || info.sealed ? key : NULL);
-    blob_store_get_key_slots(store->core, &store->key_slots);
+    blob_store_get_key_slots(store->open.core, &store->open.keys.slots);
 }
 
 bool coroutine_fn blobstore_keys_take(BlobStoreObject *store,
@@ -217,14 +222,13 @@ bool coroutine_fn blobstore_keys_take(BlobStoreObject *store,
         return false;
     }
     set_key(store, key);
-    store->key_slots = *slots;
+    store->open.keys.slots = *slots;
     return true;
 }
 
 void blobstore_keys_forget(BlobStoreObject *store)
 {
-    g_clear_pointer(&store->key, blob_key_unref);
-    g_clear_pointer(&store->next_key, blob_key_unref);
-    memset(&store->key_slots, 0, sizeof(store->key_slots));
-    store->unsure_slots = 0;
+    blob_key_unref(store->open.keys.key);
+    blob_key_unref(store->open.keys.next);
+    store->open.keys = (BlobStoreKeys) { 0 };
 }

@@ -15,7 +15,7 @@ static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
     if (!blobstore_gate_try_enter(store, NULL)) {
         return false;
     }
-    if (blob_store_check_unchanged(store->core, &unchanged, NULL) &&
+    if (blob_store_check_unchanged(store->open.core, &unchanged, NULL) &&
         !unchanged) {
         blobstore_state_event(store, BLOBSTORE_EVENT_CHANGED);
     }
@@ -25,9 +25,9 @@ static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
 
 void blobstore_medium_look(BlobStoreObject *store)
 {
-    if (store->core && !blobstore_state_is_lost(&store->state) &&
-        !store->shrunk &&
-        store->gate.state != BLOBSTORE_GATE_DRAINED &&
+    if (store->open.core && !blobstore_state_is_lost(&store->open.state) &&
+        !store->open.health.shrunk &&
+        store->open.gate.state != BLOBSTORE_GATE_DRAINED &&
         blobstore_drive_may_write(store)) {
         blobstore_call_core(store, call_look, NULL, NULL);
     }
@@ -46,16 +46,16 @@ bool coroutine_fn blobstore_medium_ensure(BlobStoreObject *store,
     g_autoptr(GError) local = NULL;
     bool unchanged = false;
 
-    if (store->shrunk) {
+    if (store->open.health.shrunk) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL, "%s",
-                    store->failure);
+                    store->open.health.failure);
         return false;
     }
-    if (store->state.trust == BLOBSTORE_TRUST_FULL) {
+    if (store->open.state.trust == BLOBSTORE_TRUST_FULL) {
         return true;
     }
-    if (!blobstore_state_is_lost(&store->state) &&
-        !blob_store_check_unchanged(store->core, &unchanged, error)) {
+    if (!blobstore_state_is_lost(&store->open.state) &&
+        !blob_store_check_unchanged(store->open.core, &unchanged, error)) {
         return false;
     }
     if (!unchanged && !reopen_changed(store, &local)) {
@@ -80,7 +80,7 @@ static bool coroutine_fn load_blob(BlobStoreObject *store,
     g_auto(GStrv) metadata = NULL;
     g_autoptr(BlobStoreVersion) version = NULL;
 
-    if (!blob_store_read(store->core, blob->core, &content, &metadata,
+    if (!blob_store_read(store->open.core, blob->core, &content, &metadata,
                          error)) {
         return false;
     }
@@ -105,10 +105,10 @@ bool coroutine_fn blobstore_medium_start(BlobStoreClient *client,
             return false;
         }
     }
-    if (!blob_store_start(store->core, error)) {
+    if (!blob_store_start(store->open.core, error)) {
         return false;
     }
-    blobstore_keys_settle(store, store->key);
+    blobstore_keys_settle(store, store->open.keys.key);
     blobstore_core_remember_uuid(store);
     blobstore_report_warnings(store);
     trace_blobstore_start(store->id, client->owner, count);
@@ -125,9 +125,9 @@ static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,
     if (!blobstore_gate_try_enter(store, errp)) {
         return false;
     }
-    ok = (store->state.trust == BLOBSTORE_TRUST_FULL ||
-          blob_store_check_unchanged(store->core, &unchanged, &error)) &&
-         unchanged && blob_store_close_clean(store->core, &error);
+    ok = (store->open.state.trust == BLOBSTORE_TRUST_FULL ||
+          blob_store_check_unchanged(store->open.core, &unchanged, &error)) &&
+         unchanged && blob_store_close_clean(store->open.core, &error);
     blobstore_gate_leave(store);
     trace_blobstore_close_clean(store->id, ok);
     return ok;
@@ -136,8 +136,8 @@ static bool coroutine_fn call_close_clean(BlobStoreObject *store, void *opaque,
 /* Best effort, because an unclean close loses nothing */
 void blobstore_medium_close_clean(BlobStoreObject *store)
 {
-    if (store->core && !store->failure &&
-        !blobstore_state_is_lost(&store->state) &&
+    if (store->open.core && !store->open.health.failure &&
+        !blobstore_state_is_lost(&store->open.state) &&
         blobstore_drive_may_write(store)) {
         blobstore_call_core(store, call_close_clean, NULL, NULL);
     }

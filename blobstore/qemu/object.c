@@ -54,15 +54,15 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
         return false;
     }
     trace_blobstore_open(store->id, store->drive, store->implicit);
-    blobstore_block_io_init(&store->medium, blk);
+    blobstore_block_io_init(&store->open.medium, blk);
     blobstore_gate_init(store);
     blobstore_halt_init(store);
     blobstore_drain_follow(store);
-    store->durable = blobstore_drive_is_durable(blk);
+    store->open.durable = blobstore_drive_is_durable(blk);
     blobstore_state_event(store, runstate_check(RUN_STATE_INMIGRATE)
                           ? BLOBSTORE_EVENT_OPEN_INCOMING
                           : BLOBSTORE_EVENT_OPEN);
-    store->may_be_plain = !blobstore_keys_are_wanted(store);
+    store->open.keys.may_be_plain = !blobstore_keys_are_wanted(store);
     blobstore_runstate_register(store);
     if (!blobstore_vmstate_register(store, errp)) {
         error_prepend(errp, "blobstore '%s': ", store->id);
@@ -70,12 +70,12 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
         return false;
     }
     /* The source may still write to the medium of an incoming VM. */
-    if (!blobstore_state_is_incoming(&store->state) &&
+    if (!blobstore_state_is_incoming(&store->open.state) &&
         !blobstore_call_core(store, call_open, NULL, errp)) {
         blobstore_object_close(store);
         return false;
     }
-    if (!store->durable) {
+    if (!store->open.durable) {
         warn_report("blobstore '%s': drive '%s' has cache=unsafe: device "
                     "state that was written may be lost when the host "
                     "crashes", store->id, store->drive);
@@ -91,20 +91,12 @@ void blobstore_object_close(BlobStoreObject *store)
     blobstore_vmstate_unregister(store);
     blobstore_runstate_unregister(store);
     blobstore_drain_unfollow(store);
-    g_clear_pointer(&store->core, blob_store_free);
+    blob_store_free(store->open.core);
     blobstore_keys_forget(store);
-    g_clear_pointer(&store->medium_uuid, g_free);
-    g_clear_pointer(&store->failure, g_free);
-    g_clear_pointer(&store->stale, blobstore_report_free_stale);
-    store->warnings_shown = 0;
-    store->write_failed = false;
-    store->shrunk = false;
-    blobstore_state_event(store, BLOBSTORE_EVENT_OPEN);
-    memset(&store->sequence, 0, sizeof(store->sequence));
-    store->gate = (BlobStoreGate) { 0 };
-    store->drain = (BlobStoreDrain) { 0 };
-    blk_unref(store->medium.blk);
-    store->medium.blk = NULL;
+    blobstore_report_forget(store);
+    g_free(store->open.uuid);
+    blk_unref(store->open.medium.blk);
+    store->open = (BlobStoreSession) { 0 };
 }
 
 static void blobstore_complete(UserCreatable *uc, Error **errp)

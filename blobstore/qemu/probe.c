@@ -39,24 +39,25 @@ static bool check_label(BlobStoreObject *store, const BlobStoreLabel *label,
         return true;
     }
     memcpy(found.data, label->uuid, sizeof(found.data));
-    if (!qemu_uuid_is_equal(&found, store->medium_uuid)) {
+    if (!qemu_uuid_is_equal(&found, store->open.uuid)) {
         g_autofree char *found_text = qemu_uuid_unparse_strdup(&found);
         g_autofree char *wanted_text =
-            qemu_uuid_unparse_strdup(store->medium_uuid);
+            qemu_uuid_unparse_strdup(store->open.uuid);
 
         error_setg(errp, "drive '%s' holds the store with uuid %s, but the "
                    "source has the one with uuid %s: is this the right "
                    "image?", store->drive, found_text, wanted_text);
         return false;
     }
-    if (label->sealed != !!store->key) {
+    if (label->sealed != !!store->open.keys.key) {
         error_setg(errp, "drive '%s' holds a store that is %sencrypted, but "
                    "at the source it is%s: is this the right image?",
                    store->drive, label->sealed ? "" : "not ",
                    label->sealed ? " not" : "");
         return false;
     }
-    if (store->key && !blob_store_label_fits(label, store->key)) {
+    if (store->open.keys.key &&
+        !blob_store_label_fits(label, store->open.keys.key)) {
         error_setg(errp, "drive '%s' is encrypted with another data key than "
                    "at the source: is it a copy from before a rekey?",
                    store->drive);
@@ -68,21 +69,21 @@ static bool check_label(BlobStoreObject *store, const BlobStoreLabel *label,
 /* The source still writes to the image: read as a mix it proves nothing. */
 static bool coroutine_fn probe(BlobStoreObject *store, Error **errp)
 {
-    BlobStoreOptions options = { .read_only = true, .key = store->key,
-                                 .key_slots = &store->key_slots };
-    int64_t length = blk_co_getlength(store->medium.blk);
+    BlobStoreOptions options = { .read_only = true, .key = store->open.keys.key,
+                                 .key_slots = &store->open.keys.slots };
+    int64_t length = blk_co_getlength(store->open.medium.blk);
     g_autoptr(GError) error = NULL;
     g_autoptr(BlobStore) core = NULL;
     BlobStoreLabel label;
 
-    if (!blob_store_read_label(&store->medium.parent, &label, &error)) {
+    if (!blob_store_read_label(&store->open.medium.parent, &label, &error)) {
         trace_blobstore_probe(store->id, error->message);
         return true;
     }
     if (!check_label(store, &label, errp)) {
         return false;
     }
-    core = blob_store_open(&store->medium.parent, &options, &error);
+    core = blob_store_open(&store->open.medium.parent, &options, &error);
     trace_blobstore_probe(store->id, core ? "" : error->message);
     return !core || length < 0 || check_probed(store, core, length, errp);
 }

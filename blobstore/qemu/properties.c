@@ -33,23 +33,24 @@ typedef struct StoreProperty {
 static const StoreProperty properties[] = {
     { "drive", KIND_STR, AT(drive), "str", NULL,
       "Drive id or node-name of the block device" },
-    { "uuid", KIND_STR, AT(uuid), "str", NULL,
+    { "uuid", KIND_STR, AT(props.uuid), "str", NULL,
       "Use only the store with this UUID" },
-    { "create", KIND_ENUM, AT(create), "BlobstoreCreate",
+    { "create", KIND_ENUM, AT(props.create), "BlobstoreCreate",
       &BlobstoreCreate_lookup, "What to do with a blank medium" },
-    { "pack", KIND_BOOL, AT(pack), "bool", NULL,
+    { "pack", KIND_BOOL, AT(props.pack), "bool", NULL,
       "Compress blobs where that saves space" },
-    { "rerror", KIND_ENUM, AT(rerror), "BlockdevOnError",
+    { "rerror", KIND_ENUM, AT(props.rerror), "BlockdevOnError",
       &BlockdevOnError_lookup, "What to do when the medium cannot be read" },
-    { "werror", KIND_ENUM, AT(werror), "BlockdevOnError",
+    { "werror", KIND_ENUM, AT(props.werror), "BlockdevOnError",
       &BlockdevOnError_lookup,
       "What to do when the medium cannot be written" },
-    { "encrypt", KIND_KEY, AT(encrypt), "BlobstoreKey", NULL,
+    { "encrypt", KIND_KEY, AT(props.encrypt), "BlobstoreKey", NULL,
       "The key that opens the store" },
-    { "key-commitment", KIND_STR, AT(key_commitment), "str", NULL,
+    { "key-commitment", KIND_STR, AT(props.key_commitment), "str", NULL,
       "Use only the store with this key commitment" },
-    { "min-sequence", KIND_SEQUENCE, AT(min_sequence), "BlobstoreSequence",
-      NULL, "Use only a store that is at this point, or past it" },
+    { "min-sequence", KIND_SEQUENCE, AT(props.min_sequence),
+      "BlobstoreSequence", NULL,
+      "Use only a store that is at this point, or past it" },
 };
 
 #undef AT
@@ -101,14 +102,14 @@ static void set_pointer(Object *obj, Visitor *v, const char *name,
     switch (property->kind) {
     case KIND_KEY:
         if (visit_type_BlobstoreKey(v, name, &key, errp)) {
-            qapi_free_BlobstoreKey(store->encrypt);
-            store->encrypt = key;
+            qapi_free_BlobstoreKey(store->props.encrypt);
+            store->props.encrypt = key;
         }
         break;
     case KIND_SEQUENCE:
         if (visit_type_BlobstoreSequence(v, name, &sequence, errp)) {
-            qapi_free_BlobstoreSequence(store->min_sequence);
-            store->min_sequence = sequence;
+            qapi_free_BlobstoreSequence(store->props.min_sequence);
+            store->props.min_sequence = sequence;
         }
         break;
     default:
@@ -151,8 +152,8 @@ void blobstore_properties_class_init(ObjectClass *oc)
 
 void blobstore_properties_init(BlobStoreObject *store)
 {
-    store->rerror = BLOCKDEV_ON_ERROR_AUTO;
-    store->werror = BLOCKDEV_ON_ERROR_AUTO;
+    store->props.rerror = BLOCKDEV_ON_ERROR_AUTO;
+    store->props.werror = BLOCKDEV_ON_ERROR_AUTO;
 }
 
 void blobstore_properties_clear(BlobStoreObject *store)
@@ -162,8 +163,8 @@ void blobstore_properties_clear(BlobStoreObject *store)
             g_free(*(char **)field_of(OBJECT(store), &properties[i]));
         }
     }
-    qapi_free_BlobstoreKey(store->encrypt);
-    qapi_free_BlobstoreSequence(store->min_sequence);
+    qapi_free_BlobstoreKey(store->props.encrypt);
+    qapi_free_BlobstoreSequence(store->props.min_sequence);
 }
 
 /* Exactly @bytes bytes in hexadecimal */
@@ -193,24 +194,26 @@ static bool parse_min_sequence(const BlobstoreSequence *text,
 
 static bool check_pins(BlobStoreObject *store, const char *id, Error **errp)
 {
-    if (store->uuid && qemu_uuid_parse(store->uuid, &store->uuid_pin) < 0) {
+    if (store->props.uuid &&
+        qemu_uuid_parse(store->props.uuid, &store->props.uuid_pin) < 0) {
         error_setg(errp, "blobstore '%s': '%s' is not a UUID", id,
-                   store->uuid);
+                   store->props.uuid);
         return false;
     }
-    if (store->key_commitment &&
-        !parse_hex(store->key_commitment, store->commitment_pin,
-                   sizeof(store->commitment_pin))) {
+    if (store->props.key_commitment &&
+        !parse_hex(store->props.key_commitment, store->props.commitment_pin,
+                   sizeof(store->props.commitment_pin))) {
         error_setg(errp, "blobstore '%s': key-commitment '%s' is not %zu "
-                   "hexadecimal digits", id, store->key_commitment,
-                   2 * sizeof(store->commitment_pin));
+                   "hexadecimal digits", id, store->props.key_commitment,
+                   2 * sizeof(store->props.commitment_pin));
         return false;
     }
-    if (store->min_sequence &&
-        !parse_min_sequence(store->min_sequence, &store->sequence_pin)) {
+    if (store->props.min_sequence &&
+        !parse_min_sequence(store->props.min_sequence,
+                            &store->props.sequence_pin)) {
         error_setg(errp, "blobstore '%s': min-sequence is not a number from 0 "
                    "to 2^63 - 1 with an epoch-id of %zu hexadecimal digits",
-                   id, 2 * sizeof(store->sequence_pin.epoch_id));
+                   id, 2 * sizeof(store->props.sequence_pin.epoch_id));
         error_append_hint(errp, "blobstore-info shows sequence and "
                           "epoch-id.\n");
         return false;
@@ -244,11 +247,11 @@ bool blobstore_properties_check(BlobStoreObject *store, const char *id,
                    "that it is on", id);
         return false;
     }
-    if (store->rerror == BLOCKDEV_ON_ERROR_ENOSPC) {
+    if (store->props.rerror == BLOCKDEV_ON_ERROR_ENOSPC) {
         error_setg(errp, "blobstore '%s': rerror=enospc makes no sense: "
                    "reading needs no space", id);
         return false;
     }
     return check_pins(store, id, errp) &&
-           (!store->encrypt || check_key(store->encrypt, id, errp));
+           (!store->props.encrypt || check_key(store->props.encrypt, id, errp));
 }

@@ -53,11 +53,12 @@ static bool coroutine_fn supersede_reverted(BlobStoreObject *store,
     g_autofree BlobStoreLabel *label = g_new(BlobStoreLabel, 1);
 
     *superseded = false;
-    if (store->state.trust < BLOBSTORE_TRUST_SUPERSEDING) {
-        if (store->state.trust < BLOBSTORE_TRUST_REVERTED || !store->core) {
+    if (store->open.state.trust < BLOBSTORE_TRUST_SUPERSEDING) {
+        if (store->open.state.trust < BLOBSTORE_TRUST_REVERTED ||
+            !store->open.core) {
             return true;
         }
-        if (!blob_store_read_label(&store->medium.parent, label, error)) {
+        if (!blob_store_read_label(&store->open.medium.parent, label, error)) {
             return false;
         }
         if (label->blank || blobstore_keys_fit(store, label)) {
@@ -66,7 +67,7 @@ static bool coroutine_fn supersede_reverted(BlobStoreObject *store,
     }
     /* The medium that this leaves half way has the right key, but no store. */
     blobstore_state_event(store, BLOBSTORE_EVENT_SUPERSEDE);
-    *superseded = blob_store_supersede(store->core, error);
+    *superseded = blob_store_supersede(store->open.core, error);
     if (*superseded) {
         blobstore_state_event(store, BLOBSTORE_EVENT_SUPERSEDED);
     }
@@ -111,13 +112,13 @@ static bool coroutine_fn keep_key_slots(BlobStoreObject *store,
     BlobStoreStatus info;
 
     blob_store_get_status(reopening->core, &info);
-    if (!store->key || key != store->key || !info.sealed) {
+    if (!store->open.keys.key || key != store->open.keys.key || !info.sealed) {
         return true;            /* It has been converted. */
     }
     blob_store_get_key_slots(reopening->core, found);
-    return !memcmp(found, &store->key_slots, sizeof(*found)) ||
-           blob_store_set_key_slots(reopening->core, key, &store->key_slots,
-                                    error);
+    return !memcmp(found, &store->open.keys.slots, sizeof(*found)) ||
+           blob_store_set_key_slots(reopening->core, key,
+                                    &store->open.keys.slots, error);
 }
 
 static bool coroutine_fn open_core(BlobStoreObject *store,
@@ -125,7 +126,7 @@ static bool coroutine_fn open_core(BlobStoreObject *store,
 {
     BlobStoreStatus info;
 
-    reopening->core = blob_store_open(&store->medium.parent,
+    reopening->core = blob_store_open(&store->open.medium.parent,
                                       &reopening->options, error);
     if (!reopening->core) {
         return false;
@@ -212,11 +213,11 @@ static void adopt(BlobStoreObject *store, Reopening *reopening)
     trace_blobstore_reopen(store->id, reopening->sequence,
                            blobstore_state_sequence(store).number,
                            blobstore_version_is_dirty(store));
-    blob_store_free(store->core);
-    store->core = g_steal_pointer(&reopening->core);
+    blob_store_free(store->open.core);
+    store->open.core = g_steal_pointer(&reopening->core);
     blobstore_keys_settle(store, reopening->answer.key);
     /* That nothing else was there is no news. */
-    store->warnings_shown = reopening->superseded ? UINT_MAX : 0;
+    store->open.health.warnings_shown = reopening->superseded ? UINT_MAX : 0;
     blobstore_report_warnings(store);
 }
 

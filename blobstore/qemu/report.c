@@ -14,30 +14,30 @@
 /* How to give the image to a tool, for use inside single quotes */
 static const char *image_name(BlobStoreObject *store)
 {
-    BlockDriverState *bs = blk_bs(store->medium.blk);
+    BlockDriverState *bs = blk_bs(store->open.medium.blk);
 
     return bs && *bs->filename ? bs->filename : "IMAGE";
 }
 
 static const char *image_format(BlobStoreObject *store)
 {
-    BlockDriverState *bs = blk_bs(store->medium.blk);
+    BlockDriverState *bs = blk_bs(store->open.medium.blk);
 
     return (bs ? bdrv_get_format_name(bs) : NULL) ?: "FORMAT";
 }
 
 static void hint_too_small(BlobStoreObject *store, Error **errp)
 {
-    if (store->shrunk) {
+    if (store->open.health.shrunk) {
         error_append_hint(errp, "Do not shut down the VM: enlarge the drive "
                           "with the monitor command\n  block_resize %s %"
                           PRIu64 "B\n", store->drive,
-                          blob_store_required_bytes(store->core));
-    } else if (store->core) {
+                          blob_store_required_bytes(store->open.core));
+    } else if (store->open.core) {
         error_append_hint(errp, "Shut down the VM and make the image "
                           "larger:\n  qemu-img resize -f %s '%s' %" PRIu64
                           "\n", image_format(store), image_name(store),
-                          blob_store_required_bytes(store->core));
+                          blob_store_required_bytes(store->open.core));
     } else {
         error_append_hint(errp, "The image was larger before: give it that "
                           "size back, or restore it from a backup.\n");
@@ -46,7 +46,7 @@ static void hint_too_small(BlobStoreObject *store, Error **errp)
 
 static void hint_foreign(BlobStoreObject *store, Error **errp)
 {
-    BlockDriverState *bs = blk_bs(store->medium.blk);
+    BlockDriverState *bs = blk_bs(store->open.medium.blk);
 
     if (bs && bs->encrypted) {
         const char *format = image_format(store);
@@ -72,9 +72,9 @@ static void hint_foreign(BlobStoreObject *store, Error **errp)
  */
 static const char *flush_advice(BlobStoreObject *store)
 {
-    BlockDriverState *bs = blk_bs(store->medium.blk);
+    BlockDriverState *bs = blk_bs(store->open.medium.blk);
 
-    if (!store->medium.last_may_be_flush ||
+    if (!store->open.medium.last_may_be_flush ||
         (bs && bdrv_get_flags(bs) & BDRV_O_NOCACHE)) {
         return "";
     }
@@ -98,7 +98,7 @@ static void hint_key(BlobStoreObject *store, Error **errp)
                           "-object blobstore,id=bs,drive=%s,"
                           "encrypt.type=passphrase,encrypt.key-secret=sec0 "
                           "-device ...,blobstore=bs\n", store->drive);
-    } else if (store->medium_uuid) {
+    } else if (store->open.uuid) {
         error_append_hint(errp, "Nothing was written.\n");
     } else {
         error_append_hint(errp, "Nothing was written. Check encrypt.* and "
@@ -176,23 +176,23 @@ void blobstore_report_propagate(BlobStoreObject *store, GError *error,
 
 void blobstore_report_warnings(BlobStoreObject *store)
 {
-    const char *const *warnings = blob_store_warnings(store->core);
+    const char *const *warnings = blob_store_warnings(store->open.core);
     unsigned count = g_strv_length((char **)warnings);
 
-    for (unsigned i = store->warnings_shown; i < count; i++) {
+    for (unsigned i = store->open.health.warnings_shown; i < count; i++) {
         warn_report("blobstore '%s': %s", store->id, warnings[i]);
     }
-    store->warnings_shown = count;
+    store->open.health.warnings_shown = count;
 }
 
 void blobstore_report_failure(BlobStoreObject *store, const char *reason)
 {
-    if (reason && g_strcmp0(reason, store->failure)) {
+    if (reason && g_strcmp0(reason, store->open.health.failure)) {
         error_report("blobstore '%s': %s", store->id, reason);
         qapi_event_send_blobstore_failed(store->id, store->drive, reason);
     }
-    g_free(store->failure);
-    store->failure = g_strdup(reason);
+    g_free(store->open.health.failure);
+    store->open.health.failure = g_strdup(reason);
 }
 
 BlobstoreBlobName *blobstore_report_blob_name(const BlobStoreBlob *blob)
@@ -212,7 +212,7 @@ void blobstore_report_error(BlobStoreObject *store,
 
     qapi_event_send_blobstore_write_error(store->id, store->drive, blobs,
                                           is_io
-                                          ? store->medium.last_operation
+                                          ? store->open.medium.last_operation
                                           : BLOBSTORE_OPERATION_CHECK,
                                           error->message);
     qapi_free_BlobstoreBlobNameList(blobs);
@@ -239,19 +239,19 @@ static bool names_blob(const BlobstoreBlobNameList *list,
 void blobstore_report_add_stale(BlobStoreObject *store, BlobstoreFound found,
                                 BlobStoreBlob *blob)
 {
-    if (!store->stale) {
-        store->stale = g_new0(BlobStoreStale, 1);
-        store->stale->found = found;
+    if (!store->open.health.stale) {
+        store->open.health.stale = g_new0(BlobStoreStale, 1);
+        store->open.health.stale->found = found;
     } else if (found == BLOBSTORE_FOUND_DAMAGED) {
-        store->stale->found = found;    /* the user should know */
+        store->open.health.stale->found = found;    /* the user should know */
     }
-    if (!names_blob(store->stale->blobs, blob)) {
-        QAPI_LIST_PREPEND(store->stale->blobs,
+    if (!names_blob(store->open.health.stale->blobs, blob)) {
+        QAPI_LIST_PREPEND(store->open.health.stale->blobs,
                           blobstore_report_blob_name(blob));
     }
 }
 
-void blobstore_report_free_stale(BlobStoreStale *stale)
+static void free_stale(BlobStoreStale *stale)
 {
     qapi_free_BlobstoreBlobNameList(stale->blobs);
     g_free(stale);
@@ -265,7 +265,7 @@ void blobstore_report_stale(BlobStoreObject *store)
         [BLOBSTORE_FOUND_NEWER] = "newer than the state of the VM",
         [BLOBSTORE_FOUND_DAMAGED] = "damaged",
     };
-    BlobStoreStale *stale = g_steal_pointer(&store->stale);
+    BlobStoreStale *stale = g_steal_pointer(&store->open.health.stale);
 
     if (stale) {
         trace_blobstore_stale(store->id, BlobstoreFound_str(stale->found));
@@ -273,6 +273,13 @@ void blobstore_report_stale(BlobStoreObject *store)
                     "to date", store->id, store->drive, was[stale->found]);
         qapi_event_send_blobstore_stale(store->id, store->drive,
                                         stale->found, stale->blobs);
-        blobstore_report_free_stale(stale);
+        free_stale(stale);
     }
+}
+
+void blobstore_report_forget(BlobStoreObject *store)
+{
+    g_free(store->open.health.failure);
+    g_clear_pointer(&store->open.health.stale, free_stale);
+    store->open.health = (BlobStoreHealth) { 0 };
 }

@@ -30,7 +30,7 @@ static bool coroutine_fn rewrite_everything(BlobStoreObject *store,
     BlobStoreBlob *blob;
 
     if (blobstore_drive_may_write(store) &&
-        !blob_store_rewrite_heads(store->core, error)) {
+        !blob_store_rewrite_heads(store->open.core, error)) {
         return false;
     }
     QTAILQ_FOREACH(client, &store->clients, next) {
@@ -46,21 +46,21 @@ static bool coroutine_fn rewrite_everything(BlobStoreObject *store,
     }
     /* This writes the directory; if it fails, the next write does. */
     if (blobstore_drive_may_write(store) &&
-        !blobstore_state_is_lost(&store->state)) {
-        blob_store_close_clean(store->core, NULL);
+        !blobstore_state_is_lost(&store->open.state)) {
+        blob_store_close_clean(store->open.core, NULL);
     }
     return true;
 }
 
 void coroutine_fn blobstore_resize_check(BlobStoreObject *store)
 {
-    int64_t length = blk_co_getlength(store->medium.blk);
+    int64_t length = blk_co_getlength(store->open.medium.blk);
     uint64_t needed;
 
-    if (!store->core) {
+    if (!store->open.core) {
         return;                 /* The start of the VM opens the core. */
     }
-    needed = used_end(store->core);
+    needed = used_end(store->open.core);
     trace_blobstore_resize(store->id, length, needed);
     if (length < 0) {
         return;
@@ -71,9 +71,9 @@ void coroutine_fn blobstore_resize_check(BlobStoreObject *store)
             " are in use: enlarge it again, device state is in RAM only",
             store->drive, length, needed);
 
-        store->shrunk = true;
+        store->open.health.shrunk = true;
         blobstore_report_failure(store, reason);
-    } else if (store->shrunk) {
+    } else if (store->open.health.shrunk) {
         g_autoptr(GError) error = NULL;
 
         if (!rewrite_everything(store, &error)) {
@@ -85,8 +85,8 @@ void coroutine_fn blobstore_resize_check(BlobStoreObject *store)
             blobstore_report_failure(store, reason);
             return;
         }
-        store->shrunk = false;
-        store->write_failed = false;
+        store->open.health.shrunk = false;
+        store->open.health.write_failed = false;
         blobstore_report_failure(store, NULL);
     }
 }

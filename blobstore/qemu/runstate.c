@@ -48,7 +48,8 @@ static void last_on_stop(void *opaque, bool running, RunState state)
 static void on_shutdown(Notifier *notifier, void *data)
 {
     if (!runstate_is_live(runstate_get())) {
-        come_to_rest(container_of(notifier, BlobStoreObject, on_shutdown));
+        come_to_rest(container_of(notifier, BlobStoreObject,
+                                  open.vm.on_shutdown));
     }
 }
 
@@ -56,7 +57,7 @@ static void prepare_start(BlobStoreObject *store, void *opaque)
 {
     bool *ok = opaque;
 
-    if (store->medium.blk && !blobstore_commit_before_start(store)) {
+    if (store->open.medium.blk && !blobstore_commit_before_start(store)) {
         *ok = false;
     }
 }
@@ -78,7 +79,7 @@ bool blobstore_vm_prepare_start(void)
 
 static void take_back_stop(BlobStoreObject *store, void *opaque)
 {
-    if (store->medium.blk) {
+    if (store->open.medium.blk) {
         blobstore_halt_release(store);
     }
 }
@@ -128,19 +129,21 @@ void blobstore_runstate_class_init(ObjectClass *oc)
 
 void blobstore_runstate_register(BlobStoreObject *store)
 {
-    store->first_on_stop =
+    store->open.vm.first_on_stop =
         qemu_add_vm_change_state_handler_prio(first_on_stop, store, INT_MAX);
-    store->last_on_stop =
+    store->open.vm.last_on_stop =
         qemu_add_vm_change_state_handler_prio(last_on_stop, store, INT_MIN);
-    store->on_shutdown.notify = on_shutdown;
-    qemu_register_shutdown_notifier(&store->on_shutdown);
+    store->open.vm.on_shutdown.notify = on_shutdown;
+    qemu_register_shutdown_notifier(&store->open.vm.on_shutdown);
     qemu_register_resettable(OBJECT(store));
 }
 
 void blobstore_runstate_unregister(BlobStoreObject *store)
 {
     qemu_unregister_resettable(OBJECT(store));
-    notifier_remove(&store->on_shutdown);
-    g_clear_pointer(&store->first_on_stop, qemu_del_vm_change_state_handler);
-    g_clear_pointer(&store->last_on_stop, qemu_del_vm_change_state_handler);
+    notifier_remove(&store->open.vm.on_shutdown);
+    g_clear_pointer(&store->open.vm.first_on_stop,
+                    qemu_del_vm_change_state_handler);
+    g_clear_pointer(&store->open.vm.last_on_stop,
+                    qemu_del_vm_change_state_handler);
 }

@@ -86,13 +86,14 @@ void blobstore_state_event(BlobStoreObject *store, BlobStoreEvent event)
 {
     BlobSequence sequence = blobstore_state_sequence(store);
 
-    store->state = blobstore_state_next(store->state, event);
+    store->open.state = blobstore_state_next(store->open.state, event);
     /* What the core says of a medium that is lost is not of RAM any more. */
-    store->sequence = sequence;
-    trace_blobstore_state(store->id, blobstore_state_event_name(event),
-                          blobstore_state_trust_name(store->state.trust),
-                          blobstore_state_arrival_name(store->state.arrival),
-                          blobstore_state_load_name(store->state.load));
+    store->open.sequence = sequence;
+    trace_blobstore_state(
+        store->id, blobstore_state_event_name(event),
+        blobstore_state_trust_name(store->open.state.trust),
+        blobstore_state_arrival_name(store->open.state.arrival),
+        blobstore_state_load_name(store->open.state.load));
 }
 
 BlobSequence blobstore_state_sequence(const BlobStoreObject *store)
@@ -100,10 +101,10 @@ BlobSequence blobstore_state_sequence(const BlobStoreObject *store)
     BlobSequence sequence;
     BlobStoreStatus status;
 
-    if (!store->core || blobstore_state_is_lost(&store->state)) {
-        return store->sequence;
+    if (!store->open.core || blobstore_state_is_lost(&store->open.state)) {
+        return store->open.sequence;
     }
-    blob_store_get_status(store->core, &status);
+    blob_store_get_status(store->open.core, &status);
     sequence.number = status.sequence;
     memcpy(sequence.epoch_id, status.epoch_id, sizeof(sequence.epoch_id));
     return sequence;

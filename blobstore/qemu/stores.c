@@ -53,7 +53,7 @@ static void match_rival(BlobStoreObject *store, void *opaque)
 {
     Rival *rival = opaque;
     BlockDriverState *bs = blobstore_object_is_open(store)
-                               ? blk_bs(store->medium.blk)
+                               ? blk_bs(store->open.medium.blk)
                                : blobstore_drive_node(store->drive);
 
     if (store == rival->self ||

@@ -223,12 +223,12 @@ static void make_aad(const BlobsState *state, const Carried *carried,
 static bool seal_all(BlobsState *state, GError **error)
 {
     g_autoptr(BlobSeal) seal = NULL;
-    const QemuUUID *uuid = state->store->medium_uuid;
+    const QemuUUID *uuid = state->store->open.uuid;
 
-    if (!state->store->key) {
+    if (!state->store->open.keys.key) {
         return true;
     }
-    seal = blob_key_new_seal(state->store->key, BLOB_KEY_FOR_STREAM,
+    seal = blob_key_new_seal(state->store->open.keys.key, BLOB_KEY_FOR_STREAM,
                              uuid->data, error);
     for (uint32_t i = 0; seal && i < state->carried_count; i++) {
         Carried *carried = &state->carried[i];
@@ -248,7 +248,7 @@ static bool unseal(BlobSeal *seal, const BlobsState *state, Carried *carried)
 {
     CarriedAad aad;
 
-    make_aad(state, carried, state->store->medium_uuid, &aad);
+    make_aad(state, carried, state->store->open.uuid, &aad);
     return blob_seal_decrypt(seal, &aad, sizeof(aad), carried->payload,
                              carried->payload_size, carried->nonce,
                              carried->tag);
@@ -260,9 +260,9 @@ static bool unseal_all(BlobsState *state, GError **error)
     BlobStoreObject *store = state->store;
     g_autoptr(BlobSeal) seal = NULL;
 
-    if (store->key) {
-        seal = blob_key_new_seal(store->key, BLOB_KEY_FOR_STREAM,
-                                 store->medium_uuid->data, error);
+    if (store->open.keys.key) {
+        seal = blob_key_new_seal(store->open.keys.key, BLOB_KEY_FOR_STREAM,
+                                 store->open.uuid->data, error);
         if (!seal) {
             return false;
         }
@@ -348,7 +348,7 @@ static int blobs_pre_load(void *opaque)
     BlobsState *state = opaque;
     BlobStoreObject *store = state->store;
 
-    if (store->state.load != BLOBSTORE_LOAD_IDENTIFIED) {
+    if (store->open.state.load != BLOBSTORE_LOAD_IDENTIFIED) {
         Error *err = NULL;
 
         blobstore_state_event(store, BLOBSTORE_EVENT_LOAD_FAILED);
@@ -465,10 +465,10 @@ static int blobs_post_load(void *opaque, int version_id)
         return blobstore_stream_fail_load(store, err);
     }
     blobstore_state_event(store, BLOBSTORE_EVENT_LOADED);
-    store->sequence.number = state->sequence;
-    memcpy(store->sequence.epoch_id, state->epoch_id,
+    store->open.sequence.number = state->sequence;
+    memcpy(store->open.sequence.epoch_id, state->epoch_id,
            sizeof(state->epoch_id));
-    store->write_failed = false;
+    store->open.health.write_failed = false;
     return 0;
 }
 

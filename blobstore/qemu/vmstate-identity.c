@@ -85,15 +85,15 @@ static void fill_keys(IdentityState *state)
 {
     const BlobStoreObject *store = state->store;
 
-    blob_key_commit(store->key, state->uuid, state->key_commitment);
+    blob_key_commit(store->open.keys.key, state->uuid, state->key_commitment);
     QEMU_BUILD_BUG_ON(sizeof(state->key_slots) !=
-                      sizeof(store->key_slots.bytes));
-    memcpy(state->key_slots, store->key_slots.bytes,
+                      sizeof(store->open.keys.slots.bytes));
+    memcpy(state->key_slots, store->open.keys.slots.bytes,
            sizeof(state->key_slots));
     QEMU_BUILD_BUG_ON(BLOB_KEY_SLOTS > 8);
     state->damaged_key_slots = 0;
     for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
-        state->damaged_key_slots |= store->key_slots.damaged[n] << n;
+        state->damaged_key_slots |= store->open.keys.slots.damaged[n] << n;
     }
 }
 
@@ -108,22 +108,22 @@ static int identity_pre_save(void *opaque)
         error_report("blobstore '%s': COLO is not supported", store->id);
         return -ENOTSUP;
     }
-    if (blobstore_state_is_loading(&store->state)) {
+    if (blobstore_state_is_loading(&store->open.state)) {
         error_report("blobstore '%s': the state of the VM was not loaded "
                      "completely: reset the VM first", store->id);
         return -EINVAL;
     }
-    if (!store->medium_uuid || blobs->len > BLOBS_MAX) {
+    if (!store->open.uuid || blobs->len > BLOBS_MAX) {
         error_report("blobstore '%s' cannot be migrated", store->id);
         return -EINVAL;
     }
-    memcpy(state->uuid, store->medium_uuid->data, sizeof(state->uuid));
+    memcpy(state->uuid, store->open.uuid->data, sizeof(state->uuid));
     state->format_version = FORMAT_VERSION;
     sequence = blobstore_state_sequence(store);
     state->sequence = sequence.number;
     memcpy(state->epoch_id, sequence.epoch_id, sizeof(state->epoch_id));
-    state->encrypted = store->key;
-    if (store->key) {
+    state->encrypted = store->open.keys.key;
+    if (store->open.keys.key) {
         fill_keys(state);
     }
     free_announced(state);
@@ -229,15 +229,15 @@ static bool check_all_announced(IdentityState *state, Error **errp)
  */
 static bool is_arriving(BlobStoreObject *store)
 {
-    return blobstore_state_is_incoming(&store->state) &&
+    return blobstore_state_is_incoming(&store->open.state) &&
            runstate_check(RUN_STATE_INMIGRATE);
 }
 
 static bool check_uuid(BlobStoreObject *store, const QemuUUID *uuid,
                        Error **errp)
 {
-    const QemuUUID *wanted = store->uuid ? &store->uuid_pin : NULL;
-    const QemuUUID *known = is_arriving(store) ? wanted : store->medium_uuid;
+    const QemuUUID *wanted = store->props.uuid ? &store->props.uuid_pin : NULL;
+    const QemuUUID *known = is_arriving(store) ? wanted : store->open.uuid;
 
     if (known && !qemu_uuid_is_equal(known, uuid)) {
         g_autofree char *found_text = qemu_uuid_unparse_strdup(uuid);
@@ -256,7 +256,7 @@ static bool check_encrypted(IdentityState *state, Error **errp)
 {
     BlobStoreObject *store = state->store;
     bool wanted = is_arriving(store) ? blobstore_keys_are_wanted(store)
-                                     : store->key != NULL;
+                                     : store->open.keys.key != NULL;
 
     if (state->encrypted == wanted && state->has_keys == wanted) {
         return true;
@@ -279,9 +279,9 @@ static bool check_encrypted(IdentityState *state, Error **errp)
 static bool check_sequence(IdentityState *state, Error **errp)
 {
     BlobStoreObject *store = state->store;
-    const BlobSequence *pin = &store->sequence_pin;
+    const BlobSequence *pin = &store->props.sequence_pin;
 
-    if (!is_arriving(store) || !store->min_sequence) {
+    if (!is_arriving(store) || !store->props.min_sequence) {
         return true;
     }
     if (state->sequence < pin->number ||
@@ -300,15 +300,15 @@ static bool check_commitment(IdentityState *state, Error **errp)
     BlobStoreObject *store = state->store;
     uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES];
 
-    blob_key_commit(store->key, state->uuid, commitment);
+    blob_key_commit(store->open.keys.key, state->uuid, commitment);
     if (memcmp(commitment, state->key_commitment, sizeof(commitment))) {
         error_setg(errp, "the store is encrypted with another data key than "
                    "in the stream%s", is_arriving(store) ? "" :
                    ": it was rekeyed after that state was saved");
         return false;
     }
-    if (is_arriving(store) && store->key_commitment &&
-        memcmp(commitment, store->commitment_pin, sizeof(commitment))) {
+    if (is_arriving(store) && store->props.key_commitment &&
+        memcmp(commitment, store->props.commitment_pin, sizeof(commitment))) {
         error_setg(errp, "the store in the stream has another key commitment "
                    "than key-commitment= says");
         return false;
@@ -370,8 +370,8 @@ static bool check_identity(IdentityState *state, Error **errp)
         return false;
     }
     if (is_arriving(store)) {
-        g_free(store->medium_uuid);
-        store->medium_uuid = g_memdup2(&uuid, sizeof(uuid));
+        g_free(store->open.uuid);
+        store->open.uuid = g_memdup2(&uuid, sizeof(uuid));
         return blobstore_probe_medium(store, errp);
     }
     return true;

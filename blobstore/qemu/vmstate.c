@@ -20,7 +20,7 @@ bool blobstore_vmstate_register(BlobStoreObject *store, Error **errp)
 
     state->identity = blobstore_identity_new(store);
     state->blobs = blobstore_blobs_new(store);
-    store->vmstate = state;
+    store->open.vmstate = state;
     if (vmstate_register_with_alias_id(owner, 0, &vmstate_blobstore_identity,
                                        state->identity, -1, 0, errp) < 0 ||
         vmstate_register_with_alias_id(owner, 0, &vmstate_blobstore_blobs,
@@ -34,7 +34,7 @@ bool blobstore_vmstate_register(BlobStoreObject *store, Error **errp)
 void blobstore_vmstate_unregister(BlobStoreObject *store)
 {
     VMStateIf *owner = VMSTATE_IF(store);
-    BlobStoreVMState *state = store->vmstate;
+    BlobStoreVMState *state = store->open.vmstate;
 
     if (state) {
         vmstate_unregister(owner, &vmstate_blobstore_identity,
@@ -42,6 +42,6 @@ void blobstore_vmstate_unregister(BlobStoreObject *store)
         vmstate_unregister(owner, &vmstate_blobstore_blobs, state->blobs);
         blobstore_identity_free(state->identity);
         blobstore_blobs_free(state->blobs);
-        g_clear_pointer(&store->vmstate, g_free);
+        g_clear_pointer(&store->open.vmstate, g_free);
     }
 }

@@ -290,7 +290,7 @@ static BlobStoreObject *store(const Scene *scene)
 static char *describe(const Scene *scene)
 {
     g_autoptr(BlobstoreInfo) info = store_info("nvram");
-    BlobStoreState state = store(scene)->state;
+    BlobStoreState state = store(scene)->open.state;
 
     return g_strdup_printf("%s %s %s", blobstore_state_trust_name(state.trust),
                            ram_name(state),
@@ -313,7 +313,7 @@ static void set_up(Scene *scene, bool incoming)
     }
     g_assert_true(vm_start_now());
     write_text(scene->fixture.device.permanent, "newer");
-    g_assert_cmpint(store(scene)->state.trust, ==, BLOBSTORE_TRUST_FULL);
+    g_assert_cmpint(store(scene)->open.state.trust, ==, BLOBSTORE_TRUST_FULL);
 }
 
 /* Whatever has happened, it can be put right, and then RAM and medium agree. */
@@ -325,12 +325,12 @@ static void tear_down(Scene *scene)
 
     act_undrain(scene);
     act_grow(scene);
-    if (store(scene)->state.arrival == BLOBSTORE_ARRIVAL_WAITING) {
+    if (store(scene)->open.state.arrival == BLOBSTORE_ARRIVAL_WAITING) {
         g_assert_true(vm_load_state(scene->state));
     }
     vm_reset_now();
     g_assert_true(vm_start_now());
-    g_assert_false(blobstore_state_is_lost(&store(scene)->state));
+    g_assert_false(blobstore_state_is_lost(&store(scene)->open.state));
     assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     blobstore_read_blob(device->permanent, &content, NULL, &error_abort);
     text = g_strndup(g_bytes_get_data(content, NULL),

@@ -331,7 +331,7 @@ static void coroutine_fn use_entry(void *opaque)
         for (int i = 0; i < 10; i++) {
             aio_co_schedule(qemu_get_aio_context(), qemu_coroutine_self());
             qemu_coroutine_yield();
-            user->found_core &= user->store->core != NULL;
+            user->found_core &= user->store->open.core != NULL;
         }
         if (user->found_core) {
             blobstore_gate_leave(user->store);
