@@ -265,8 +265,8 @@ static bool check_encrypted(IdentityState *state, Error **errp)
         error_setg(errp, "the store is %sencrypted at the source, and %s",
                    state->encrypted ? "" : "not ",
                    wanted ? "a key was given here" : "no key was given here");
-        error_append_hint(errp, "Start the destination with the same "
-                          "key-secret= as the source.\n");
+        error_append_hint(errp, "Give the destination the same encrypt "
+                          "property as the source.\n");
     } else {
         error_setg(errp, "the state was saved when the store was %sencrypted, "
                    "and it is%s", state->encrypted ? "" : "not ",

@@ -44,8 +44,9 @@ static const Form forms[] = {
     { "object", "-object blobstore,id=store,drive=nvram " TPM_DRIVE
       "-device tpm-tis,blobstore=store " },
     { "encrypted", "-object secret,id=key,data=passphrase "
-      "-object blobstore,id=store,drive=nvram,key-secret=key,"
-      "key-iter-time=1 " TPM_DRIVE "-device tpm-tis,blobstore=store " },
+      "-object blobstore,id=store,drive=nvram,encrypt.type=passphrase,"
+      "encrypt.key-secret=key,encrypt.iter-time=1 " TPM_DRIVE
+      "-device tpm-tis,blobstore=store " },
     { "tpmdev", TPM_DRIVE "-tpmdev libtpms,id=dev,blobstore=nvram "
       "-device tpm-tis,tpmdev=dev " },
     { "global", TPM_DRIVE "-global tpm-tis.blobstore=nvram -device tpm-tis " },
