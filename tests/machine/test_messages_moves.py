@@ -119,7 +119,7 @@ class PlainMoveTest(MoveTest):
         self.blank_other()
         return self.failing_move(self.source, *OTHER, *TPM12)
 
-    @provokes(MIGRATION, "medium is blank and must not")
+    @provokes(MIGRATION, "medium is blank, and no store")
     def test_blank_image_that_must_not_become_a_store(self):
         self.blank_other()
         return self.waiting_move(self.source, *OTHER, "-object",
