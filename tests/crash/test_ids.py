@@ -25,7 +25,7 @@ class Ids(unittest.TestCase):
                 self.assertEqual(done.returncode, 0)
 
     def test_what_is_no_id_is_refused(self):
-        for name in ('', '/', 'q', 'wS', 'SS', 'wz', 'w/0', 'w//s1', 'w/0/', 'w/x/s1', 'w/99/s1',
+        for name in ('', '/', 'o', 'wS', 'SS', 'wo', 'w/0', 'w//s1', 'w/0/', 'w/x/s1', 'w/99/s1',
                      'w/0/s', 'w/0/x1', 'w/0/s1000', 'w/0/sffffffffff', 'w/0/S1', 'w/0/s01',
                      'w/0/p99', 'w/0/g1', 'w/0/g1.9', 'w/0/g99.0', 'w/0/m1.2', 'w/0/s1/3',
                      'w/0/s1/999/p1', 'w/0/s1/3/p99', 'w/0/s1/3/p1/4/p1', 'w/-1/s1', 'w1.',
