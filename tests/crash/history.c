@@ -146,9 +146,13 @@ static bool write_blobs(History *history, unsigned mask, unsigned deleted,
             };
         }
     }
-    /* S10: a conversion that was cut short has to be ended first. */
+    /*
+     * S10: a conversion that was cut short has to be ended first.  Deleting
+     * what is absent only takes a record, and that only after a failure.
+     */
     refuses = history->store->voucher &&
-              memcmp(&after, &history->acknowledged, sizeof(after));
+              (memcmp(&after, &history->acknowledged, sizeof(after)) ||
+               (!history->store->epoch.open && !history->store->epoch.clean));
     if (!refuses) {
         promise = history_begin(history, &after, NULL);
     }
