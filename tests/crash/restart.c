@@ -175,6 +175,10 @@ bool history_grow(History *history, unsigned n, GError **error)
     if (done && !history_settle_keys(history, &keys, error)) {
         return false;
     }
+    /* Before it failed, it may have ended a conversion. */
+    for (unsigned i = 0; !done && i < wanted.key_count; i++) {
+        promise_add_key(&history->failed, &wanted.keys[i]);
+    }
     history_end(history, &history->acknowledged, promise, first, done);
     if (!done) {
         history->max_size[n] = before;
