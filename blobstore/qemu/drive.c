@@ -121,6 +121,7 @@ BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp)
 {
     ERRP_GUARD();
     BlockDriverState *bs = find_usable(store->drive, errp);
+    Error *err = NULL;
     BlockBackend *blk;
     uint32_t alignment;
 
@@ -138,8 +139,13 @@ BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp)
                   BLK_PERM_RESIZE);
     blk_set_force_allow_inactivate(blk);
     release_permissions(store->drive);
-    if (blk_insert_bs(blk, bs, errp) < 0) {
-        error_prepend(errp, "drive '%s' is in use: ", store->drive);
+    if (blk_insert_bs(blk, bs, &err) < 0) {
+        if (blobstore_drive_explain_access(store, bs, errp)) {
+            error_free(err);
+        } else {
+            error_propagate_prepend(errp, err, "drive '%s' is in use: ",
+                                    store->drive);
+        }
         goto fail;
     }
     alignment = blk_get_request_alignment(blk);

@@ -148,6 +148,7 @@ typedef struct BlobStoreSession {
     BlockStorage medium;
     BlobStore *core;            /* NULL until the first start if incoming */
     QemuUUID *uuid;             /* of the store on the medium; or NULL */
+    bool created;               /* by this process, on a blank medium */
     bool durable;               /* false with cache=unsafe */
     BlobStoreState state;       /* of medium and RAM; see state.h */
     BlobSequence sequence;      /* what RAM has, if the medium is lost */
@@ -258,6 +259,12 @@ BlockDriverState *blobstore_drive_node(const char *name);
 bool blobstore_drive_exists(const char *name);
 /* A BlockBackend of our own on the drive of @store; NULL on failure. */
 BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp);
+/*
+ * If the user that QEMU runs as may not write the file below @bs, sets @errp
+ * to an error that names file, owner, mode and user, and returns true.
+ */
+bool blobstore_drive_explain_access(BlobStoreObject *store,
+                                    BlockDriverState *bs, Error **errp);
 bool blobstore_drive_is_durable(BlockBackend *blk);
 /* Whether there is a node and it may be written (not while migrating). */
 bool blobstore_drive_is_active(BlockBackend *blk);
@@ -343,6 +350,8 @@ void blobstore_report_add_stale(BlobStoreObject *store, BlobstoreFound found,
                                 BlobStoreBlob *blob);
 /* Tells the user of that, when the medium has been brought up to date. */
 void blobstore_report_stale(BlobStoreObject *store);
+/* Tells user and management that a blank medium has become a new store. */
+void blobstore_report_created(BlobStoreObject *store);
 /* Releases what the store knows of its health, when it is closed. */
 void blobstore_report_forget(BlobStoreObject *store);
 

@@ -130,6 +130,7 @@ static BlobstoreInfo *describe_store(BlobStoreObject *store)
     out->uuid = qemu_uuid_unparse_strdup(store->open.uuid ?: &uuid);
     out->format_version = info->format_version;
     out->state = condition_of(store);
+    out->created = store->open.created;
     out->durable = store->open.durable;
     out->block_size = info->block_size;
     out->capacity = info->capacity;

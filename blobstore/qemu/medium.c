@@ -94,6 +94,7 @@ bool coroutine_fn blobstore_medium_start(BlobStoreClient *client,
 {
     BlobStoreObject *store = client->store;
     BlobStoreBlob *blob;
+    BlobStoreStatus before;
     unsigned count = 0;
 
     if (!blobstore_medium_ensure(store, error)) {
@@ -105,11 +106,15 @@ bool coroutine_fn blobstore_medium_start(BlobStoreClient *client,
             return false;
         }
     }
+    blob_store_get_status(store->open.core, &before);
     if (!blob_store_start(store->open.core, error)) {
         return false;
     }
     blobstore_keys_settle(store, store->open.keys.key);
     blobstore_core_remember_uuid(store);
+    if (before.blank) {
+        blobstore_report_created(store);
+    }
     blobstore_report_warnings(store);
     trace_blobstore_start(store->id, client->owner, count);
     return true;

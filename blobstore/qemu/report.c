@@ -277,6 +277,17 @@ void blobstore_report_stale(BlobStoreObject *store)
     }
 }
 
+void blobstore_report_created(BlobStoreObject *store)
+{
+    g_autofree char *uuid = qemu_uuid_unparse_strdup(store->open.uuid);
+
+    store->open.created = true;
+    info_report("blobstore '%s': drive '%s' was blank: devices begin with "
+                "empty state in a new store, with uuid %s", store->id,
+                store->drive, uuid);
+    qapi_event_send_blobstore_created(store->id, store->drive, uuid);
+}
+
 void blobstore_report_forget(BlobStoreObject *store)
 {
     g_free(store->open.health.failure);

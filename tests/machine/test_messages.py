@@ -71,6 +71,17 @@ class DriveTest(Saying, EncryptionTest):
     def test_read_only(self):
         return self.refused(*drive(self.image_name, readonly="on"), *TPM2)
 
+    @provokes(USAGE, "cannot be written: file")
+    def test_no_permission(self):
+        """test_access.py has the other reasons."""
+        os.chmod(self.directory, 0o755)
+        os.chmod(self.path(self.image_name), 0o444)
+        return subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
+                               program("QEMU"), "-accel", "qtest", "-display", "none",
+                               *self.drive, *TPM2], cwd=self.directory, check=False, timeout=60,
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True).stdout
+
     @provokes(USAGE, "is empty")
     def test_empty(self):
         return self.refused("-drive", "if=none,id=nvram", *TPM2)
