@@ -53,26 +53,56 @@ bool blob_store_supersede(BlobStore *store, GError **error)
            blob_epoch_record(store, false, error);
 }
 
+/* Whether @block begins copy @n of the directory as the store knows it */
+static bool is_known(const BlobStore *store, unsigned n, const void *block)
+{
+    const BlobPair *pair = &store->directory_pair;
+    BlobSlot slot = blob_pair_slot(pair, n);
+    BlobHeader header;
+
+    return blob_layout_decode_header(block, store->guard, slot.id,
+                                     slot.offset, slot.bytes, &header) &&
+           header.sequence == pair->sequence[n] &&
+           !memcmp(header.epoch_id, pair->epoch_id[n],
+                   sizeof(header.epoch_id));
+}
+
+/*
+ * A copy that cannot be read is damage of that copy, which the next record
+ * rewrites.  The other one shows whether somebody has written: nobody commits
+ * before both are durable (R2).
+ */
 bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
                                 GError **error)
 {
+    BlobPair *pair = &store->directory_pair;
+    g_autofree uint8_t *block = blob_medium_alloc(BLOB_BLOCK_BYTES);
+    g_autoptr(GError) failure = NULL;
+    bool unreadable[2] = { false, false };
+    unsigned seen = 0;
+
     *unchanged = true;
     for (unsigned n = 0; n < 2 && !store->blank; n++) {
-        BlobSlot slot = blob_pair_slot(&store->directory_pair, n);
-        g_autofree uint8_t *block = blob_medium_alloc(BLOB_BLOCK_BYTES);
-        BlobHeader header;
-
-        if (!blob_medium_read(&store->medium, slot.offset, block,
-                              BLOB_BLOCK_BYTES, error)) {
-            return false;
+        if (!pair->intact[n]) {
+            continue;
         }
-        if (store->directory_pair.intact[n] &&
-            (!blob_layout_decode_header(block, store->guard, slot.id,
-                                        slot.offset, slot.bytes, &header) ||
-             header.sequence != store->directory_pair.sequence[n] ||
-             memcmp(header.epoch_id, store->directory_pair.epoch_id[n],
-                    sizeof(header.epoch_id)))) {
-            *unchanged = false;
+        if (blob_medium_read(&store->medium, blob_pair_slot(pair, n).offset,
+                             block, BLOB_BLOCK_BYTES,
+                             failure ? NULL : &failure)) {
+            seen++;
+            *unchanged = *unchanged && is_known(store, n, block);
+        } else {
+            unreadable[n] = true;
+        }
+    }
+    if (failure && !seen) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return false;
+    }
+    for (unsigned n = 0; n < 2; n++) {
+        if (unreadable[n]) {
+            pair->intact[n] = false;
+            store->epoch.open = false;
         }
     }
     return true;

@@ -38,7 +38,8 @@ static bool check_pair(Check *check, const BlobGuard *guard,
         };
 
         if (!pair.intact[n]) {
-            finding.text = "damaged or cut short";
+            finding.text = pair.failure[n][0] ? pair.failure[n]
+                                              : "damaged or cut short";
         } else if (pair.sequence[n] < pair.sequence[current]) {
             finding.text = "older than the other copy";
         } else {

@@ -245,9 +245,13 @@ static void warn_of_superblock(BlobStore *store)
     bool is_lost = blob_pair_current(&store->super_pair) < 0;
 
     for (unsigned n = 0; n < 2; n++) {
+        const char *failure = store->super_pair.failure[n];
+
         if (!store->super_pair.intact[n]) {
-            blob_store_warn(store, "superblock copy at offset %d is damaged; "
-                            "%s is used", n * BLOB_SUPERBLOCK_SLOT_BYTES,
+            blob_store_warn(store, "superblock copy at offset %d %s%s; %s is "
+                            "used", n * BLOB_SUPERBLOCK_SLOT_BYTES,
+                            *failure ? "cannot be read: " : "is damaged",
+                            failure,
                             is_lost ? "what is intact of both copies"
                                     : "the other copy");
         }

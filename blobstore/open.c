@@ -174,17 +174,20 @@ static bool read_directory(BlobStore *store, BlobHeader *header,
 {
     BlobPair pair = store->directory_pair;
     g_autoptr(GBytes) converted = NULL;
+    g_autoptr(GError) failure = NULL;
     BlobHeader other;
 
-    if (!blob_pair_read(&store->medium, store->guard, &store->directory_pair,
-                        header, payload, error)) {
-        return false;
-    }
     if (!store->target) {
-        return true;
+        return blob_pair_read(&store->medium, store->guard,
+                              &store->directory_pair, header, payload, error);
     }
-    if (!blob_pair_read(&store->medium, store->target, &pair, &other,
-                        &converted, error)) {
+    /* One copy may be under the one guard, and unreadable under the other. */
+    blob_pair_read(&store->medium, store->guard, &store->directory_pair,
+                   header, payload, &failure);
+    blob_pair_read(&store->medium, store->target, &pair, &other, &converted,
+                   failure ? NULL : &failure);
+    if (failure && !*payload && !converted) {
+        g_propagate_error(error, g_steal_pointer(&failure));
         return false;
     }
     if (converted && (!*payload || other.sequence > header->sequence)) {
@@ -201,11 +204,15 @@ static bool read_directory(BlobStore *store, BlobHeader *header,
 static void warn_of_directory(BlobStore *store)
 {
     for (unsigned n = 0; n < 2; n++) {
+        const char *failure = store->directory_pair.failure[n];
+
         if (!store->directory_pair.intact[n]) {
             blob_store_warn(store, "directory copy at offset %"
-                            G_GUINT64_FORMAT " is damaged or was cut short; "
-                            "the other copy is used",
-                            blob_pair_slot(&store->directory_pair, n).offset);
+                            G_GUINT64_FORMAT " %s%s; the other copy is used",
+                            blob_pair_slot(&store->directory_pair, n).offset,
+                            *failure ? "cannot be read: "
+                                     : "is damaged or was cut short",
+                            failure);
         }
     }
 }

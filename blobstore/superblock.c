@@ -218,6 +218,11 @@ bool blob_superblock_heal(BlobStore *store, GError **error)
                     "unless it is in use elsewhere, open it again");
         return false;
     }
+    /* It may be in the copy that could be read when the store was opened. */
+    if (payload && header.sequence < store->super.generation &&
+        !blob_pair_fail_unreadable(&store->super_pair, error)) {
+        return false;
+    }
     if (!payload || header.sequence != store->super.generation) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
                     "superblock has changed or been damaged since the store "

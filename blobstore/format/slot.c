@@ -345,23 +345,48 @@ static bool pair_read_slot(BlobMedium *medium, const BlobGuard *guard,
     return true;
 }
 
+/* A bad sector mostly shows as a read error: it costs this copy alone. */
+static GBytes *pair_try_slot(BlobMedium *medium, const BlobGuard *guard,
+                             BlobPair *pair, unsigned n, BlobHeader *header)
+{
+    g_autoptr(GError) failure = NULL;
+    GBytes *payload;
+
+    pair->failure[n][0] = '\0';
+    if (!pair_read_slot(medium, guard, pair, n, header, &payload, &failure)) {
+        g_strlcpy(pair->failure[n], failure->message,
+                  sizeof(pair->failure[n]));
+    }
+    return payload;
+}
+
+bool blob_pair_fail_unreadable(const BlobPair *pair, GError **error)
+{
+    const char *failure = pair->failure[pair->failure[1][0] != '\0'];
+
+    if (*failure) {
+        g_set_error_literal(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO,
+                            failure);
+    }
+    return !*failure;
+}
+
 bool blob_pair_read(BlobMedium *medium, const BlobGuard *guard,
                     BlobPair *pair, BlobHeader *header, GBytes **payload,
                     GError **error)
 {
     BlobHeader headers[2];
-    g_autoptr(GBytes) payload0 = NULL;
-    g_autoptr(GBytes) payload1 = NULL;
-    int current;
+    g_autoptr(GBytes) payload0 = pair_try_slot(medium, guard, pair, 0,
+                                               &headers[0]);
+    g_autoptr(GBytes) payload1 = pair_try_slot(medium, guard, pair, 1,
+                                               &headers[1]);
+    int current = blob_pair_current(pair);
 
     *payload = NULL;
-    if (!pair_read_slot(medium, guard, pair, 0, &headers[0], &payload0,
-                        error) ||
-        !pair_read_slot(medium, guard, pair, 1, &headers[1], &payload1,
-                        error)) {
+    /* What cannot be read now may hold the only intact version. */
+    if (current < 0 && !blob_pair_fail_unreadable(pair, error)) {
         return false;
     }
-    current = blob_pair_current(pair);
     if (current >= 0) {
         *header = headers[current];
         *payload = g_bytes_ref(current ? payload1 : payload0);
@@ -383,6 +408,7 @@ static bool pair_write_slot(BlobMedium *medium, const BlobGuard *guard,
         return false;
     }
     pair->intact[n] = true;
+    pair->failure[n][0] = '\0';
     pair->sequence[n] = header->sequence;
     memcpy(pair->epoch_id[n], header->epoch_id, sizeof(header->epoch_id));
     return true;

@@ -99,6 +99,7 @@ typedef struct BlobPair {
     bool intact[2];             /* the slot holds a complete version */
     bool begun[2];              /* its header, at least, is intact */
     bool partly[2];             /* it does not, but is still of use */
+    char failure[2][120];       /* why it cannot be read, or empty */
     uint64_t sequence[2];       /* valid if intact */
     uint8_t epoch_id[2][BLOB_EPOCH_ID_BYTES];   /* the same */
 } BlobPair;
@@ -115,11 +116,18 @@ BlobSlot blob_pair_slot(const BlobPair *pair, unsigned n);
 /*
  * Reads both slots, each byte of them once at most, and returns the newest
  * intact version: *@header and *@payload, which becomes NULL if there is
- * none.  Returns false only if the storage fails.
+ * none.  A slot that the storage cannot read counts as damaged while the other
+ * one is intact; else the call returns false with the storage's error.
  */
 bool blob_pair_read(BlobMedium *medium, const BlobGuard *guard,
                     BlobPair *pair, BlobHeader *header, GBytes **payload,
                     GError **error);
+
+/*
+ * Returns true if the last reading could read both slots, else false with the
+ * storage's error.  Errors: IO.
+ */
+bool blob_pair_fail_unreadable(const BlobPair *pair, GError **error);
 
 /*
  * Writes both slots.  On failure a version that was intact before, or the

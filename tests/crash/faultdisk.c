@@ -89,8 +89,11 @@ static bool fault_read(BlobStorage *storage, uint64_t offset, void *buf,
     FaultDisk *disk = fault_disk(storage);
     BlobStorage *below = &disk->disk->parent;
 
-    if (failing_variant(disk, READ_VARIANTS) >= 0 ||
-        is_past_end(disk, offset, bytes)) {
+    if (failing_variant(disk, READ_VARIANTS) >= 0) {
+        disk->copy_reads += offset < disk->copies_end;
+        return say(disk, "read", offset, EIO, error);
+    }
+    if (is_past_end(disk, offset, bytes)) {
         return say(disk, "read", offset, EIO, error);
     }
     return below->ops->read(below, offset, buf, bytes, error);
@@ -152,13 +155,14 @@ static const BlobStorageOps fault_ops = {
     .free = fault_free,
 };
 
-FaultDisk *fault_disk_new(uint64_t bytes)
+FaultDisk *fault_disk_new(uint64_t bytes, uint64_t copies_end)
 {
     FaultDisk *disk = g_new0(FaultDisk, 1);
 
     disk->parent.ops = &fault_ops;
     disk->disk = test_disk_new(bytes);
     disk->limit = FAULT_UNLIMITED;
+    disk->copies_end = copies_end;
     return disk;
 }
 
@@ -175,5 +179,6 @@ void fault_disk_plan(FaultDisk *disk, const Fault *faults, unsigned count)
     }
     disk->planned = count;
     disk->fired = 0;
+    disk->copy_reads = 0;
     disk->calls = 0;
 }

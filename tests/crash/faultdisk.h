@@ -35,12 +35,14 @@ typedef struct FaultDisk {
     unsigned calls;             /* since it was armed or a fault fired */
     unsigned variants[FAULT_MAX]; /* how many the call has that fired */
     unsigned write_errors;      /* of them, writes and flushes */
+    uint64_t copies_end;        /* where superblock and directory end */
+    unsigned copy_reads;        /* of those that fired, reads before that */
     uint64_t limit;             /* the medium ends here */
     char *said;                 /* the error that was reported last */
     char *said_first;           /* ... and first, since it was cleared */
 } FaultDisk;
 
-FaultDisk *fault_disk_new(uint64_t bytes);
+FaultDisk *fault_disk_new(uint64_t bytes, uint64_t copies_end);
 void fault_disk_free(FaultDisk *disk);
 
 /* Plans @count faults; they happen once the disk is armed. */

@@ -487,7 +487,10 @@ Run *run_new(void)
 {
     Run *run = g_new0(Run, 1);
 
-    run->disk = fault_disk_new(SCRIPT_DISK_BYTES);
+    run->disk = fault_disk_new(
+        SCRIPT_DISK_BYTES,
+        BLOB_DIRECTORY_OFFSET +
+        2 * blob_layout_directory_slot_bytes(SCRIPT_DIRECTORY_BLOBS));
     run->findings = g_string_new(NULL);
     run->wrong = g_string_new(NULL);
     return run;

@@ -168,7 +168,12 @@ static void test_read_error_is_not_damage(void)
         g_autoptr(GError) error = NULL;
 
         disk->fail_read = n;
-        g_assert_false(blob_store_check(store, note, found, &error));
+        if (blob_store_check(store, note, found, &error)) {
+            /* It was that of one of two copies. */
+            g_assert_cmpuint(n, <, 6);
+            g_assert_true(g_str_has_suffix(found->str, " heals\n"));
+            continue;
+        }
         test_assert_error(&error, BLOBSTORE_ERROR_IO, "*");
         g_assert_cmpstr(found->str, ==, "");
     }

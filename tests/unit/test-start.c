@@ -283,7 +283,7 @@ static void test_damaged_superblock_copy_is_healed(void)
                                        "superblock copy at offset"));
         g_assert_null(blob_store_warnings(store)[1]);
         test_register(store, "a", 1000);
-        disk->fail_read = 0;
+        disk->fail_read = !n;   /* of the copy that is intact */
         test_start_fails(store, BLOBSTORE_ERROR_IO, "read failed as told");
         disk->fail_write = 0;
         test_start_fails(store, BLOBSTORE_ERROR_IO, "write failed as told");

@@ -324,9 +324,32 @@ static void test_another_writer_is_noticed(void)
     assert_unchanged(other, false);
     memset(test_disk_bytes(disk), 0, test_disk_length(disk));
     assert_unchanged(other, false);
-    disk->fail_read = 1;
+    disk->bad_bytes = test_disk_length(disk);
     g_assert_false(blob_store_check_unchanged(other, &unchanged, &error));
-    test_assert_error(&error, BLOBSTORE_ERROR_IO, "read failed as told");
+    test_assert_error(&error, BLOBSTORE_ERROR_IO, "sector is bad");
+}
+
+/* ... and the next write heals it. */
+static void test_unreadable_copy_is_not_another_writer(void)
+{
+    for (unsigned n = 0; n < 2; n++) {
+        g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+        Blob *blob;
+        g_autoptr(BlobStore) store = test_store(disk, &blob, 1);
+        g_autoptr(BlobStore) other = test_open(disk);
+        BlobSlot copy = blob_pair_slot(&store->directory_pair, n);
+
+        disk->bad_offset = copy.offset;
+        disk->bad_bytes = TEST_SECTOR_BYTES;
+        assert_unchanged(store, true);
+        test_write(store, blob, "one");
+        g_assert_cmpuint(disk->bad_bytes, ==, 0);
+        assert_unchanged(store, true);
+        assert_unchanged(other, false);
+        disk->bad_offset = copy.offset;
+        disk->bad_bytes = TEST_SECTOR_BYTES;
+        assert_unchanged(other, false);
+    }
 }
 
 /* A record that was cut short, by us or before us, is no other writer. */
@@ -431,6 +454,7 @@ int main(int argc, char **argv)
     ADD(clean_close_that_failed_can_be_repeated);
     ADD(clean_close_follows_a_failed_epoch);
     ADD(another_writer_is_noticed);
+    ADD(unreadable_copy_is_not_another_writer);
     ADD(own_cut_record_is_not_another_writer);
     ADD(blank_medium_is_unchanged);
     ADD(info_tells_what_there_is);

@@ -47,6 +47,19 @@ static bool disk_length(BlobStorage *storage, uint64_t *bytes, GError **error)
            disk->memory->ops->length(disk->memory, bytes, error);
 }
 
+/* A bad sector, which a write replaces by a good one */
+static bool is_bad(const TestDisk *disk, uint64_t offset, size_t bytes,
+                   GError **error)
+{
+    if (!disk->bad_bytes || offset >= disk->bad_offset + disk->bad_bytes ||
+        offset + bytes <= disk->bad_offset) {
+        return false;
+    }
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO,
+                "sector is bad");
+    return true;
+}
+
 static bool disk_read(BlobStorage *storage, uint64_t offset, void *buf,
                       size_t bytes, GError **error)
 {
@@ -56,6 +69,7 @@ static bool disk_read(BlobStorage *storage, uint64_t offset, void *buf,
     disk->reads++;
     disk->highest_read = MAX(disk->highest_read, offset + bytes);
     return !fails_now(&disk->fail_read, "read", error) &&
+           !is_bad(disk, offset, bytes, error) &&
            disk->memory->ops->read(disk->memory, offset, buf, bytes, error);
 }
 
@@ -87,6 +101,10 @@ static bool disk_write(BlobStorage *storage, uint64_t offset, const void *buf,
     if (!fails || disk->failing_write_lands) {
         memcpy(test_disk_bytes(disk) + offset, buf, bytes);
         record(disk, offset, buf, bytes);
+        if (offset <= disk->bad_offset &&
+            offset + bytes >= disk->bad_offset + disk->bad_bytes) {
+            disk->bad_bytes = 0;
+        }
     }
     if (fails && disk->failing_write_is_late) {
         g_free(disk->late.data);

@@ -43,6 +43,8 @@ typedef struct TestDisk {
     TestEvent late;
     void (*on_write)(void *opaque); /* called in each write; or NULL */
     void *on_write_opaque;
+    uint64_t bad_offset;        /* cannot be read until it is written; */
+    uint64_t bad_bytes;         /* ... 0: everything can */
     bool ragged;                /* the length is not a multiple of 512 */
     uint8_t *start;             /* the medium when recording began, or NULL */
     GArray *events;             /* of TestEvent */
