@@ -57,44 +57,23 @@ uint64_t blob_store_required_bytes(const BlobStore *store)
     return blob_space_used_end(space);
 }
 
-/* The new capacity is recorded first: later, its space will not be blank. */
-static bool extend_capacity(BlobStore *store, uint64_t length, GError **error)
+static bool fail_too_small(uint64_t required, uint64_t length, GError **error)
 {
-    if (!blob_epoch_record_capacity(store, length, error)) {
-        return false;
-    }
-    blob_space_extend(store->space, length);
-    return true;
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL,
+                "medium is too small: %" G_GUINT64_FORMAT " bytes are "
+                "needed, it has %" G_GUINT64_FORMAT, required, length);
+    return false;
 }
 
 /*
- * Makes sure that the medium has blob_store_required_bytes(), and that both
- * directory copies claim that much of it.
+ * The store claims the space that the medium has gained, up to @length, if
+ * that is blank.  The new capacity is recorded first: later, its space will
+ * not be blank.
  */
-static bool ensure_capacity(BlobStore *store, GError **error)
+static bool extend_capacity(BlobStore *store, uint64_t length, GError **error)
 {
-    uint64_t required = blob_store_required_bytes(store);
-    uint64_t length;
     uint64_t data;
 
-    if (store->space && required <= store->capacity) {
-        return true;
-    }
-    if (!store->medium.storage->ops->length(store->medium.storage, &length,
-                                            error)) {
-        return false;
-    }
-    length = length / BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES;
-    if (length < required) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL,
-                    "medium is too small: %" G_GUINT64_FORMAT " bytes are "
-                    "needed, it has %" G_GUINT64_FORMAT, required, length);
-        return false;
-    }
-    if (!store->space) {
-        return true;
-    }
-    /* The store claims the space that the medium has gained if it is blank. */
     if (!blob_blank_find_data(&store->medium, store->capacity, length, &data,
                               error)) {
         return false;
@@ -105,7 +84,41 @@ static bool ensure_capacity(BlobStore *store, GError **error)
                     "non-zero byte at offset %" G_GUINT64_FORMAT, data);
         return false;
     }
-    return extend_capacity(store, length, error);
+    if (!blob_epoch_record_capacity(store, length, error)) {
+        return false;
+    }
+    blob_space_extend(store->space, length);
+    return true;
+}
+
+/*
+ * Makes sure that the medium has blob_store_required_bytes(), and that both
+ * directory copies claim that much of it.  The record that claims it also
+ * releases extents, and with other holes more may be required than before.
+ */
+static bool ensure_capacity(BlobStore *store, GError **error)
+{
+    uint64_t required = blob_store_required_bytes(store);
+    uint64_t length;
+
+    while (!store->space || required > store->capacity) {
+        if (!store->medium.storage->ops->length(store->medium.storage,
+                                                &length, error)) {
+            return false;
+        }
+        length = length / BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES;
+        if (length < required) {
+            return fail_too_small(required, length, error);
+        }
+        if (!store->space) {
+            return true;
+        }
+        if (!extend_capacity(store, length, error)) {
+            return false;
+        }
+        required = blob_store_required_bytes(store);
+    }
+    return true;
 }
 
 /* Plans an extent of @space for @blob, and copies its current version. */
@@ -115,7 +128,6 @@ static bool place_blob(BlobStore *store, Blob *blob, BlobSpace *space,
     uint64_t bytes = wanted_bytes(blob);
     BlobEntry *entry = &blob_plan(blob)->entry;
     BlobSlot slot;
-    bool found;
 
     /* The next id is read from the medium, which may be hostile. */
     if (!entry->slot_bytes && store->next_id == UINT64_MAX - 1) {
@@ -124,8 +136,10 @@ static bool place_blob(BlobStore *store, Blob *blob, BlobSpace *space,
                     "copy its blobs to a new store");
         return false;
     }
-    found = blob_space_allocate(space, bytes, &entry->offset);
-    g_assert(found);            /* by ensure_capacity() */
+    if (!blob_space_allocate(space, bytes, &entry->offset)) {
+        return fail_too_small(blob_store_required_bytes(store),
+                              store->capacity, error);
+    }
     if (!entry->slot_bytes) {
         entry->id = store->next_id++;
     }

@@ -139,6 +139,55 @@ static void test_growth_refuses_new_space_that_is_not_blank(void)
     test_expect(store, blob, "one");
 }
 
+/* The maximum size of a blob whose two slots take @blocks */
+static uint64_t max_size_of(unsigned blocks)
+{
+    return blocks / 2 * BLOB_BLOCK_BYTES - 2 * BLOB_HEADER_BYTES -
+           BLOB_METADATA_MAX_BYTES;
+}
+
+static void register_all(BlobStore *store, char first, const unsigned *blocks,
+                         unsigned count)
+{
+    for (unsigned i = 0; i < count; i++) {
+        char name[] = { first + i, '\0' };
+
+        test_register(store, name, max_size_of(blocks[i]));
+    }
+}
+
+/*
+ * The record of the new capacity releases what lay between two holes; the first
+ * new blob then takes the one hole, which would have done for two others.
+ */
+static void test_released_space_may_make_more_necessary(void)
+{
+    static const unsigned old[] = { 8, 4, 10, 16 };
+    static const unsigned new[] = { 16, 8, 10, 12, 16 };
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStore) store = test_open(disk);
+    uint64_t required;
+
+    register_all(store, 'a', old, G_N_ELEMENTS(old));
+    test_disk_resize(disk, blob_store_required_bytes(store));
+    test_start(store);
+    blob_store_unregister(store, blob_store_find(store, "t", "a"));
+    blob_store_unregister(store, blob_store_find(store, "t", "c"));
+    test_close(store);
+    test_start(store);
+    blob_store_unregister(store, blob_store_find(store, "t", "b"));
+    register_all(store, 'e', new, G_N_ELEMENTS(new));
+    required = blob_store_required_bytes(store);
+    test_disk_resize(disk, required);
+    test_start_fails(store, BLOBSTORE_ERROR_TOO_SMALL, "*too small*");
+    g_assert_cmpuint(blob_store_required_bytes(store), ==,
+                     required + 2 * BLOB_BLOCK_BYTES);
+    test_start_fails(store, BLOBSTORE_ERROR_TOO_SMALL, "*too small*");
+    test_disk_resize(disk, required + 2 * BLOB_BLOCK_BYTES);
+    test_start(store);
+    test_close(store);
+}
+
 /* What takes the place of a copy that failed must not be hit by it. */
 static void test_copy_that_lands_late_hits_nothing(void)
 {
@@ -365,6 +414,7 @@ int main(int argc, char **argv)
     ADD(growth_survives_power_loss_at_every_sector);
     ADD(growth_into_new_space_survives_power_loss);
     ADD(growth_refuses_new_space_that_is_not_blank);
+    ADD(released_space_may_make_more_necessary);
     ADD(copy_that_lands_late_hits_nothing);
     ADD(growth_that_failed_anywhere_can_be_repeated);
     ADD(growth_of_a_blob_that_cannot_be_read_fails);

@@ -264,6 +264,19 @@ static void test_start_again_with_nothing_new_writes_nothing(void)
     g_assert_cmpuint(disk->writes, ==, 4);
 }
 
+/* Whatever a medium does between two calls, no size of it is assumed. */
+static void test_medium_that_shrinks_while_it_is_formatted(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStore) store = test_open(disk);
+
+    test_register(store, "a", 1000);
+    disk->shrinks_to = BLOB_DIRECTORY_OFFSET + BLOB_BLOCK_BYTES;
+    test_start_fails(store, BLOBSTORE_ERROR_TOO_SMALL, "*too small*");
+    test_disk_resize(disk, TEST_DISK_BYTES);
+    test_start(store);
+}
+
 static void make_older(BlobSuperblock *super, BlobHeader *header)
 {
     super->generation = --header->sequence;
@@ -437,6 +450,7 @@ int main(int argc, char **argv)
     ADD(format_fails_if_the_medium_cannot_be_asked);
     ADD(start_flushes_before_it_builds_on_what_was_read);
     ADD(start_again_with_nothing_new_writes_nothing);
+    ADD(medium_that_shrinks_while_it_is_formatted);
     ADD(damaged_superblock_copy_is_healed);
     ADD(superblock_lost_between_open_and_start_is_an_error);
     ADD(superblock_replaced_between_open_and_start_is_an_error);

@@ -42,9 +42,17 @@ static void check_call(TestDisk *disk, uint64_t offset, const void *buf,
 static bool disk_length(BlobStorage *storage, uint64_t *bytes, GError **error)
 {
     TestDisk *disk = test_disk(storage);
+    uint64_t shrinks_to = disk->shrinks_to;
 
-    return !fails_now(&disk->fail_length, "length", error) &&
-           disk->memory->ops->length(disk->memory, bytes, error);
+    if (fails_now(&disk->fail_length, "length", error) ||
+        !disk->memory->ops->length(disk->memory, bytes, error)) {
+        return false;
+    }
+    if (shrinks_to) {
+        disk->shrinks_to = 0;
+        test_disk_resize(disk, shrinks_to);
+    }
+    return true;
 }
 
 /* A bad sector, which a write replaces by a good one */

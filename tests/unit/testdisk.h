@@ -45,6 +45,7 @@ typedef struct TestDisk {
     void *on_write_opaque;
     uint64_t bad_offset;        /* cannot be read until it is written; */
     uint64_t bad_bytes;         /* ... 0: everything can */
+    uint64_t shrinks_to;        /* after one more call of length; 0: never */
     bool ragged;                /* the length is not a multiple of 512 */
     uint8_t *start;             /* the medium when recording began, or NULL */
     GArray *events;             /* of TestEvent */
