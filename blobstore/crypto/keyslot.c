@@ -264,6 +264,8 @@ bool blob_key_slots_put(BlobKeySlots *slots, unsigned n, const BlobKey *key,
                         unsigned milliseconds, GError **error)
 {
     BlobKeySlot slot = { .type = type };
+    BlobKeySlot read_back;
+    uint8_t bytes[BLOB_KEY_SLOT_BYTES];
 
     if (n >= BLOB_KEY_SLOTS) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
@@ -274,7 +276,17 @@ bool blob_key_slots_put(BlobKeySlots *slots, unsigned n, const BlobKey *key,
                         error)) {
         return false;
     }
-    blob_key_slot_encode(&slot, slots->bytes[n]);
+    /* S4: what could not be read back would open nothing. */
+    blob_key_slot_encode(&slot, bytes);
+    if (!blob_key_slot_decode(bytes, &read_back)) {
+        g_set_error(error, BLOBSTORE_ERROR,
+                    type == BLOB_KEY_SLOT_TOKEN ? BLOBSTORE_ERROR_TOKEN
+                                                : BLOBSTORE_ERROR_INVALID,
+                    "key slot %u, of type %s, would not open: it is not as "
+                    "the format wants it", n, blob_key_slot_type_name(type));
+        return false;
+    }
+    memcpy(slots->bytes[n], bytes, sizeof(bytes));
     slots->damaged[n] = false;
     return true;
 }

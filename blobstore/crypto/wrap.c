@@ -299,11 +299,30 @@ static bool wrap_by_secret(BlobKeySlot *slot, unsigned n, const BlobKey *key,
     return true;
 }
 
+/* Of what a token has written, takes what it says that it has, and no more. */
+static bool take_wrapped(const BlobKeySlot *written, BlobKeySlot *slot,
+                         GError **error)
+{
+    if (written->wrapped_bytes > sizeof(slot->wrapped)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOKEN,
+                    "%s: the token has wrapped the data key in %u bytes, more "
+                    "than %zu", slot->uri, written->wrapped_bytes,
+                    sizeof(slot->wrapped));
+        return false;
+    }
+    slot->mechanism = written->mechanism;
+    slot->hash = written->hash;
+    slot->wrapped_bytes = written->wrapped_bytes;
+    memcpy(slot->wrapped, written->wrapped, written->wrapped_bytes);
+    return true;
+}
+
 static bool wrap_by_token(BlobKeySlot *slot, unsigned n, const BlobKey *key,
                           const uint8_t uuid[BLOB_KEY_UUID_BYTES],
                           const BlobCredential *credential, GError **error)
 {
     g_autoptr(BlobSecret) data = NULL;
+    BlobKeySlot written;
 
     if (!credential->token) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
@@ -324,8 +343,10 @@ static bool wrap_by_token(BlobKeySlot *slot, unsigned n, const BlobKey *key,
     }
     memcpy(data->data, blob_key_bytes(key), BLOB_KEY_BYTES);
     make_token_data(uuid, n, data->data);
+    written = *slot;
     return credential->token->wrap(credential->token, credential->pin,
-                                   data->data, slot, error);
+                                   data->data, &written, error) &&
+           take_wrapped(&written, slot, error);
 }
 
 bool blob_wrap_make(BlobKeySlot *slot, unsigned n, const BlobKey *key,

@@ -333,6 +333,85 @@ static BlobKeySlots token_slots(FakeToken *fake)
     return slots;
 }
 
+/* What a token writes besides the wrapped key, which is right */
+typedef enum Scribble {
+    SCRIBBLE_BEHIND,
+    SCRIBBLE_ELSEWHERE,
+    SCRIBBLE_HARMLESS,          /* so many of them */
+    SCRIBBLE_TOO_LONG = SCRIBBLE_HARMLESS,
+    SCRIBBLE_TOO_SHORT,
+    SCRIBBLE_MECHANISM,
+    SCRIBBLE_HASH,
+    SCRIBBLES,
+} Scribble;
+
+static Scribble scribble;
+
+static bool scribbling_wrap(const BlobToken *token, const char *pin,
+                            const uint8_t data[BLOB_KEY_TOKEN_BYTES],
+                            BlobKeySlot *slot, GError **error)
+{
+    memset(slot->wrapped, 0xaa, sizeof(slot->wrapped));
+    fake_wrap(token, pin, data, slot, NULL);
+    switch (scribble) {
+    case SCRIBBLE_ELSEWHERE:
+        memset(slot->salt, 1, sizeof(slot->salt));
+        slot->type = BLOB_KEY_SLOT_RAW;
+        slot->kdf_iterations = 1;
+        strcpy(slot->uri, "pkcs11:token=z");
+        break;
+    case SCRIBBLE_TOO_LONG:
+        slot->wrapped_bytes = BLOB_KEY_WRAPPED_MAX_BYTES + 1;
+        break;
+    case SCRIBBLE_TOO_SHORT:
+        slot->wrapped_bytes--;
+        break;
+    case SCRIBBLE_MECHANISM:
+        slot->mechanism = 3;
+        break;
+    case SCRIBBLE_HASH:
+        slot->hash = BLOB_KEY_HASH_SHA1;
+        break;
+    default:
+        break;
+    }
+    return true;
+}
+
+/* S4: a key slot that could not be read back is not made. */
+static void test_token_that_scribbles_harms_nothing(void)
+{
+    FakeToken fake = { { scribbling_wrap, fake_unwrap }, "1234" };
+    BlobCredential credential = {
+        .token = &fake.parent,
+        .pin = "1234",
+        .uri = "pkcs11:token=a",
+        .slot = BLOB_KEY_SLOT_ANY,
+    };
+
+    for (scribble = 0; scribble < SCRIBBLES; scribble++) {
+        BlobKeySlots slots = { 0 };
+        BlobKeySlots before = slots;
+        g_autoptr(BlobKey) key = NULL;
+        GError *error = NULL;
+
+        if (scribble < SCRIBBLE_HARMLESS) {
+            g_assert_true(blob_key_slots_put(
+                &slots, 2, keys_data_key(1), uuid, BLOB_KEY_SLOT_TOKEN,
+                &credential, 0, NULL));
+            key = blob_key_slots_unlock(&slots, uuid, &credential, NULL);
+            g_assert_nonnull(key);
+            g_assert_true(blob_key_equal(key, keys_data_key(1)));
+            continue;
+        }
+        g_assert_false(blob_key_slots_put(
+            &slots, 2, keys_data_key(1), uuid, BLOB_KEY_SLOT_TOKEN,
+            &credential, 0, &error));
+        test_assert_error(&error, BLOBSTORE_ERROR_TOKEN, "*");
+        g_assert_cmpmem(&slots, sizeof(slots), &before, sizeof(before));
+    }
+}
+
 static void test_token_is_asked_once_if_it_refuses(void)
 {
     FakeToken fake = { { fake_wrap, fake_unwrap }, "1234" };
@@ -453,6 +532,7 @@ int main(int argc, char **argv)
     ADD(slot_that_wants_too_much_memory_keeps_no_other);
     ADD(last_usable_slot_is_not_removed);
     ADD(bad_secrets_are_refused);
+    ADD(token_that_scribbles_harms_nothing);
     ADD(token_is_asked_once_if_it_refuses);
     ADD(only_the_named_token_key_is_used);
     ADD(what_a_token_unwraps_must_be_of_this_slot);
