@@ -98,6 +98,13 @@ static bool check_convertible(BlobStore *store, const BlobKey *key,
                     "store is not encrypted");
         return false;
     }
+    /* A conversion that began must be able to end. */
+    if (store->generation > BLOB_GENERATION_MAX - BLOB_GENERATION_RESERVE) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
+                    "store has too few superblock generations left: copy its "
+                    "blobs to a new store");
+        return false;
+    }
     if (key && !blob_key_slots_count_used(slots)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
                     "no key slot holds the new data key");

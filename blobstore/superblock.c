@@ -145,6 +145,13 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
 {
     BlobSuperblock super = *wanted;
 
+    /* R1: a number that began again would let removed key slots back in. */
+    if (store->generation >= BLOB_GENERATION_MAX) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,
+                    "store has used up its last superblock generation: copy "
+                    "its blobs to a new store");
+        return false;
+    }
     store->super_unknown = true;
     /* A write that failed before must not land on top of this one. */
     if (store->medium.unsettled &&

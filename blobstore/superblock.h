@@ -37,7 +37,7 @@ bool blob_superblock_write(BlobStore *store, GError **error);
  * Makes @wanted, whose key slots hold @key (NULL: none), the superblock under
  * the next generation.  On failure the store keeps its old superblock, but the
  * medium may have either, until this or the next start succeeds.
- * Errors: IO, NO_SECURE_MEMORY.
+ * Errors: IO, EXHAUSTED, NO_SECURE_MEMORY.
  */
 bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
                             BlobKey *key, GError **error);
@@ -52,7 +52,7 @@ bool blob_superblock_outnumber(BlobStore *store, GError **error);
 /*
  * Makes both copies on the medium the superblock of the store: rewrites a
  * damaged or older copy, or both copies after a change that failed.
- * Errors: IO, CORRUPT, NO_SECURE_MEMORY.
+ * Errors: IO, CORRUPT, EXHAUSTED, NO_SECURE_MEMORY.
  */
 bool blob_superblock_heal(BlobStore *store, GError **error);
 

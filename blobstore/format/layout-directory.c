@@ -360,6 +360,7 @@ static bool decode_directory_head(const uint8_t *in, size_t bytes,
            directory->capacity >= super->data_offset &&
            directory->next_id >= BLOB_ID_FIRST &&
            directory->next_id != UINT64_MAX &&
+           directory->sealings <= BLOB_SEALINGS_LIMIT &&
            *history_count <= BLOB_HISTORY_MAX &&
            bytes == (uint64_t)*count * sizeof(DiskEntry) +
                     *history_count * sizeof(DiskPastEpoch);

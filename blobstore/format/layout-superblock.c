@@ -149,6 +149,7 @@ static bool superblock_is_sane(const BlobSuperblock *super, size_t bytes,
 {
     return bytes == sizeof(DiskSuperblock) &&
            block_bytes == BLOB_BLOCK_BYTES && state_is_sane(super) &&
+           super->generation <= BLOB_GENERATION_MAX &&
            (super->state == BLOB_STATE_CREATING || geometry_is_sane(super));
 }
 

@@ -36,6 +36,17 @@ enum {
 
 #define BLOB_MAGIC "QEMUBLOB"
 
+/*
+ * The last generation of a superblock, and how many of sealings a directory
+ * may name.  No store gets there by what it does, and nothing that is counted
+ * from there on wraps (R1).
+ */
+#define BLOB_GENERATION_MAX (UINT64_C(1) << 62)
+#define BLOB_SEALINGS_LIMIT (UINT64_C(1) << 62)
+
+/* Generations that a conversion finds free, for its steps and their retries */
+#define BLOB_GENERATION_RESERVE (UINT64_C(1) << 20)
+
 /* R1: one number, compared as a whole; the counter starts at 1. */
 static inline uint64_t blob_sequence(uint32_t epoch, uint32_t counter)
 {

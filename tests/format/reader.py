@@ -53,6 +53,7 @@ SEALED_FEATURE = 1
 SEALING, REKEYING, UNSEALING = CONVERSIONS = 1, 2, 3
 CLEAN = 1
 CENSUS_TRIALS = 1 << 20
+LAST_NUMBER = 1 << 62       # of generations and sealings
 KINDS = {1: 'permanent', 2: 'savestate'}
 
 
@@ -377,6 +378,7 @@ def read_superblock(medium):
 
 def check_superblock(superblock):
     demand(superblock.block_bytes == BLOCK, 'block size')
+    demand(superblock.generation <= LAST_NUMBER, 'generation beyond the last')
     demand(superblock.state in STATES, 'state of the superblock')
     if superblock.state == CONVERTING:
         demand(superblock.conversion in CONVERSIONS, 'unknown conversion')
@@ -512,6 +514,7 @@ def read_directory(medium, superblock, guards):
     demand(head.generation <= superblock.generation, 'directory newer than the superblock')
     demand(head.capacity % BLOCK == 0 and head.capacity >= superblock.data_offset, 'capacity')
     demand(FIRST_BLOB_ID <= head.next_id < (1 << 64) - 1, 'next id')
+    demand(head.sealings <= LAST_NUMBER, 'sealings')
     demand(head.commitment == slot.guard.commitment or not slot.guard.flag, 'key commitment')
     end = DIRECTORY.size + head.count * ENTRY.size
     demand(len(payload) == end + head.past_count * PAST.size, 'length of the directory')

@@ -148,6 +148,8 @@ static const Hostile hostile[] = {
     { "next id reserved", 40, 8, 15 },
     { "next id in use", 40, 8, 18 },
     { "next id without a next", 40, 8, UINT64_MAX },
+    { "sealings beyond the limit", 88, 8, BLOB_SEALINGS_LIMIT + 1 },
+    { "sealings about to wrap", 88, 8, UINT64_MAX },
     { "fewer entries", 48, 4, 1 },
     { "more entries", 48, 4, 3 },
     { "far more entries", 48, 4, UINT32_MAX },

@@ -129,6 +129,23 @@ static void older(BlobSuperblock *super, BlobHeader *header)
     super->generation = --header->sequence;
 }
 
+static void last_generation(BlobSuperblock *super, BlobHeader *header)
+{
+    super->generation = header->sequence = BLOB_GENERATION_MAX;
+}
+
+static void beyond_the_last_generation(BlobSuperblock *super,
+                                       BlobHeader *header)
+{
+    super->generation = header->sequence = BLOB_GENERATION_MAX + 1;
+}
+
+static void generation_that_would_wrap(BlobSuperblock *super,
+                                       BlobHeader *header)
+{
+    super->generation = header->sequence = UINT64_MAX;
+}
+
 static void newer_header(BlobSuperblock *super, BlobHeader *header)
 {
     header->sequence++;
@@ -157,6 +174,10 @@ static void test_superblock_that_is_not_ours_is_refused(Trio *trio,
           "store has format version 2, this program knows version 1*" },
         { incompatible, BLOBSTORE_ERROR_UNSUPPORTED, "*bits 0x2)*" },
         { other_geometry, BLOBSTORE_ERROR_CORRUPT, "superblock*no sense" },
+        { beyond_the_last_generation, BLOBSTORE_ERROR_CORRUPT,
+          "superblock*no sense" },
+        { generation_that_would_wrap, BLOBSTORE_ERROR_CORRUPT,
+          "superblock*no sense" },
         { older, BLOBSTORE_ERROR_STALE,
           "superblock (generation 1) is older than the directory (2)*" },
         { newer_header, BLOBSTORE_ERROR_CORRUPT,
@@ -170,6 +191,18 @@ static void test_superblock_that_is_not_ours_is_refused(Trio *trio,
         trio_crash_fails(trio, cases[i].code, cases[i].pattern);
         trio_renew(trio);
     }
+}
+
+/* R1: it takes commits, but no change of the superblock. */
+static void test_store_of_the_last_generation_is_used(Trio *trio,
+                                                      gconstpointer unused)
+{
+    test_edit_superblock(trio->disk, last_generation);
+    trio_crash(trio);
+    trio_start(trio);
+    trio_write(trio, 0, "a2");
+    trio_crash(trio);
+    trio_expect(trio, "a2", "b1", "c1");
 }
 
 static void test_unknown_ro_compatible_feature_makes_read_only(
@@ -506,6 +539,7 @@ int main(int argc, char **argv)
     ADD(small_medium_with_data_is_refused);
     ADD_TRIO(store_is_known_by_its_uuid);
     ADD_TRIO(superblock_that_is_not_ours_is_refused);
+    ADD_TRIO(store_of_the_last_generation_is_used);
     ADD_TRIO(unknown_ro_compatible_feature_makes_read_only);
     ADD_TRIO(unknown_compatible_feature_is_ignored_and_kept);
     ADD_TRIO(read_only_store_is_not_written);

@@ -271,6 +271,45 @@ static void test_changes_that_fail_are_told_apart(void)
     keys_open_fails(disk, 4, BLOBSTORE_ERROR_KEY, "the key is wrong*");
 }
 
+/* R1, S5: the removed key slot would open the store under a lower number. */
+static void test_generation_does_not_wrap(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = NULL;
+    Blob *blobs[1];
+    BlobKeySlots slots;
+    GError *error = NULL;
+
+    store = keys_store(disk, blobs, 1);
+    store->generation = BLOB_GENERATION_MAX - 1;
+    add_slot(store, 4);
+    blob_store_get_key_slots(store, &slots);
+    memset(slots.bytes[1], 0, BLOB_KEY_SLOT_BYTES);
+    g_assert_false(blob_store_set_key_slots(store, keys_data_key(1), &slots,
+                                            &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_EXHAUSTED,
+                      "*last superblock generation*");
+    test_write(store, blobs[0], "goes on");
+    store = reopen(g_steal_pointer(&store), disk, 4);
+    test_expect(store, blob_store_find(store, "t", "a"), "goes on");
+}
+
+/* R1: a conversion has to find as many generations as it may take. */
+static void test_conversion_begins_with_generations_to_spare(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
+    g_autoptr(BlobStore) store = keys_store(disk, NULL, 1);
+    const BlobKeySlots none = { 0 };
+    GError *error = NULL;
+
+    store->generation = BLOB_GENERATION_MAX - BLOB_GENERATION_RESERVE + 1;
+    g_assert_false(blob_store_convert(store, NULL, &none, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_EXHAUSTED,
+                      "*too few superblock generations*");
+    store->generation--;
+    g_assert_true(blob_store_convert(store, NULL, &none, NULL));
+}
+
 /* An image with the superblock of before would open with a removed key. */
 static void test_superblock_with_a_removed_slot_is_refused(void)
 {
@@ -623,6 +662,8 @@ int main(int argc, char **argv)
     ADD(change_of_slots_that_fails_can_be_repeated);
     ADD(changes_that_fail_are_told_apart);
     ADD(superblock_with_a_removed_slot_is_refused);
+    ADD(generation_does_not_wrap);
+    ADD(conversion_begins_with_generations_to_spare);
     ADD(slot_put_back_under_the_present_generation_is_refused);
     ADD(directory_of_another_key_is_refused);
     ADD(key_slot_damaged_in_one_copy_is_healed);
