@@ -27,6 +27,11 @@ BlobGuard *blob_guard_new_sealed(const BlobKey *key,
     if (!guard->digest) {
         return NULL;
     }
+    guard->mask = blob_key_new_digest(key, BLOB_KEY_FOR_CENSUS_MASKS, uuid,
+                                      error);
+    if (!guard->mask) {
+        return NULL;
+    }
     guard->seal = blob_key_new_seal(key, BLOB_KEY_FOR_PAYLOADS, uuid, error);
     return guard->seal ? g_steal_pointer(&guard) : NULL;
 }
@@ -35,6 +40,7 @@ void blob_guard_free(BlobGuard *guard)
 {
     if (guard) {
         blob_seal_free(guard->seal);
+        blob_digest_free(guard->mask);
         blob_digest_free(guard->digest);
         g_free(guard);
     }

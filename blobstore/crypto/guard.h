@@ -15,6 +15,7 @@
 typedef struct BlobGuard {
     BlobDigest *digest;         /* check values and census */
     BlobSeal *seal;             /* NULL: payloads are plain */
+    BlobDigest *mask;           /* hides censuses; NULL unless it seals */
     /* Zero unless it seals: */
     uint8_t uuid[BLOB_KEY_UUID_BYTES];  /* bound to sealed payloads */
     uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES];

@@ -18,6 +18,7 @@ enum { LABEL_BYTES = 16 };
 /* Of equal length, so that none can run into the UUID */
 static const char labels[][LABEL_BYTES] = {
     [BLOB_KEY_FOR_CHECKS] = "check",
+    [BLOB_KEY_FOR_CENSUS_MASKS] = "census mask",
     [BLOB_KEY_FOR_PAYLOADS] = "payload",
     [BLOB_KEY_FOR_SUPERBLOCK] = "superblock",
     [BLOB_KEY_FOR_PREVIOUS_KEY] = "previous key",

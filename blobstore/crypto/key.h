@@ -46,6 +46,7 @@ bool blob_key_equal(const BlobKey *a, const BlobKey *b);
 /* The purposes of derived keys */
 typedef enum BlobKeyPurpose {
     BLOB_KEY_FOR_CHECKS,        /* seed of check values and census */
+    BLOB_KEY_FOR_CENSUS_MASKS,  /* seed of what hides a census */
     BLOB_KEY_FOR_PAYLOADS,
     BLOB_KEY_FOR_SUPERBLOCK,    /* seed of its keyed check */
     BLOB_KEY_FOR_PREVIOUS_KEY,  /* wraps that one while a store is rekeyed */

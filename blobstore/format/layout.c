@@ -98,12 +98,39 @@ static DiskHeader to_disk(const BlobHeader *header)
     return disk;
 }
 
+/*
+ * R9: hides the census of a sealed store, or shows it again.  An XOR of hashes
+ * is linear: who sees sums of them can find versions whose loss leaves a sum
+ * as it is.  Tag and nonce make the mask another one for each header.
+ */
+static void mask_census(const BlobGuard *guard, DiskHeader *disk)
+{
+    struct {
+        uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
+        uint64_t id;
+        uint64_t sequence;
+        uint8_t digest[BLOB_DIGEST_BYTES];
+    } input = { .id = disk->id, .sequence = disk->sequence };
+    uint8_t mask[BLOB_DIGEST_BYTES];
+
+    if (!guard->mask) {
+        return;
+    }
+    memcpy(input.epoch_id, disk->epoch_id, sizeof(input.epoch_id));
+    memcpy(input.digest, disk->digest, sizeof(input.digest));
+    blob_digest_check(guard->mask, &input, sizeof(input), mask);
+    for (unsigned i = 0; i < sizeof(disk->census); i++) {
+        disk->census[i] ^= mask[i];
+    }
+}
+
 void blob_layout_encode_header(const BlobHeader *header,
                                const BlobGuard *guard,
                                uint8_t out[BLOB_HEADER_BYTES])
 {
     DiskHeader disk = to_disk(header);
 
+    mask_census(guard, &disk);
     blob_digest_check(guard->digest, &disk, offsetof(DiskHeader, check),
                       disk.check);
     memcpy(out, &disk, sizeof(disk));
@@ -177,6 +204,7 @@ bool blob_layout_decode_header(const uint8_t in[BLOB_HEADER_BYTES],
     if (!blob_digest_equal(disk.check, check, sizeof(check))) {
         return false;
     }
+    mask_census(guard, &disk);
     *header = (BlobHeader) {
         .flags = GUINT32_FROM_LE(disk.flags),
         .member_count = GUINT32_FROM_LE(disk.member_count),

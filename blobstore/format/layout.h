@@ -96,7 +96,7 @@ typedef struct BlobHeader {
     uint64_t raw_bytes;         /* metadata and content */
     uint64_t stored_bytes;      /* the same as stored */
     uint32_t metadata_bytes;
-    uint8_t census[BLOB_CENSUS_BYTES];
+    uint8_t census[BLOB_CENSUS_BYTES];  /* not as it is hidden when sealed */
     uint8_t digest[BLOB_DIGEST_BYTES]; /* SHA-256, or tag and nonce */
     uint32_t member_count;      /* 0 for a write of one blob */
     BlobMember members[BLOB_MEMBERS_MAX];

@@ -227,11 +227,13 @@ class Forger:
         return reader.Header(raw, *reader.HEADER.unpack(raw))
 
     def open(self, offset, guard, place):
-        """Unseals a payload where it is, if it is sealed so."""
+        """Unseals a payload where it is, if it is sealed so, and shows the census."""
         at = self.payload_at(offset)
-        payload = guard.open(self.header_at(offset), bytes(self.image[at]), place)
+        header = self.header_at(offset)
+        payload = guard.open(header, bytes(self.image[at]), place)
         if payload is not None:
             self.image[at] = payload
+            self.image[offset + 96:offset + 112] = guard.census(header)
         return payload is not None
 
     def seal(self, offset, guard, place):
@@ -241,10 +243,14 @@ class Forger:
         digest = hashlib.sha256(payload).digest()
         if guard.flag:
             nonce = bytes(self.image[offset + 128:offset + 140])
-            associated = guard.associated_data(self.header_at(offset), place)
+            header = self.header_at(offset)
+            associated = guard.bound(header, place, header.census)
             tag, self.image[at] = aead.seal(guard.key, nonce, payload, associated)
             digest = tag + nonce + bytes(self.image[offset + 140:offset + 144])
         self.image[offset + 112:offset + 144] = digest
+        if guard.flag:
+            header = self.header_at(offset)
+            self.image[offset + 96:offset + 112] = guard.masked(header, header.census)
 
     def check(self, offset, seed, slot_bytes):
         """Makes the check of a header right, and the trailer the same."""

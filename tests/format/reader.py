@@ -145,6 +145,10 @@ class Guard:
             demand(head.flags & CLEAN and self.conversion.voucher(payload) == head.voucher,
                    'voucher of the directory')
 
+    def census(self, header):
+        """Section 6"""
+        return header.census
+
     def accepts(self, slot, digest):
         """Whether it is the version of which the directory has this digest."""
         return (not self.conversion or not self.conversion.needs_digest(self)
@@ -162,11 +166,24 @@ class Seal(Guard):
     def __init__(self, key, uuid):
         super().__init__(derive(key, 'check', uuid))
         self.key = derive(key, 'payload', uuid)
+        self.mask = derive(key, 'census mask', uuid)
         self.commitment = derive(key, 'commitment', uuid)
         self.uuid = uuid
 
+    def census(self, header):
+        return self.masked(header, header.census)
+
+    def masked(self, header, census):
+        """What hides a census shows it again."""
+        mask = hmac.new(self.mask, header.raw[16:48] + header.digest, 'sha256').digest()
+        return bytes(a ^ b for a, b in zip(census, mask))
+
     def associated_data(self, header, place):
+        return self.bound(header, place, self.census(header))
+
+    def bound(self, header, place, census):
         bound = bytearray(header.raw[:CHECKED])
+        bound[96:112] = census
         unused = min(224 + MEMBER.size * header.member_count, CHECKED)
         for start, end in ((64, 72), (92, 96), (112, 224), (unused, CHECKED)):
             bound[start:end] = bytes(end - start)
@@ -631,7 +648,7 @@ def decide_by_evidence(medium, guard, head, entries):
         decide_blob(blob, watermark, written)
     if present:
         last = max(present, key=lambda slot: slot.sequence).held
-        check_census(blobs, guard.seed, last, head.epoch << 32, watermark)
+        check_census(blobs, guard, last, head.epoch << 32, watermark)
     return blobs
 
 
@@ -660,10 +677,11 @@ def census_part(seed, blob_id, sequence):
     return int.from_bytes(digest[:16], 'little')
 
 
-def check_census(blobs, seed, last, base, watermark):
+def check_census(blobs, guard, last, base, watermark):
     """Step 7."""
+    seed = guard.seed
     commit = set(last.members or [(last.id, last.sequence)])
-    missing = int.from_bytes(last.census, 'little')
+    missing = int.from_bytes(guard.census(last), 'little')
     suspects = []
     for blob in blobs:
         before = blob.sequence

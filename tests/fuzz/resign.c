@@ -484,6 +484,10 @@ static void sign_census(const Signing *signing)
         return;
     }
     memcpy(at + AT_CENSUS, census, sizeof(census));
+    if (signing_is_sealed(signing->active, at) &&
+        !(signing->head->repair & FUZZ_REPAIR_DIGEST)) {
+        fuzz_census_mask(signing->active, at);
+    }
     sign_slot(signing, &newest_slot, signing->active,
               sign_of(signing, newest_number));
 }

@@ -11,9 +11,11 @@
 
 enum {
     AT_MEMBER_COUNT = 12,
+    AT_EPOCH_ID = 16,
     AT_OFFSET = 64,
     AT_STORED_BYTES = 80,
     AT_RESERVED = 92,
+    AT_CENSUS = 96,
     AT_TAG = 112,
     AT_NONCE = 128,
     AT_MEMBERS = 224,
@@ -155,6 +157,20 @@ static void make_aad(const BlobGuard *guard, const BlobEntry *entry,
            (BLOB_MEMBERS_MAX - members) * MEMBER_BYTES);
 }
 
+void fuzz_census_mask(const BlobGuard *guard, uint8_t *header)
+{
+    enum { NUMBERS_BYTES = 32 };        /* epoch id, id, sequence */
+    uint8_t input[NUMBERS_BYTES + BLOB_DIGEST_BYTES];
+    uint8_t mask[BLOB_DIGEST_BYTES];
+
+    memcpy(input, header + AT_EPOCH_ID, NUMBERS_BYTES);
+    memcpy(input + NUMBERS_BYTES, header + AT_TAG, BLOB_DIGEST_BYTES);
+    blob_digest_check(guard->mask, input, sizeof(input), mask);
+    for (unsigned i = 0; i < BLOB_CENSUS_BYTES; i++) {
+        header[AT_CENSUS + i] ^= mask[i];
+    }
+}
+
 void fuzz_payload_seal(const BlobGuard *guard, const BlobEntry *entry,
                        uint8_t *header)
 {
@@ -167,6 +183,7 @@ void fuzz_payload_seal(const BlobGuard *guard, const BlobEntry *entry,
                                  header + BLOB_HEADER_BYTES,
                                  get64(header + AT_STORED_BYTES), nonce,
                                  header + AT_TAG, NULL));
+    fuzz_census_mask(guard, header);
 }
 
 bool fuzz_payload_unseal(const BlobGuard *guard, const BlobEntry *entry,
@@ -177,9 +194,11 @@ bool fuzz_payload_unseal(const BlobGuard *guard, const BlobEntry *entry,
     g_autofree uint8_t *payload = g_memdup2(header + BLOB_HEADER_BYTES,
                                             bytes);
 
+    fuzz_census_mask(guard, header);
     make_aad(guard, entry, header, aad);
     if (!blob_seal_decrypt(guard->seal, aad, sizeof(aad), payload, bytes,
                            header + AT_NONCE, header + AT_TAG)) {
+        fuzz_census_mask(guard, header);
         return false;
     }
     if (bytes) {

@@ -31,13 +31,17 @@ void fuzz_find_key(const BlobStoreLabel *label, BlobStoreOptions *options);
 
 /*
  * The payload behind @header is sealed in place, with the nonce that the
- * header has, or opened again if its tag is right.  @entry: NULL of the
+ * header has, or opened again if its tag is right.  So the census is hidden,
+ * or shown.  @entry: NULL of the
  * directory.  By docs/format.md, 9.2, written down here a second time.
  */
 void fuzz_payload_seal(const BlobGuard *guard, const BlobEntry *entry,
                        uint8_t *header);
 bool fuzz_payload_unseal(const BlobGuard *guard, const BlobEntry *entry,
                          uint8_t *header);
+
+/* Hides the census in @header, or shows it: 3.1, a second time */
+void fuzz_census_mask(const BlobGuard *guard, uint8_t *header);
 
 /* What a superblock says about itself, computed or zeroed */
 void fuzz_superblock_finish(uint8_t *payload);

@@ -170,6 +170,26 @@ static void test_directory_of_meanwhile_has_no_other_content(
     g_assert_cmpuint(forged, >, 0);
 }
 
+/* R9: sums under a key that is gone help against an image of that time. */
+static void test_copies_keep_no_census(gconstpointer opaque)
+{
+    const Way *way = opaque;
+    static const uint8_t zero[BLOB_CENSUS_BYTES];
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
+    g_autoptr(BlobStore) store = make_store(disk, way);
+    const char *const names[] = { "a", "b" };
+
+    g_assert_true(conversion_run(store, way, NULL));
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        Blob *blob = blob_store_find(store, "t", names[i]);
+        BlobHeader header;
+        g_autoptr(GBytes) payload = NULL;
+
+        g_assert_true(blob_version_load(store, blob, &header, &payload, NULL));
+        g_assert_cmpmem(header.census, sizeof(zero), zero, sizeof(zero));
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -183,6 +203,7 @@ int main(int argc, char **argv)
         ADD_WAY(superblock_of_before_is_refused);
         ADD_WAY(superblock_of_meanwhile_brings_no_other_store);
         ADD_WAY(directory_of_meanwhile_has_no_other_content);
+        ADD_WAY(copies_keep_no_census);
     }
     return g_test_run();
 }

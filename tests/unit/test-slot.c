@@ -461,12 +461,12 @@ static const char known_head[] =
     "51454d55424c4f420400000002000000ee000000000000000000000000000000"
     "1e00000000000000070000000300000005000000020000000600000003000000"
     "0080000000000000110000000000000011000000000000000a00000000000000"
-    "000102030405060708090a0b0c0d0e0feb6d79420b8e77f2bd2c2f9ad59f1839"
+    "db28f74bcca91aa9c28b2a7d37500023eb6d79420b8e77f2bd2c2f9ad59f1839"
     "b0b1b2b3b4b5b6b7b8b9babb00000000";
 static const char known_members[] =
     "1e0000000000000007000000030000001f000000000000000800000003000000";
 static const char known_check[] =
-    "bb8bd45d86800f3abb737a9dafa8a5e63f8e3420ec220662f4d50f78fbf2f556";
+    "fcf4d916cc92dd4582c98b8aa6b2b761ab8d29dee67f3080da40e5dc585eddb0";
 static const char known_payload[] = "bdb682fef9fbfd1695970a215a96c5e1a8";
 static const char known_content[] = "key=value\0content";
 
@@ -486,6 +486,7 @@ static void test_sealed_version_made_elsewhere_is_read(Setup *setup,
     g_autoptr(BlobGuard) guard = NULL;
     g_autoptr(GBytes) payload = NULL;
     BlobEvidence evidence;
+    uint8_t census[BLOB_CENSUS_BYTES];
     uint8_t *image = block(setup, 0);
 
     memset(key_bytes, 1, sizeof(key_bytes));
@@ -502,6 +503,9 @@ static void test_sealed_version_made_elsewhere_is_read(Setup *setup,
     g_assert_true(evidence.complete);
     g_assert_cmpuint(evidence.newest.sequence, ==, blob_sequence(3, 7));
     g_assert_cmpuint(evidence.newest.member_count, ==, 2);
+    from_hex("000102030405060708090a0b0c0d0e0f", census);
+    g_assert_cmpmem(evidence.newest.census, BLOB_CENSUS_BYTES, census,
+                    BLOB_CENSUS_BYTES);
     g_assert_true(blob_slot_read(&setup->medium, guard, &sealed_slot,
                                  &evidence.newest, &payload, NULL));
     g_assert_nonnull(payload);
