@@ -7,15 +7,25 @@ LPC_PMBASE, LPC_ACPI_CONTROL, ACPI_ENABLE = 0x40, 0x44, 0x80
 PM_BASE = 0x600
 PM1_CONTROL = PM_BASE + 4
 SLEEP_S3 = 1 << 10 | 1 << 13
+SLEEP_S5 = 0 << 10 | 1 << 13
+
+
+def _sleep(machine, how):
+    for register, value in (LPC_PMBASE, PM_BASE | 1), (LPC_ACPI_CONTROL, ACPI_ENABLE):
+        machine.out_long(PCI_ADDRESS, LPC | register)
+        machine.out_long(PCI_DATA, value)
+    machine.out_word(PM1_CONTROL, how)
 
 
 def suspend(machine):
     """What a guest does to suspend to RAM."""
-    for register, value in (LPC_PMBASE, PM_BASE | 1), (LPC_ACPI_CONTROL, ACPI_ENABLE):
-        machine.out_long(PCI_ADDRESS, LPC | register)
-        machine.out_long(PCI_DATA, value)
-    machine.out_word(PM1_CONTROL, SLEEP_S3)
+    _sleep(machine, SLEEP_S3)
     machine.wait_event("SUSPEND")
+
+
+def power_off(machine):
+    """What a guest does to power its machine off."""
+    _sleep(machine, SLEEP_S5)
 
 
 def wake_up(machine):

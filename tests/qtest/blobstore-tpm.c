@@ -231,6 +231,8 @@ TPMImage tpm_image_new(void)
     g_assert_cmphex(tpm2_startup(&tpm, false), ==, 0);
     g_assert_cmphex(tpm2_nv_define(&tpm, TPM2_INDEX), ==, 0);
     g_assert_cmphex(tpm2_nv_write(&tpm, TPM2_INDEX, "unlikely"), ==, 0);
+    /* The host has nothing to store when QEMU quits. */
+    tpm_do(&tpm, TPM2_NO_SESSIONS, 0x145, "0000");
     info = store_info(tpm.vm);
     blob = store_blob(info, "permanent");
     store.uuid = g_strdup(qdict_get_str(info, "uuid"));

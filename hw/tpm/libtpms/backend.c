@@ -14,6 +14,7 @@
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
+#include "system/system.h"
 #include <libtpms/tpm_library.h>
 #include "qapi/error.h"
 #include "libtpms.h"
@@ -54,8 +55,11 @@ static bool save(void *opaque, Error **errp)
 
 static bool load(void *opaque, Error **errp)
 {
+    TPMLibtpms *tpm = opaque;
+
     tpm_backend_finish_sync(opaque);
-    return tpm_engine_resume(opaque, errp);
+    tpm->has_arrived = runstate_check(RUN_STATE_INMIGRATE);
+    return tpm_engine_resume(tpm, errp);
 }
 
 static const BlobStoreClientOps client_ops = {
@@ -71,6 +75,17 @@ static bool start(TPMLibtpms *tpm, Error **errp)
     /* The state of an incoming VM arrives later, with the stream. */
     return runstate_check(RUN_STATE_INMIGRATE) ||
            tpm_engine_power_on(tpm, errp);
+}
+
+/* QEMU calls the handlers of VM state changes only if the VM still runs. */
+static void on_shutdown(Notifier *notifier, void *data)
+{
+    TPMLibtpms *tpm = container_of(notifier, TPMLibtpms, on_shutdown);
+
+    if (!runstate_is_live(runstate_get())) {
+        tpm_backend_finish_sync(TPM_BACKEND(tpm));
+        tpm_shutdown_for_exit(tpm);
+    }
 }
 
 static void on_machine_complete(Notifier *notifier, void *data)
@@ -99,6 +114,9 @@ TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
         return NULL;
     }
     blobstore_set_ops(tpm->nvram.client, &client_ops, tpm);
+    /* Notifiers are called in reverse order: this one before the store's. */
+    tpm->on_shutdown.notify = on_shutdown;
+    qemu_register_shutdown_notifier(&tpm->on_shutdown);
     if (!blobstore_machine_is_complete()) {
         loc_save(&tpm->option);
         tpm->waiting = true;
@@ -142,6 +160,7 @@ static int tpm_libtpms_startup_tpm(TPMBackend *tb, size_t buffer_bytes)
     if (tpm->waiting || runstate_check(RUN_STATE_INMIGRATE)) {
         return 0;
     }
+    tpm_shutdown_for_reset(tpm);
     if (!tpm_engine_power_on(tpm, &err)) {
         /*
          * A front end would exit() if this returned an error.  Instead the
@@ -222,8 +241,16 @@ static void tpm_libtpms_handle_request(TPMBackend *tb, TPMBackendCmd *cmd,
 static void tpm_libtpms_vm_state_change(void *opaque, bool running,
                                         RunState state)
 {
-    if (!running) {
-        tpm_backend_finish_sync(opaque);
+    TPMLibtpms *tpm = opaque;
+
+    if (running) {
+        tpm->has_arrived = false;
+        return;
+    }
+    tpm_backend_finish_sync(opaque);
+    if (state == RUN_STATE_SHUTDOWN) {
+        /* After this handler the store writes what it has, and closes. */
+        tpm_shutdown_for_exit(tpm);
     }
 }
 
@@ -258,6 +285,9 @@ static void tpm_libtpms_instance_finalize(Object *obj)
     TPMLibtpms *tpm = TPM_LIBTPMS(obj);
 
     qemu_del_vm_change_state_handler(tpm->vm_change);
+    if (tpm->on_shutdown.notify) {
+        notifier_remove(&tpm->on_shutdown);
+    }
     if (tpm->waiting) {
         notifier_remove(&tpm->machine_complete);
     }

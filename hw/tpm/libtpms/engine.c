@@ -165,6 +165,7 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
     trace_tpm_engine_power_on(tpm_libtpms_version_str(tpm->version),
                               tpm->buffer_bytes);
     tpm->locality = 0;
+    tpm->nvram.is_shut_down = false;
     qatomic_set(&tpm->reset_established, 0);
     result = TPMLIB_ChooseTPMVersion(tpm->version == TPM_VERSION_1_2
                                      ? TPMLIB_TPM_VERSION_1_2
@@ -210,12 +211,12 @@ bool tpm_engine_save(TPMLibtpms *tpm, Error **errp)
 
 bool tpm_engine_resume(TPMLibtpms *tpm, Error **errp)
 {
-    bool was_on;
+    bool was_on, was_shut_down;
     bool ok;
 
     tpm_engine_power_off(tpm);
     if (!tpm_nvram_check_permanent(&tpm->nvram, errp) ||
-        !tpm_nvram_has_volatile(&tpm->nvram, &was_on, errp)) {
+        !tpm_nvram_has_volatile(&tpm->nvram, &was_on, &was_shut_down, errp)) {
         return false;
     }
     trace_tpm_engine_resume(was_on);
@@ -225,6 +226,7 @@ bool tpm_engine_resume(TPMLibtpms *tpm, Error **errp)
     tpm->nvram.resuming = true;
     ok = tpm_engine_power_on(tpm, errp);
     tpm->nvram.resuming = false;
+    tpm->nvram.is_shut_down = was_shut_down;
     return ok;
 }
 
@@ -245,6 +247,34 @@ static void respond_with_failure(TPMLibtpms *tpm, TPMBackendCmd *cmd)
         tpm_cmd_set_tag(cmd->out, TPM2_ST_NO_SESSIONS);
         tpm_cmd_set_error(cmd->out, TPM2_RC_FAILURE);
     }
+}
+
+/* Storing something later clears the flag: see tpm_nvram_store(). */
+static void note_shutdown(TPMLibtpms *tpm, uint32_t ordinal, uint32_t code)
+{
+    if (tpm->version == TPM_VERSION_2_0 && ordinal == TPM2_CC_SHUTDOWN &&
+        !code) {
+        tpm->nvram.is_shut_down = true;
+    }
+}
+
+bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
+                     uint32_t *code, Error **errp)
+{
+    unsigned char *response = NULL;
+    uint32_t bytes = 0, allocated = 0;
+    uint32_t ordinal = tpm_cmd_get_ordinal(request);
+    TPM_RESULT result;
+
+    tpm->locality = 0;
+    result = TPMLIB_Process(&response, &bytes, &allocated, request, length);
+    g_free(tpm_log_take());
+    *code = result == TPM_SUCCESS && bytes >= TPM_HEADER_BYTES
+            ? tpm_cmd_get_errcode(response) : TPM_FAIL;
+    free(response);
+    note_shutdown(tpm, ordinal, *code);
+    trace_tpm_engine_send(ordinal, *code);
+    return tpm_nvram_check(&tpm->nvram, errp);
 }
 
 bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp)
@@ -278,6 +308,7 @@ bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp)
         memcpy(cmd->out, response, bytes);
         cmd->selftest_done = tpm_util_is_selftest(request, cmd->in_len) &&
                              !tpm_cmd_get_errcode(response);
+        note_shutdown(tpm, ordinal, tpm_cmd_get_errcode(response));
     } else {
         /* A change that was not stored is never acknowledged. */
         respond_with_failure(tpm, cmd);

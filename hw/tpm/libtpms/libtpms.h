@@ -12,6 +12,8 @@
 #include "system/runstate.h"
 #include "system/tpm_backend.h"
 
+#define TPM2_CC_SHUTDOWN 0x145
+
 #define TYPE_TPM_LIBTPMS "tpm-libtpms"
 OBJECT_DECLARE_SIMPLE_TYPE(TPMLibtpms, TPM_LIBTPMS)
 
@@ -29,6 +31,7 @@ typedef struct TPMNvram {
     BlobStoreClient *client;
     BlobStoreBlob *blobs[TPM_BLOB__MAX];
     bool resuming;              /* the TPM continues instead of starting */
+    bool is_shut_down;          /* TPM2_Shutdown, and nothing stored since */
     Error *failure;             /* why a callback has failed first, or NULL */
 } TPMNvram;
 
@@ -41,6 +44,10 @@ struct TPMLibtpms {
     /* The front end's pointer to this TPM; NULL if -tpmdev has made it */
     TPMBackend **front_end;
     VMChangeStateEntry *vm_change;
+    Notifier on_shutdown;
+
+    /* The state was migrated in, and the VM has not run here yet. */
+    bool has_arrived;
 
     /* Until the machine is complete the store is open and the TPM is off. */
     bool waiting;
@@ -100,8 +107,26 @@ bool tpm_engine_resume(TPMLibtpms *tpm, Error **errp);
  */
 bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp);
 
+/*
+ * Executes a command of the host in a TPM that is on and executes no other.
+ * @code becomes its response code.  Returns false if state could not be
+ * stored.
+ */
+bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
+                     uint32_t *code, Error **errp);
+
 /* Clears the flag of a dynamic launch, on behalf of @locality. */
 void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality);
+
+/* shutdown.c: TPM2_Shutdown, for a guest that has not executed it */
+
+/*
+ * Prepares the TPM for the loss of its power by a reset of the VM.  The
+ * caller powers it off next.
+ */
+void tpm_shutdown_for_reset(TPMLibtpms *tpm);
+/* The same for the end of QEMU; what is written later is lost. */
+void tpm_shutdown_for_exit(TPMLibtpms *tpm);
 
 /* nvram.c: where libtpms loads its state from and stores it */
 
@@ -116,7 +141,9 @@ bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp);
 /* Stores the volatile state; @data is NULL if the TPM is off. */
 bool tpm_nvram_store_volatile(TPMNvram *nvram, const unsigned char *data,
                               uint32_t length, Error **errp);
-bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, Error **errp);
+/* Whether there is volatile state, and whether it is of a TPM shut down */
+bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, bool *is_shut_down,
+                            Error **errp);
 void tpm_nvram_close(TPMNvram *nvram);
 
 /* Fails if a callback has failed since the last call, with its error. */

@@ -54,6 +54,12 @@ static const struct {
  */
 #define TPM_VERSION_KEY "tpm-version="
 
+/*
+ * The metadata of the volatile state says this of a TPM that has executed
+ * TPM2_Shutdown.  Libtpms does not tell.
+ */
+#define TPM_SHUT_DOWN "shut-down=yes"
+
 const char *tpm_libtpms_version_str(TPMVersion version)
 {
     return version == TPM_VERSION_1_2 ? "1.2" : "2.0";
@@ -136,20 +142,27 @@ bool tpm_nvram_store_volatile(TPMNvram *nvram, const unsigned char *data,
                               uint32_t length, Error **errp)
 {
     BlobStoreBlob *blob = nvram->blobs[TPM_BLOB_VOLATILE];
+    const char *const shut_down[] = { TPM_SHUT_DOWN, NULL };
 
-    return data ? blobstore_write_blob(blob, data, length, NULL, errp)
+    return data ? blobstore_write_blob(blob, data, length,
+                                       nvram->is_shut_down ? shut_down : NULL,
+                                       errp)
                 : blobstore_delete_blob(blob, errp);
 }
 
-bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, Error **errp)
+bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, bool *is_shut_down,
+                            Error **errp)
 {
     g_autoptr(GBytes) content = NULL;
+    g_auto(GStrv) metadata = NULL;
 
-    if (!blobstore_read_blob(nvram->blobs[TPM_BLOB_VOLATILE], &content, NULL,
-                             errp)) {
+    if (!blobstore_read_blob(nvram->blobs[TPM_BLOB_VOLATILE], &content,
+                             &metadata, errp)) {
         return false;
     }
     *present = content;
+    *is_shut_down = g_strv_contains((const char *const *)metadata,
+                                    TPM_SHUT_DOWN);
     return true;
 }
 
@@ -264,6 +277,9 @@ uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
         error_prepend(&err, "cannot store blob '" TPM_BLOB_OWNER "/%s': ",
                       tpm_blobs[blob].name);
         return refuse(nvram, err);
+    }
+    if (blob == TPM_BLOB_PERMANENT) {
+        nvram->is_shut_down = false;
     }
     return TPM_SUCCESS;
 }
