@@ -215,6 +215,15 @@ bool blobstore_properties_check(BlobStoreObject *store, const char *id,
 /* Whether the user wants the store encrypted */
 bool blobstore_keys_are_wanted(const BlobStoreObject *store);
 
+/*
+ * The data key of the store @uuid, from the slot of @slots that the user's key
+ * opens, in a worker: it may take seconds.  @store does not change.
+ */
+BlobKey *coroutine_fn blobstore_keys_unlock(BlobStoreObject *store,
+                                            const BlobKeySlots *slots,
+                                            const QemuUUID *uuid,
+                                            GError **error);
+
 /* Wraps @key into slot @n of @slots, in a worker: it may take seconds. */
 bool coroutine_fn blobstore_keys_put(const BlobStoreKeySource *source,
                                      BlobKeySlots *slots, unsigned n,
@@ -246,10 +255,9 @@ void blobstore_keys_answer(BlobStoreObject *store, BlobStoreOptions *options,
  * encrypted (any more).
  */
 void blobstore_keys_settle(BlobStoreObject *store, BlobKey *key);
-/* The same for key slots that came with a stream, which @store has not yet */
-bool coroutine_fn blobstore_keys_take(BlobStoreObject *store,
-                                      const BlobKeySlots *slots,
-                                      const QemuUUID *uuid, GError **error);
+/* The same for what came with a stream and was authenticated with @key */
+void blobstore_keys_take(BlobStoreObject *store, BlobKey *key,
+                         const BlobKeySlots *slots);
 void blobstore_keys_forget(BlobStoreObject *store);
 
 /* drive.c */

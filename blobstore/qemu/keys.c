@@ -36,14 +36,15 @@ static int unlock_job(void *opaque)
     return 0;
 }
 
-static BlobKey *coroutine_fn unlock(BlobStoreObject *store,
-                                    const BlobKeySlots *slots,
-                                    const uint8_t *uuid, GError **error)
+BlobKey *coroutine_fn blobstore_keys_unlock(BlobStoreObject *store,
+                                            const BlobKeySlots *slots,
+                                            const QemuUUID *uuid,
+                                            GError **error)
 {
     g_auto(BlobStoreCredential) credential = { 0 };
     BlobStoreKeySource source =
         blobstore_credential_source(store->props.encrypt);
-    KeyJob job = { (BlobKeySlots *)slots, uuid, &credential.core };
+    KeyJob job = { (BlobKeySlots *)slots, uuid->data, &credential.core };
 
     if (!blobstore_credential_load(&source, &credential, error)) {
         return NULL;
@@ -118,6 +119,7 @@ static bool coroutine_fn answer_unlock(const BlobStoreLabel *label,
 {
     BlobStoreKeyAnswer *answer = opaque;
     BlobStoreObject *store = answer->store;
+    QemuUUID uuid;
 
     if (store->open.keys.key &&
         blob_store_label_fits(label, store->open.keys.key)) {
@@ -133,7 +135,8 @@ static bool coroutine_fn answer_unlock(const BlobStoreLabel *label,
         return false;
     } else if (blobstore_keys_are_wanted(store) && !store->open.core) {
         /* Only once: a PIN is not presented to a medium that changed. */
-        *key = unlock(store, &label->key_slots, label->uuid, error);
+        memcpy(uuid.data, label->uuid, sizeof(uuid.data));
+        *key = blobstore_keys_unlock(store, &label->key_slots, &uuid, error);
         if (!*key) {
             return false;
         }
@@ -212,18 +215,11 @@ void blobstore_keys_settle(BlobStoreObject *store, BlobKey *key)
     blob_store_get_key_slots(store->open.core, &store->open.keys.slots);
 }
 
-bool coroutine_fn blobstore_keys_take(BlobStoreObject *store,
-                                      const BlobKeySlots *slots,
-                                      const QemuUUID *uuid, GError **error)
+void blobstore_keys_take(BlobStoreObject *store, BlobKey *key,
+                         const BlobKeySlots *slots)
 {
-    g_autoptr(BlobKey) key = unlock(store, slots, uuid->data, error);
-
-    if (!key) {
-        return false;
-    }
     set_key(store, key);
     store->open.keys.slots = *slots;
-    return true;
 }
 
 void blobstore_keys_forget(BlobStoreObject *store)

@@ -18,41 +18,15 @@
  */
 enum { EPOCH_MAX = INT32_MAX };
 
-typedef struct Carried {
-    BlobStoreBlob *blob;        /* ours */
-    uint8_t owner[STREAM_NAME_BYTES];
-    uint8_t name[STREAM_NAME_BYTES];
-    bool present;
-    uint32_t size;              /* of the content */
-    uint32_t metadata_size;
-    uint32_t payload_size;      /* both */
-    uint8_t *payload;           /* "key=value", each with its NUL; content */
-    /* Of an encrypted store: of the payload */
-    uint8_t nonce[BLOB_NONCE_BYTES];
-    uint8_t tag[BLOB_TAG_BYTES];
-} Carried;
-
-/* A sealed payload is bound to this; the struct itself does not travel. */
-typedef struct CarriedAad {
-    uint8_t uuid[BLOB_UUID_BYTES];
-    uint8_t owner[STREAM_NAME_BYTES];
-    uint8_t name[STREAM_NAME_BYTES];
-    uint64_t sequence;
-    uint32_t kind;
-    uint32_t present;
-    uint32_t size;
-    uint32_t metadata_size;
-} CarriedAad;
-
-QEMU_BUILD_BUG_ON(sizeof(CarriedAad) != 16 + 2 * STREAM_NAME_BYTES + 8 + 16);
-
 struct BlobsState {
     BlobStoreObject *store;
+    const IdentityState *identity;
     uint64_t sequence;
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
     uint32_t carried_count;     /* as in the stream */
     uint32_t carried_length;    /* of the array */
-    Carried *carried;           /* ordered by owner and name */
+    StreamCarried *carried;           /* ordered by owner and name */
+    StreamProof proof;          /* of an encrypted store; of all but them */
 };
 
 static bool carried_count_is_ours(void *opaque, int version_id)
@@ -61,92 +35,6 @@ static bool carried_count_is_ours(void *opaque, int version_id)
 
     return state->carried_count == state->carried_length;
 }
-
-static bool carried_is_ours(void *opaque, int version_id)
-{
-    Carried *carried = opaque;
-    BlobStoreBlob *blob = carried->blob;
-
-    return blobstore_stream_is_name(carried->owner) &&
-           blobstore_stream_is_name(carried->name) &&
-           !strcmp(blobstore_stream_name(carried->owner),
-                   blob->client->owner) &&
-           !strcmp(blobstore_stream_name(carried->name), blob->name);
-}
-
-static bool size_is_valid(void *opaque, int version_id)
-{
-    Carried *carried = opaque;
-
-    return carried->size <= (carried->present ? carried->blob->max_size : 0);
-}
-
-static bool metadata_size_is_valid(void *opaque, int version_id)
-{
-    Carried *carried = opaque;
-
-    return carried->metadata_size <=
-           (carried->present ? BLOBSTORE_METADATA_MAX_BYTES : 0);
-}
-
-static bool payload_size_is_valid(void *opaque, int version_id)
-{
-    Carried *carried = opaque;
-
-    return carried->payload_size == carried->size + carried->metadata_size;
-}
-
-/* Splits metadata that is_valid into strings. */
-static char **split_metadata(const Carried *carried)
-{
-    GPtrArray *metadata = g_ptr_array_new();
-    uint32_t at = 0;
-
-    while (at < carried->metadata_size) {
-        const char *text = (const char *)carried->payload + at;
-
-        g_ptr_array_add(metadata, g_strdup(text));
-        at += strlen(text) + 1;
-    }
-    g_ptr_array_add(metadata, NULL);
-    return (char **)g_ptr_array_free(metadata, FALSE);
-}
-
-static bool metadata_is_valid(const Carried *carried)
-{
-    g_auto(GStrv) metadata = NULL;
-
-    if (!carried->metadata_size) {
-        return true;
-    }
-    if (carried->payload[carried->metadata_size - 1]) {
-        return false;
-    }
-    metadata = split_metadata(carried);
-    return blob_metadata_is_valid((const char *const *)metadata);
-}
-
-static const VMStateDescription vmstate_carried = {
-    .name = "blobstore/blob",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_BUFFER(owner, Carried),
-        VMSTATE_BUFFER(name, Carried),
-        VMSTATE_VALIDATE("blob is the expected one", carried_is_ours),
-        VMSTATE_BOOL(present, Carried),
-        VMSTATE_UINT32(size, Carried),
-        VMSTATE_VALIDATE("size is valid", size_is_valid),
-        VMSTATE_UINT32(metadata_size, Carried),
-        VMSTATE_VALIDATE("metadata size is valid", metadata_size_is_valid),
-        VMSTATE_UINT32(payload_size, Carried),
-        VMSTATE_VALIDATE("payload size is valid", payload_size_is_valid),
-        VMSTATE_VBUFFER_ALLOC_UINT32(payload, Carried, 1, NULL, payload_size),
-        VMSTATE_BUFFER(nonce, Carried),
-        VMSTATE_BUFFER(tag, Carried),
-        VMSTATE_END_OF_LIST()
-    },
-};
 
 static void free_carried(BlobsState *state)
 {
@@ -162,7 +50,7 @@ static void make_carried(BlobsState *state)
     g_autoptr(GPtrArray) blobs = blobstore_stream_sorted_blobs(state->store);
 
     free_carried(state);
-    state->carried = g_new0(Carried, blobs->len);
+    state->carried = g_new0(StreamCarried, blobs->len);
     state->carried_count = blobs->len;
     state->carried_length = blobs->len;
     for (guint i = 0; i < blobs->len; i++) {
@@ -170,105 +58,102 @@ static void make_carried(BlobsState *state)
     }
 }
 
-static void fill_carried(Carried *carried)
+/*
+ * What the section says beside its blobs.  The proof of the first section,
+ * which is in it, binds this one to that.
+ */
+static GByteArray *say_section(const BlobsState *state)
 {
-    BlobStoreBlob *blob = carried->blob;
-    g_autoptr(BlobStoreVersion) version = blobstore_version_latest(blob);
-    GByteArray *payload = g_byte_array_new();
+    static const char label[] = "second section";
+    const StreamProof *first = blobstore_identity_proof(state->identity);
+    GByteArray *said = g_byte_array_new();
 
-    blobstore_stream_set_name(carried->owner, blob->client->owner);
-    blobstore_stream_set_name(carried->name, blob->name);
-    if (version->content) {
-        gsize size;
-        const uint8_t *content = g_bytes_get_data(version->content, &size);
-
-        for (char **entry = version->metadata; *entry; entry++) {
-            g_byte_array_append(payload, (uint8_t *)*entry,
-                                strlen(*entry) + 1);
-        }
-        carried->present = true;
-        carried->metadata_size = payload->len;
-        carried->size = size;
-        g_byte_array_append(payload, content, size);
-    }
-    carried->payload_size = payload->len;
-    carried->payload = g_byte_array_free(payload, FALSE);
+    g_byte_array_append(said, (const uint8_t *)label, sizeof(label));
+    g_byte_array_append(said, first->nonce, sizeof(first->nonce));
+    g_byte_array_append(said, first->tag, sizeof(first->tag));
+    blobstore_stream_say_number(said, state->sequence);
+    g_byte_array_append(said, state->epoch_id, sizeof(state->epoch_id));
+    blobstore_stream_say_number(said, state->carried_count);
+    return said;
 }
 
-/* QEMU validates outgoing fields too, and aborts: so this checks before. */
-static bool carried_is_valid(Carried *carried, int version_id)
+/* What a sealed payload is bound to */
+static GByteArray *say_carried(const BlobsState *state,
+                               const StreamCarried *carried)
 {
-    return carried_is_ours(carried, version_id) &&
-           size_is_valid(carried, version_id) &&
-           metadata_size_is_valid(carried, version_id) &&
-           payload_size_is_valid(carried, version_id);
+    GByteArray *said = say_section(state);
+
+    blobstore_carried_say(said, carried);
+    return said;
 }
 
-static void make_aad(const BlobsState *state, const Carried *carried,
-                     const QemuUUID *uuid, CarriedAad *aad)
+static BlobSeal *new_seal(const BlobsState *state, GError **error)
 {
-    *aad = (CarriedAad) {
-        .sequence = cpu_to_le64(state->sequence),
-        .kind = cpu_to_le32(carried->blob->kind),
-        .present = cpu_to_le32(carried->present),
-        .size = cpu_to_le32(carried->size),
-        .metadata_size = cpu_to_le32(carried->metadata_size),
-    };
-    memcpy(aad->uuid, uuid->data, sizeof(aad->uuid));
-    memcpy(aad->owner, carried->owner, sizeof(aad->owner));
-    memcpy(aad->name, carried->name, sizeof(aad->name));
+    return blobstore_stream_new_seal(state->store->open.keys.key,
+                                     state->store->open.uuid, error);
 }
 
 /* No content of an encrypted store leaves QEMU in plain text. */
 static bool seal_all(BlobsState *state, GError **error)
 {
     g_autoptr(BlobSeal) seal = NULL;
-    const QemuUUID *uuid = state->store->open.uuid;
+    g_autoptr(GByteArray) section = NULL;
 
     if (!state->store->open.keys.key) {
         return true;
     }
-    seal = blob_key_new_seal(state->store->open.keys.key, BLOB_KEY_FOR_STREAM,
-                             uuid->data, error);
+    seal = new_seal(state, error);
     for (uint32_t i = 0; seal && i < state->carried_count; i++) {
-        Carried *carried = &state->carried[i];
-        CarriedAad aad;
+        StreamCarried *carried = &state->carried[i];
+        g_autoptr(GByteArray) said = say_carried(state, carried);
 
-        make_aad(state, carried, uuid, &aad);
-        if (!blob_seal_encrypt(seal, &aad, sizeof(aad), carried->payload,
-                               carried->payload_size, carried->nonce,
-                               carried->tag, error)) {
+        if (!blob_seal_encrypt(seal, said->data, said->len, carried->payload,
+                               carried->payload_size, carried->proof.nonce,
+                               carried->proof.tag, error)) {
             return false;
         }
     }
-    return seal;
+    section = say_section(state);
+    return seal && blobstore_stream_prove(seal, section, &state->proof, error);
 }
 
-static bool unseal(BlobSeal *seal, const BlobsState *state, Carried *carried)
+static bool unseal(BlobSeal *seal, const BlobsState *state,
+                   StreamCarried *carried)
 {
-    CarriedAad aad;
+    g_autoptr(GByteArray) said = say_carried(state, carried);
 
-    make_aad(state, carried, state->store->open.uuid, &aad);
-    return blob_seal_decrypt(seal, &aad, sizeof(aad), carried->payload,
-                             carried->payload_size, carried->nonce,
-                             carried->tag);
+    return blob_seal_decrypt(seal, said->data, said->len, carried->payload,
+                             carried->payload_size, carried->proof.nonce,
+                             carried->proof.tag);
 }
 
-/* Authenticates all payloads; none has been used before. */
+static bool authenticate_section(BlobSeal *seal, const BlobsState *state,
+                                 GError **error)
+{
+    g_autoptr(GByteArray) section = say_section(state);
+
+    if (!blobstore_stream_is_proved(seal, section, &state->proof)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
+                    "the end of the stream was not written with the key of "
+                    "the store, or for another beginning");
+        return false;
+    }
+    return true;
+}
+
+/* Authenticates everything; nothing has been used before. */
 static bool unseal_all(BlobsState *state, GError **error)
 {
-    BlobStoreObject *store = state->store;
     g_autoptr(BlobSeal) seal = NULL;
 
-    if (store->open.keys.key) {
-        seal = blob_key_new_seal(store->open.keys.key, BLOB_KEY_FOR_STREAM,
-                                 store->open.uuid->data, error);
-        if (!seal) {
+    if (state->store->open.keys.key) {
+        seal = new_seal(state, error);
+        if (!seal || !authenticate_section(seal, state, error)) {
             return false;
         }
     }
     for (uint32_t i = 0; i < state->carried_count; i++) {
-        Carried *carried = &state->carried[i];
+        StreamCarried *carried = &state->carried[i];
 
         if (seal && !unseal(seal, state, carried)) {
             g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
@@ -278,7 +163,7 @@ static bool unseal_all(BlobsState *state, GError **error)
                         blobstore_stream_name(carried->name));
             return false;
         }
-        if (!metadata_is_valid(carried)) {
+        if (!blobstore_carried_has_valid_metadata(carried)) {
             g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
                         "metadata of blob '%s/%s' in the stream is not valid",
                         blobstore_stream_name(carried->owner),
@@ -314,10 +199,10 @@ static int blobs_pre_save(void *opaque)
     state->sequence = sequence.number;
     memcpy(state->epoch_id, sequence.epoch_id, sizeof(state->epoch_id));
     for (uint32_t i = 0; i < state->carried_count; i++) {
-        Carried *carried = &state->carried[i];
+        StreamCarried *carried = &state->carried[i];
 
-        fill_carried(carried);
-        if (!carried_is_valid(carried, vmstate_carried.version_id)) {
+        blobstore_carried_fill(carried);
+        if (!blobstore_carried_is_valid(carried)) {
             error_report("blobstore '%s': cannot save blob '%s/%s' of %" PRIu32
                          " bytes", store->id, carried->blob->client->owner,
                          carried->blob->name, carried->size);
@@ -361,9 +246,9 @@ static int blobs_pre_load(void *opaque)
 }
 
 /* The stream wins over RAM and medium, also where a blob is absent in it. */
-static void take_carried(const Carried *carried)
+static void take_carried(const StreamCarried *carried)
 {
-    g_auto(GStrv) metadata = split_metadata(carried);
+    g_auto(GStrv) metadata = blobstore_carried_split_metadata(carried);
     g_autoptr(GBytes) content = carried->present ?
         g_bytes_new(carried->payload + carried->metadata_size,
                     carried->size) : NULL;
@@ -373,8 +258,17 @@ static void take_carried(const Carried *carried)
     blobstore_version_replace(carried->blob, version);
 }
 
+static BlobSequence sequence_of(const BlobsState *state)
+{
+    BlobSequence sequence = { .number = state->sequence };
+
+    memcpy(sequence.epoch_id, state->epoch_id, sizeof(sequence.epoch_id));
+    return sequence;
+}
+
 static bool check_carried(BlobsState *state, Error **errp)
 {
+    BlobSequence sequence = sequence_of(state);
     g_autoptr(GError) error = NULL;
 
     if (state->sequence >> 32 > EPOCH_MAX) {
@@ -386,7 +280,7 @@ static bool check_carried(BlobsState *state, Error **errp)
         error_setg(errp, "%s", error->message);
         return false;
     }
-    return true;
+    return blobstore_identity_check_next(state->identity, &sequence, errp);
 }
 
 static void clear_copy(gpointer data)
@@ -402,7 +296,7 @@ static GArray *take_all_carried(BlobsState *state)
 
     g_array_set_clear_func(before, clear_copy);
     for (uint32_t i = 0; i < state->carried_count; i++) {
-        Carried *carried = &state->carried[i];
+        StreamCarried *carried = &state->carried[i];
         BlobStoreCopy copy;
 
         blobstore_version_keep(carried->blob, &copy);
@@ -465,9 +359,7 @@ static int blobs_post_load(void *opaque, int version_id)
         return blobstore_stream_fail_load(store, err);
     }
     blobstore_state_event(store, BLOBSTORE_EVENT_LOADED);
-    store->open.sequence.number = state->sequence;
-    memcpy(store->open.sequence.epoch_id, state->epoch_id,
-           sizeof(state->epoch_id));
+    store->open.sequence = sequence_of(state);
     store->open.health.write_failed = false;
     return 0;
 }
@@ -487,17 +379,22 @@ const VMStateDescription vmstate_blobstore_blobs = {
         VMSTATE_UINT32(carried_count, BlobsState),
         VMSTATE_VALIDATE("number of blobs is ours", carried_count_is_ours),
         VMSTATE_STRUCT_VARRAY_POINTER_UINT32(carried, BlobsState,
-                                             carried_count, vmstate_carried,
-                                             Carried),
+                                             carried_count,
+                                             vmstate_blobstore_carried,
+                                             StreamCarried),
+        VMSTATE_BUFFER(proof.nonce, BlobsState),
+        VMSTATE_BUFFER(proof.tag, BlobsState),
         VMSTATE_END_OF_LIST()
     },
 };
 
-BlobsState *blobstore_blobs_new(BlobStoreObject *store)
+BlobsState *blobstore_blobs_new(BlobStoreObject *store,
+                                const IdentityState *identity)
 {
     BlobsState *state = g_new0(BlobsState, 1);
 
     state->store = store;
+    state->identity = identity;
     return state;
 }
 

@@ -19,29 +19,20 @@ enum {
     BLOBS_MAX = 1024,
 };
 
-/* The blob @owner/@name */
-typedef struct Announced {
-    uint8_t owner[STREAM_NAME_BYTES];
-    uint8_t name[STREAM_NAME_BYTES];
-    uint8_t kind;
-    uint64_t max_size;
-} Announced;
-
 struct IdentityState {
     BlobStoreObject *store;
-    uint8_t uuid[BLOB_UUID_BYTES];
+    QemuUUID uuid;
     uint32_t format_version;
     uint64_t sequence;          /* at that time */
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
     bool encrypted;
     int32_t announced_count;
-    Announced *announced;
+    StreamAnnounced *announced;
 
     /* Of an encrypted store only, in a subsection: */
     bool has_keys;
-    uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES];
-    uint8_t key_slots[BLOB_KEY_SLOTS * BLOB_KEY_SLOT_BYTES];
-    uint8_t damaged_key_slots;  /* a bit for each */
+    StreamKeys keys;
+    StreamProof proof;          /* of everything above */
 };
 
 static bool announced_count_is_valid(void *opaque, int version_id)
@@ -51,50 +42,65 @@ static bool announced_count_is_valid(void *opaque, int version_id)
     return state->announced_count >= 0 && state->announced_count <= BLOBS_MAX;
 }
 
-static bool announced_is_valid(void *opaque, int version_id)
-{
-    Announced *blob = opaque;
-
-    return blobstore_stream_is_name(blob->owner) &&
-           blobstore_stream_is_name(blob->name) &&
-           blob->kind <= BLOBSTORE_VOLATILE && blob->max_size >= 1 &&
-           blob->max_size <= BLOBSTORE_MAX_BLOB_BYTES;
-}
-
-static const VMStateDescription vmstate_announced = {
-    .name = "blobstore-identity/blob",
-    .version_id = 1,
-    .minimum_version_id = 1,
-    .fields = (const VMStateField[]) {
-        VMSTATE_BUFFER(owner, Announced),
-        VMSTATE_BUFFER(name, Announced),
-        VMSTATE_UINT8(kind, Announced),
-        VMSTATE_UINT64(max_size, Announced),
-        VMSTATE_VALIDATE("blob is valid", announced_is_valid),
-        VMSTATE_END_OF_LIST()
-    },
-};
-
 static void free_announced(IdentityState *state)
 {
     g_clear_pointer(&state->announced, g_free);
     state->announced_count = 0;
 }
 
-static void fill_keys(IdentityState *state)
+/* All that the section says but its proof, for that */
+static GByteArray *say_all(const IdentityState *state)
 {
-    const BlobStoreObject *store = state->store;
+    static const char label[] = "first section";
+    GByteArray *said = g_byte_array_new();
 
-    blob_key_commit(store->open.keys.key, state->uuid, state->key_commitment);
-    QEMU_BUILD_BUG_ON(sizeof(state->key_slots) !=
-                      sizeof(store->open.keys.slots.bytes));
-    memcpy(state->key_slots, store->open.keys.slots.bytes,
-           sizeof(state->key_slots));
-    QEMU_BUILD_BUG_ON(BLOB_KEY_SLOTS > 8);
-    state->damaged_key_slots = 0;
-    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
-        state->damaged_key_slots |= store->open.keys.slots.damaged[n] << n;
+    g_byte_array_append(said, (const uint8_t *)label, sizeof(label));
+    g_byte_array_append(said, state->uuid.data, sizeof(state->uuid.data));
+    blobstore_stream_say_number(said, state->format_version);
+    blobstore_stream_say_number(said, state->sequence);
+    g_byte_array_append(said, state->epoch_id, sizeof(state->epoch_id));
+    blobstore_stream_say_number(said, state->announced_count);
+    for (int32_t i = 0; i < state->announced_count; i++) {
+        blobstore_announced_say(said, &state->announced[i]);
     }
+    blobstore_stream_say_keys(said, &state->keys);
+    return said;
+}
+
+static bool prove(IdentityState *state, GError **error)
+{
+    g_autoptr(BlobSeal) seal = NULL;
+    g_autoptr(GByteArray) said = NULL;
+
+    memset(&state->proof, 0, sizeof(state->proof));
+    if (!state->encrypted) {
+        return true;
+    }
+    blobstore_stream_fill_keys(state->store, &state->keys);
+    said = say_all(state);
+    seal = blobstore_stream_new_seal(state->store->open.keys.key,
+                                     &state->uuid, error);
+    return seal && blobstore_stream_prove(seal, said, &state->proof, error);
+}
+
+static bool announce_blobs(IdentityState *state, const GPtrArray *blobs)
+{
+    free_announced(state);
+    state->announced = g_new0(StreamAnnounced, blobs->len);
+    state->announced_count = blobs->len;
+    for (guint i = 0; i < blobs->len; i++) {
+        const BlobStoreBlob *blob = g_ptr_array_index(blobs, i);
+        StreamAnnounced *to = &state->announced[i];
+
+        blobstore_announced_fill(to, blob);
+        if (!blobstore_announced_is_valid(to)) {
+            error_report("blobstore '%s': blob '%s/%s' cannot be migrated",
+                         state->store->id, blob->client->owner, blob->name);
+            free_announced(state);
+            return false;
+        }
+    }
+    return true;
 }
 
 static int identity_pre_save(void *opaque)
@@ -102,6 +108,7 @@ static int identity_pre_save(void *opaque)
     IdentityState *state = opaque;
     BlobStoreObject *store = state->store;
     g_autoptr(GPtrArray) blobs = blobstore_stream_sorted_blobs(store);
+    g_autoptr(GError) error = NULL;
     BlobSequence sequence;
 
     if (migrate_colo()) {
@@ -117,32 +124,20 @@ static int identity_pre_save(void *opaque)
         error_report("blobstore '%s' cannot be migrated", store->id);
         return -EINVAL;
     }
-    memcpy(state->uuid, store->open.uuid->data, sizeof(state->uuid));
+    state->uuid = *store->open.uuid;
     state->format_version = FORMAT_VERSION;
     sequence = blobstore_state_sequence(store);
     state->sequence = sequence.number;
     memcpy(state->epoch_id, sequence.epoch_id, sizeof(state->epoch_id));
     state->encrypted = store->open.keys.key;
-    if (store->open.keys.key) {
-        fill_keys(state);
+    if (!announce_blobs(state, blobs)) {
+        return -EINVAL;
     }
-    free_announced(state);
-    state->announced = g_new0(Announced, blobs->len);
-    state->announced_count = blobs->len;
-    for (guint i = 0; i < blobs->len; i++) {
-        const BlobStoreBlob *blob = g_ptr_array_index(blobs, i);
-        Announced *to = &state->announced[i];
-
-        blobstore_stream_set_name(to->owner, blob->client->owner);
-        blobstore_stream_set_name(to->name, blob->name);
-        to->kind = blob->kind;
-        to->max_size = blob->max_size;
-        if (!announced_is_valid(to, FORMAT_VERSION)) {
-            error_report("blobstore '%s': blob '%s/%s' cannot be migrated",
-                         store->id, blob->client->owner, blob->name);
-            free_announced(state);
-            return -EINVAL;
-        }
+    if (!prove(state, &error)) {
+        error_report("blobstore '%s': cannot say in the stream which store "
+                     "it is: %s", store->id, error->message);
+        free_announced(state);
+        return -EIO;
     }
     return 0;
 }
@@ -159,68 +154,10 @@ static int identity_pre_load(void *opaque)
 
     free_announced(state);
     state->has_keys = false;
+    memset(&state->proof, 0, sizeof(state->proof));
     /* No blob counts until the second section has been loaded. */
     blobstore_state_event(state->store, BLOBSTORE_EVENT_LOAD);
     return 0;
-}
-
-static bool check_announced(const Announced *blob, const BlobStoreBlob *ours,
-                            Error **errp)
-{
-    if (blob->kind != ours->kind) {
-        error_setg(errp, "blob '%s/%s' is of another kind here",
-                   blobstore_stream_name(blob->owner),
-                   blobstore_stream_name(blob->name));
-        return false;
-    }
-    if (blob->max_size > ours->max_size) {
-        error_setg(errp,
-                   "blob '%s/%s' may have %" PRIu64 " bytes at the "
-                   "source, %" PRIu64 " here",
-                   blobstore_stream_name(blob->owner),
-                   blobstore_stream_name(blob->name), blob->max_size,
-                   ours->max_size);
-        return false;
-    }
-    return true;
-}
-
-static int compare_announced(const Announced *blob, const BlobStoreBlob *ours)
-{
-    return strcmp(blobstore_stream_name(blob->owner), ours->client->owner) ?:
-           strcmp(blobstore_stream_name(blob->name), ours->name);
-}
-
-/* Both sides must have the same blobs; both lists are in order. */
-static bool check_all_announced(IdentityState *state, Error **errp)
-{
-    g_autoptr(GPtrArray) blobs = blobstore_stream_sorted_blobs(state->store);
-    guint n = 0;
-
-    for (int32_t i = 0; i < state->announced_count || n < blobs->len; ) {
-        const Announced *blob =
-            i < state->announced_count ? &state->announced[i] : NULL;
-        const BlobStoreBlob *ours =
-            n < blobs->len ? g_ptr_array_index(blobs, n) : NULL;
-        int order = !blob ? 1 : !ours ? -1 : compare_announced(blob, ours);
-
-        if (order) {
-            error_setg(
-                errp, "blob '%s/%s' is %s",
-                order < 0 ? blobstore_stream_name(blob->owner)
-                          : ours->client->owner,
-                order < 0 ? blobstore_stream_name(blob->name) : ours->name,
-                order < 0 ? "at the source, but no device here uses it"
-                          : "used by a device here, but not at the source");
-            return false;
-        }
-        if (!check_announced(blob, ours, errp)) {
-            return false;
-        }
-        i++;
-        n++;
-    }
-    return true;
 }
 
 /*
@@ -265,8 +202,8 @@ static bool check_encrypted(IdentityState *state, Error **errp)
         error_setg(errp, "the store is %sencrypted at the source, and %s",
                    state->encrypted ? "" : "not ",
                    wanted ? "a key was given here" : "no key was given here");
-        error_append_hint(errp, "Give the destination the same encrypt "
-                          "property as the source.\n");
+        error_append_hint(errp, "Start the destination with the same "
+                          "key-secret= as the source.\n");
     } else {
         error_setg(errp, "the state was saved when the store was %sencrypted, "
                    "and it is%s", state->encrypted ? "" : "not ",
@@ -275,40 +212,46 @@ static bool check_encrypted(IdentityState *state, Error **errp)
     return false;
 }
 
-/* Refuses a source that is behind the wanted sequence, or beside it. */
-static bool check_sequence(IdentityState *state, Error **errp)
+static BlobSequence sequence_of(const IdentityState *state)
 {
-    BlobStoreObject *store = state->store;
-    const BlobSequence *pin = &store->props.sequence_pin;
+    BlobSequence sequence = { .number = state->sequence };
 
-    if (!is_arriving(store) || !store->props.min_sequence) {
-        return true;
-    }
-    if (state->sequence < pin->number ||
-        (state->sequence >> 32 == pin->number >> 32 &&
-         memcmp(state->epoch_id, pin->epoch_id, sizeof(pin->epoch_id)))) {
-        error_setg(errp, "the source is at sequence %" PRIu64 ", which does "
-                   "not follow min-sequence.number=%" PRIu64,
-                   state->sequence, pin->number);
-        return false;
-    }
-    return true;
+    memcpy(sequence.epoch_id, state->epoch_id, sizeof(sequence.epoch_id));
+    return sequence;
 }
 
-static bool check_commitment(IdentityState *state, Error **errp)
+/* Whether @sequence is that of @from, or a later one */
+static bool follows(const BlobSequence *sequence, const BlobSequence *from)
+{
+    return sequence->number >= from->number &&
+           (sequence->number >> 32 != from->number >> 32 ||
+            !memcmp(sequence->epoch_id, from->epoch_id,
+                    sizeof(from->epoch_id)));
+}
+
+/* Refuses a source that is behind the wanted sequence, or beside it. */
+static bool check_sequence_pin(BlobStoreObject *store,
+                               const BlobSequence *sequence, Error **errp)
+{
+    const BlobSequence *pin = &store->props.sequence_pin;
+
+    if (!is_arriving(store) || !store->props.min_sequence ||
+        follows(sequence, pin)) {
+        return true;
+    }
+    error_setg(errp, "the source is at sequence %" PRIu64 ", which does not "
+               "follow min-sequence.number=%" PRIu64, sequence->number,
+               pin->number);
+    return false;
+}
+
+static bool check_commitment_pin(IdentityState *state, Error **errp)
 {
     BlobStoreObject *store = state->store;
-    uint8_t commitment[BLOB_KEY_COMMITMENT_BYTES];
 
-    blob_key_commit(store->open.keys.key, state->uuid, commitment);
-    if (memcmp(commitment, state->key_commitment, sizeof(commitment))) {
-        error_setg(errp, "the store is encrypted with another data key than "
-                   "in the stream%s", is_arriving(store) ? "" :
-                   ": it was rekeyed after that state was saved");
-        return false;
-    }
     if (is_arriving(store) && store->props.key_commitment &&
-        memcmp(commitment, store->props.commitment_pin, sizeof(commitment))) {
+        memcmp(state->keys.commitment, store->props.commitment_pin,
+               sizeof(store->props.commitment_pin))) {
         error_setg(errp, "the store in the stream has another key commitment "
                    "than key-commitment= says");
         return false;
@@ -316,65 +259,88 @@ static bool check_commitment(IdentityState *state, Error **errp)
     return true;
 }
 
-static bool coroutine_fn call_take_key(BlobStoreObject *store, void *opaque,
-                                       Error **errp)
+/* Nothing that the section says has been acted on before. */
+static bool authenticate(IdentityState *state, const BlobKey *key,
+                         Error **errp)
 {
-    IdentityState *state = opaque;
-    g_autofree BlobKeySlots *slots = g_new0(BlobKeySlots, 1);
-    GError *error = NULL;
-    QemuUUID uuid;
+    g_autoptr(GByteArray) said = say_all(state);
+    g_autoptr(GError) error = NULL;
+    g_autoptr(BlobSeal) seal =
+        blobstore_stream_new_seal(key, &state->uuid, &error);
 
-    memcpy(slots->bytes, state->key_slots, sizeof(slots->bytes));
-    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
-        slots->damaged[n] = state->damaged_key_slots >> n & 1;
+    if (!seal) {
+        error_setg(errp, "%s", error->message);
+        return false;
     }
-    memcpy(uuid.data, state->uuid, sizeof(uuid.data));
-    if (!blobstore_keys_take(store, slots, &uuid, &error)) {
-        blobstore_report_propagate(store, error, errp);
+    if (!blobstore_stream_is_proved(seal, said, &state->proof)) {
+        error_setg(errp, "what the stream says of the store was not written "
+                   "with the key of the store");
         return false;
     }
     return true;
 }
 
-static bool check_key(IdentityState *state, Error **errp)
+/* Returns a reference to the data key, with which the section was made. */
+static BlobKey *find_key(IdentityState *state, Error **errp)
+{
+    BlobStoreObject *store = state->store;
+    g_autoptr(BlobKey) key = is_arriving(store)
+        ? blobstore_stream_unlock(store, &state->keys, &state->uuid, errp)
+        : blob_key_ref(store->open.keys.key);
+
+    if (!key) {
+        return NULL;
+    }
+    if (!blobstore_stream_has_key(&state->keys, key, &state->uuid)) {
+        error_setg(errp, "the store is encrypted with another data key than "
+                   "in the stream%s", is_arriving(store) ? "" :
+                   ": it was rekeyed after that state was saved");
+        return NULL;
+    }
+    return authenticate(state, key, errp) ? g_steal_pointer(&key) : NULL;
+}
+
+/* Makes @store the one that comes, whose medium must be able to become it. */
+static bool take_identity(IdentityState *state, BlobKey *key, Error **errp)
 {
     BlobStoreObject *store = state->store;
 
-    if (!check_encrypted(state, errp)) {
-        return false;
+    if (key) {
+        g_autofree BlobKeySlots *slots = g_new(BlobKeySlots, 1);
+
+        blobstore_stream_get_key_slots(&state->keys, slots);
+        blobstore_keys_take(store, key, slots);
     }
-    if (!state->encrypted) {
-        return true;
-    }
-    if (is_arriving(store) &&
-        !blobstore_call_core(store, call_take_key, state, errp)) {
-        return false;
-    }
-    return check_commitment(state, errp);
+    g_free(store->open.uuid);
+    store->open.uuid = g_memdup2(&state->uuid, sizeof(state->uuid));
+    return blobstore_probe_medium(store, errp);
 }
 
 static bool check_identity(IdentityState *state, Error **errp)
 {
     BlobStoreObject *store = state->store;
-    QemuUUID uuid;
+    BlobSequence sequence = sequence_of(state);
+    g_autoptr(BlobKey) key = NULL;
 
-    memcpy(uuid.data, state->uuid, sizeof(uuid.data));
     if (state->format_version > FORMAT_VERSION) {
         error_setg(errp, "the source has format version %" PRIu32 ", this "
                    "QEMU knows %d", state->format_version, FORMAT_VERSION);
         return false;
     }
-    if (!check_uuid(store, &uuid, errp) ||
-        !check_all_announced(state, errp) ||
-        !check_sequence(state, errp) || !check_key(state, errp)) {
+    if (!check_uuid(store, &state->uuid, errp) ||
+        !blobstore_announced_check(store, state->announced,
+                                   state->announced_count, errp) ||
+        !check_encrypted(state, errp)) {
         return false;
     }
-    if (is_arriving(store)) {
-        g_free(store->open.uuid);
-        store->open.uuid = g_memdup2(&uuid, sizeof(uuid));
-        return blobstore_probe_medium(store, errp);
+    if (state->encrypted) {
+        key = find_key(state, errp);
+        if (!key || !check_commitment_pin(state, errp)) {
+            return false;
+        }
     }
-    return true;
+    return check_sequence_pin(store, &sequence, errp) &&
+           (!is_arriving(store) || take_identity(state, key, errp));
 }
 
 static int identity_post_load(void *opaque, int version_id)
@@ -405,7 +371,6 @@ static int keys_post_load(void *opaque, int version_id)
     return 0;
 }
 
-/* What a blank medium needs to become the same store */
 static const VMStateDescription vmstate_keys = {
     .name = "blobstore-identity/keys",
     .version_id = 1,
@@ -413,9 +378,11 @@ static const VMStateDescription vmstate_keys = {
     .needed = keys_are_needed,
     .post_load = keys_post_load,
     .fields = (const VMStateField[]) {
-        VMSTATE_BUFFER(key_commitment, IdentityState),
-        VMSTATE_BUFFER(key_slots, IdentityState),
-        VMSTATE_UINT8(damaged_key_slots, IdentityState),
+        VMSTATE_BUFFER(keys.commitment, IdentityState),
+        VMSTATE_BUFFER(keys.slots, IdentityState),
+        VMSTATE_UINT8(keys.damaged, IdentityState),
+        VMSTATE_BUFFER(proof.nonce, IdentityState),
+        VMSTATE_BUFFER(proof.tag, IdentityState),
         VMSTATE_END_OF_LIST()
     },
 };
@@ -431,7 +398,7 @@ const VMStateDescription vmstate_blobstore_identity = {
     .pre_load = identity_pre_load,
     .post_load = identity_post_load,
     .fields = (const VMStateField[]) {
-        VMSTATE_BUFFER(uuid, IdentityState),
+        VMSTATE_BUFFER(uuid.data, IdentityState),
         VMSTATE_UINT32(format_version, IdentityState),
         VMSTATE_UINT64(sequence, IdentityState),
         VMSTATE_BUFFER(epoch_id, IdentityState),
@@ -440,8 +407,9 @@ const VMStateDescription vmstate_blobstore_identity = {
         VMSTATE_VALIDATE("number of blobs is valid",
                          announced_count_is_valid),
         VMSTATE_STRUCT_VARRAY_ALLOC(announced, IdentityState,
-                                    announced_count, 1, vmstate_announced,
-                                    Announced),
+                                    announced_count, 1,
+                                    vmstate_blobstore_announced,
+                                    StreamAnnounced),
         VMSTATE_END_OF_LIST()
     },
     .subsections = (const VMStateDescription *const []) {
@@ -462,4 +430,24 @@ void blobstore_identity_free(IdentityState *state)
 {
     free_announced(state);
     g_free(state);
+}
+
+const StreamProof *blobstore_identity_proof(const IdentityState *state)
+{
+    return &state->proof;
+}
+
+bool blobstore_identity_check_next(const IdentityState *state,
+                                   const BlobSequence *sequence,
+                                   Error **errp)
+{
+    BlobSequence first = sequence_of(state);
+
+    if (!follows(sequence, &first)) {
+        error_setg(errp, "sequence %" PRIu64 " at the end of the stream does "
+                   "not follow %" PRIu64 " at its beginning",
+                   sequence->number, first.number);
+        return false;
+    }
+    return true;
 }

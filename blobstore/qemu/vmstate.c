@@ -19,7 +19,7 @@ bool blobstore_vmstate_register(BlobStoreObject *store, Error **errp)
     BlobStoreVMState *state = g_new0(BlobStoreVMState, 1);
 
     state->identity = blobstore_identity_new(store);
-    state->blobs = blobstore_blobs_new(store);
+    state->blobs = blobstore_blobs_new(store, state->identity);
     store->open.vmstate = state;
     if (vmstate_register_with_alias_id(owner, 0, &vmstate_blobstore_identity,
                                        state->identity, -1, 0, errp) < 0 ||

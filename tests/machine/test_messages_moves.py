@@ -26,6 +26,7 @@ OTHER_UUID = "11111111-1111-4111-8111-111111111111"
 OTHER = drive("other.raw")
 MIB = 1 << 20
 DIRECTORY = 32768
+KEYS = b"blobstore-identity/keys"
 
 # Fragments of messages that are only compared with the strings of the source, and why
 NOT_PROVOKED = {
@@ -83,6 +84,23 @@ class MoveTest(Saying, EncryptedMigrationTest):
         self.assertEqual(self.wait_migration(source), "failed")
         said = self.said_by(destination)
         destination.kill()
+        return said
+
+    def save_stream(self, source):
+        source.qmp("migrate", uri=f"file:{self.path('stream')}")
+        self.assertEqual(self.wait_migration(source), "completed")
+        return Path(self.path("stream")).read_bytes()
+
+    def load_changed(self, stream, at, mask, *args):
+        """What a destination says to a stream with one byte changed."""
+        changed = bytearray(stream)
+        changed[at] ^= mask
+        Path(self.path("stream")).write_bytes(changed)
+        machine, _ = self.power_on(*self.drive, *args, "-incoming", "defer")
+        machine.qmp("migrate-incoming", uri=f"file:{self.path('stream')}", exit_on_error=False)
+        self.assertEqual(self.wait_migration(machine), "failed")
+        said = self.said_by(machine)
+        machine.kill()
         return said
 
     def waiting_move(self, source, *args):
@@ -228,12 +246,12 @@ class ForgedStreamTest(MoveTest):
         uuid = bytes.fromhex(self.info["uuid"].replace("-", ""))
         return self.load(self.stream.index(uuid) + len(uuid), struct.pack(">I", 2))
 
-    @provokes(MIGRATION, "in the stream is too high")
-    def test_sequence_that_is_too_high(self):
+    @provokes(MIGRATION, "in the stream is too high", "at the end of the stream does not follow")
+    def test_sequence_that_cannot_be(self):
         epoch = bytes.fromhex(self.info["epoch-id"])
         first = self.stream.index(epoch)
         at = self.stream.index(epoch, first + 1) - 8
-        return self.load(at, b"\xff" * 8)
+        return self.load(at, b"\xff" * 8) + self.load(at, bytes(8))
 
 
 class EncryptedMoveTest(MoveTest):
@@ -280,17 +298,14 @@ class EncryptedMoveTest(MoveTest):
         self.run_command(self.source, "blobstore-rekey", id="bs", **new_key("sec0"))
         return said + self.failing_move(self.source, *OTHER, *ENCRYPTED)
 
-    @provokes(MIGRATION, "in the stream was not written with the key")
+    @provokes(MIGRATION, "in the stream was not written with the key",
+              "what the stream says of the store", "or for another beginning")
     def test_stream_that_was_changed(self):
-        self.source.qmp("migrate", uri=f"file:{self.path('stream')}")
-        self.assertEqual(self.wait_migration(self.source), "completed")
-        stream = bytearray(Path(self.path("stream")).read_bytes())
-        stream[stream.rindex(b"permanent\0") + 64 + 1 + 12 + 7] ^= 1
-        Path(self.path("stream")).write_bytes(stream)
-        machine, _ = self.power_on(*self.drive, *ENCRYPTED, "-incoming", "defer")
-        machine.qmp("migrate-incoming", uri=f"file:{self.path('stream')}", exit_on_error=False)
-        self.assertEqual(self.wait_migration(machine), "failed")
-        return self.said_by(machine)
+        stream = self.save_stream(self.source)
+        name = stream.rindex(b"permanent\0")
+        keys = stream.index(KEYS) + len(KEYS)
+        return "".join(self.load_changed(stream, at, 1, *ENCRYPTED) for at in (
+            name + 64 + 1 + 12 + 7, keys + 4 + 32 + 7 * 1024, name - 64 - 4 - 16 - 1))
 
 
 class EncryptedSnapshotTest(MoveTest):

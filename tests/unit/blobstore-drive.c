@@ -232,11 +232,12 @@ void assert_state(const char *id, BlobstoreCondition state)
 
 /* What is reported meanwhile, or NULL */
 static GString *reported;
+static bool reports_hidden;
 
 int error_vprintf(const char *format, va_list args)
 {
     if (!reported) {
-        return vfprintf(stderr, format, args);
+        return reports_hidden ? 0 : vfprintf(stderr, format, args);
     }
     g_string_append_vprintf(reported, format, args);
     return 0;
@@ -245,6 +246,11 @@ int error_vprintf(const char *format, va_list args)
 int error_vprintf_unless_qmp(const char *format, va_list args)
 {
     return error_vprintf(format, args);
+}
+
+void reports_hide(bool hide)
+{
+    reports_hidden = hide;
 }
 
 void assert_hint(Error *err, const char *part)

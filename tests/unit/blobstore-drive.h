@@ -62,6 +62,8 @@ void assert_text_on_medium(Device *device, const char *store,
 BlobstoreInfo *store_info(const char *id);
 void assert_state(const char *id, BlobstoreCondition state);
 
+/* Keeps what is reported to itself, where a test provokes it by thousands. */
+void reports_hide(bool hide);
 /* Does not consume the error. */
 void assert_hint(Error *err, const char *part);
 /* Consumes the error. */

@@ -410,6 +410,8 @@ static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
         { ANNOUNCED + ANNOUNCED_KIND + 1, 64 * KiB + 1, 8 },
         { ANNOUNCED + ANNOUNCED_KIND + 1, 0, 8 },
         { SEQUENCE, UINT64_C(1) << 63, 8 },
+        { SEQUENCE, 0, 8 },                     /* behind the first section */
+        { SEQUENCE + 8, 0x1234, 8 },            /* beside it */
         { CARRIED_COUNT, 2, 4 },
         { CARRIED_COUNT, 4, 4 },
         { CARRIED_COUNT, 0xffffffff, 4 },
