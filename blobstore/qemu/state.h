@@ -103,4 +103,14 @@ static inline bool blobstore_state_is_loading(const BlobStoreState *state)
     return state->load != BLOBSTORE_LOAD_NONE;
 }
 
+/*
+ * Whether the first section of a stream may come: once in a load, which begins
+ * with open-incoming or revert.
+ */
+static inline bool
+blobstore_state_may_be_identified(const BlobStoreState *state)
+{
+    return state->load == BLOBSTORE_LOAD_BEGUN;
+}
+
 #endif /* BLOBSTORE_QEMU_STATE_H */

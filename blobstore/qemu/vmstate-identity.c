@@ -151,12 +151,21 @@ static int identity_post_save(void *opaque)
 static int identity_pre_load(void *opaque)
 {
     IdentityState *state = opaque;
+    BlobStoreObject *store = state->store;
 
+    /* Each further one would present the PIN to a token again. */
+    if (!blobstore_state_may_be_identified(&store->open.state)) {
+        Error *err = NULL;
+
+        blobstore_state_event(store, BLOBSTORE_EVENT_LOAD_FAILED);
+        error_setg(&err, "the stream says more than once which store it is of");
+        return blobstore_stream_fail_load(store, err);
+    }
     free_announced(state);
     state->has_keys = false;
     memset(&state->proof, 0, sizeof(state->proof));
     /* No blob counts until the second section has been loaded. */
-    blobstore_state_event(state->store, BLOBSTORE_EVENT_LOAD);
+    blobstore_state_event(store, BLOBSTORE_EVENT_LOAD);
     return 0;
 }
 

@@ -246,6 +246,14 @@ class ForgedStreamTest(MoveTest):
         uuid = bytes.fromhex(self.info["uuid"].replace("-", ""))
         return self.load(self.stream.index(uuid) + len(uuid), struct.pack(">I", 2))
 
+    @provokes(MIGRATION, "more than once which store")
+    def test_first_section_twice(self):
+        begin = self.stream.index(b"/blobstore-identity") - len("bs") - 6
+        footer = b"\x7e" + self.stream[begin + 1:begin + 5]
+        end = self.stream.index(footer, begin) + len(footer)
+        self.stream = self.stream[:end] + self.stream[begin:]
+        return self.load(0, b"")
+
     @provokes(MIGRATION, "in the stream is too high", "at the end of the stream does not follow")
     def test_sequence_that_cannot_be(self):
         epoch = bytes.fromhex(self.info["epoch-id"])

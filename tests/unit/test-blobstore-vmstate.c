@@ -325,6 +325,15 @@ static void test_reset_does_not_do_for_a_stream(Fixture *fixture,
     vm_set_incoming(true);
 }
 
+/* A new QEMU that waits: each takes one stream. */
+static void wait_again(Fixture *fixture)
+{
+    device_unplug(&fixture->device);
+    drive_remove("nvram");
+    vm_set_incoming(true);
+    plug(fixture, fixture->path);
+}
+
 /* Loads the stream with @bytes at @offset; that must not do any harm. */
 static bool load_changed(Fixture *fixture, size_t offset, const void *bytes,
                          size_t count)
@@ -335,6 +344,7 @@ static bool load_changed(Fixture *fixture, size_t offset, const void *bytes,
                   g_bytes_get_size(fixture->stream));
     g_autoptr(GBytes) stream = NULL;
 
+    wait_again(fixture);
     g_assert_cmpuint(offset + count, <=, size);
     memcpy(changed + offset, bytes, count);
     stream = g_bytes_new(changed, size);
@@ -442,6 +452,7 @@ static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
         assert_stream_refused(fixture, ANNOUNCED, name, sizeof(name));
         assert_stream_refused(fixture, CARRIED, name, sizeof(name));
     }
+    wait_again(fixture);
     g_assert_true(vm_load_state(fixture->stream));
     g_assert_true(vm_start_now());
     assert_loaded(fixture);
@@ -459,8 +470,47 @@ static void test_noise_does_no_harm(Fixture *fixture, gconstpointer data)
 
         g_assert_false(vm_load_state(cut));
         load_changed(fixture, i, &other, 1);
+        wait_again(fixture);
     }
     assert_nothing_written(fixture);
+    g_assert_true(vm_load_state(fixture->stream));
+    g_assert_true(vm_start_now());
+    assert_loaded(fixture);
+}
+
+/* In one load; each time the user's key would be used, and a PIN presented. */
+static void test_second_identity_is_refused(Fixture *fixture,
+                                            gconstpointer data)
+{
+    g_autoptr(GBytes) first = g_bytes_new_from_bytes(fixture->stream, 0,
+                                                     SEQUENCE);
+
+    g_assert_false(vm_load_state(first));
+    g_assert_false(vm_load_state(fixture->stream));
+    assert_nothing_written(fixture);
+    wait_again(fixture);
+    g_assert_true(vm_load_state(fixture->stream));
+    g_assert_false(vm_load_state(fixture->stream));
+    g_assert_false(vm_start_now());
+    assert_nothing_written(fixture);
+    wait_again(fixture);
+    g_assert_true(vm_load_state(fixture->stream));
+    g_assert_true(vm_start_now());
+    assert_loaded(fixture);
+}
+
+/* The same for loadvm, which begins with a reset */
+static void test_second_identity_in_a_snapshot_is_refused(
+    Fixture *fixture, gconstpointer data)
+{
+    g_assert_true(vm_load_state(fixture->stream));
+    g_assert_true(vm_start_now());
+    write_text(fixture->device.permanent, "last");
+    reset_for_snapshot();
+    g_assert_true(vm_load_state(fixture->stream));
+    g_assert_false(vm_load_state(fixture->stream));
+    g_assert_false(vm_start_now());
+    reset_for_snapshot();
     g_assert_true(vm_load_state(fixture->stream));
     g_assert_true(vm_start_now());
     assert_loaded(fixture);
@@ -544,7 +594,7 @@ static void test_reset_after_a_failed_load(void)
     stream = vm_save_state();
     write_text(device.permanent, "last");
     cut = g_bytes_new_from_bytes(stream, 0, CARRIED);
-    vm_stop_now(RUN_STATE_RESTORE_VM);
+    reset_for_snapshot();
     g_assert_false(vm_load_state(cut));
     assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
     g_assert_false(vm_start_now());
@@ -590,6 +640,9 @@ static void add_tests(void)
     ADD("reset-without-stream", test_reset_does_not_do_for_a_stream);
     ADD("colo", test_colo_is_refused);
     ADD("without-identity", test_stream_without_identity_is_refused);
+    ADD("second-identity", test_second_identity_is_refused);
+    ADD("second-identity-in-snapshot",
+        test_second_identity_in_a_snapshot_is_refused);
     ADD("highest-sequence", test_store_with_the_highest_sequence_can_be_saved);
     ADD("lies", test_lies_are_refused);
     ADD("noise", test_noise_does_no_harm);
