@@ -7,40 +7,54 @@
 #include "glue.h"
 #include "trace.h"
 
-static void raise_doubt(BlobStoreState *state, BlobStoreTrust trust)
-{
-    state->trust = MAX(state->trust, trust);
-}
-
-BlobStoreState blobstore_state_next(BlobStoreState now, BlobStoreEvent event)
+static BlobStoreTrust next_trust(BlobStoreTrust now, BlobStoreEvent event)
 {
     switch (event) {
     case BLOBSTORE_EVENT_OPEN:
-        return (BlobStoreState) { 0 };
+    case BLOBSTORE_EVENT_AGREE:
+        return BLOBSTORE_TRUST_FULL;
+    case BLOBSTORE_EVENT_AGREE_STOPPED:
+        return BLOBSTORE_TRUST_CHECK;
     case BLOBSTORE_EVENT_OPEN_INCOMING:
-        return (BlobStoreState) { BLOBSTORE_TRUST_NONE,
-                                  BLOBSTORE_ARRIVAL_WAITING,
-                                  BLOBSTORE_LOAD_BEGUN };
+        return BLOBSTORE_TRUST_NONE;
     case BLOBSTORE_EVENT_STOP:
         /* The image can be handed to another QEMU and back, or be reverted. */
-        raise_doubt(&now, BLOBSTORE_TRUST_CHECK);
-        break;
-    case BLOBSTORE_EVENT_RESTORE:
-        /* The medium does not show everything that is restored. */
-    case BLOBSTORE_EVENT_CHANGED:
-    case BLOBSTORE_EVENT_KEY_UNSURE:
+        return MAX(now, BLOBSTORE_TRUST_CHECK);
     case BLOBSTORE_EVENT_SAVE:
         /*
          * Another QEMU may write to the medium before this VM goes on.  And
          * what comes after a snapshot must not look like what was before it.
          */
-        raise_doubt(&now, BLOBSTORE_TRUST_NONE);
-        break;
+    case BLOBSTORE_EVENT_RESTORE:
+        /* The medium does not show everything that is restored. */
+    case BLOBSTORE_EVENT_CHANGED:
+    case BLOBSTORE_EVENT_KEY_UNSURE:
+    case BLOBSTORE_EVENT_LOADED:
+        return MAX(now, BLOBSTORE_TRUST_NONE);
     case BLOBSTORE_EVENT_REVERT:
         /* Whatever had begun to overwrite an earlier one is gone with it. */
-        now.trust = BLOBSTORE_TRUST_REVERTED;
+    case BLOBSTORE_EVENT_SUPERSEDED:
+        return BLOBSTORE_TRUST_REVERTED;
+    case BLOBSTORE_EVENT_SUPERSEDE:
+        return BLOBSTORE_TRUST_SUPERSEDING;
+    default:
+        return now;
+    }
+}
+
+/* Whose RAM is, and how far a load has come; the trust stays. */
+static BlobStoreState next_ram(BlobStoreState now, BlobStoreEvent event)
+{
+    switch (event) {
+    case BLOBSTORE_EVENT_OPEN:
+        now.arrival = BLOBSTORE_ARRIVAL_OWN;
+        now.load = BLOBSTORE_LOAD_NONE;
+        break;
+    case BLOBSTORE_EVENT_OPEN_INCOMING:
+        now.arrival = BLOBSTORE_ARRIVAL_WAITING;
         now.load = BLOBSTORE_LOAD_BEGUN;
         break;
+    case BLOBSTORE_EVENT_REVERT:
     case BLOBSTORE_EVENT_LOAD:
     case BLOBSTORE_EVENT_LOAD_FAILED:
         now.load = BLOBSTORE_LOAD_BEGUN;
@@ -49,7 +63,6 @@ BlobStoreState blobstore_state_next(BlobStoreState now, BlobStoreEvent event)
         now.load = BLOBSTORE_LOAD_IDENTIFIED;
         break;
     case BLOBSTORE_EVENT_LOADED:
-        raise_doubt(&now, BLOBSTORE_TRUST_NONE);
         now.load = BLOBSTORE_LOAD_NONE;
         if (now.arrival == BLOBSTORE_ARRIVAL_WAITING) {
             now.arrival = BLOBSTORE_ARRIVAL_LOADED;
@@ -61,25 +74,21 @@ BlobStoreState blobstore_state_next(BlobStoreState now, BlobStoreEvent event)
             now.load = BLOBSTORE_LOAD_NONE;
         }
         break;
-    case BLOBSTORE_EVENT_SUPERSEDE:
-        now.trust = BLOBSTORE_TRUST_SUPERSEDING;
-        break;
-    case BLOBSTORE_EVENT_SUPERSEDED:
-        now.trust = BLOBSTORE_TRUST_REVERTED;
-        break;
-    case BLOBSTORE_EVENT_AGREE:
-        now.trust = BLOBSTORE_TRUST_FULL;
-        break;
-    case BLOBSTORE_EVENT_AGREE_STOPPED:
-        now.trust = BLOBSTORE_TRUST_CHECK;
-        break;
     case BLOBSTORE_EVENT_START:
         now.arrival = BLOBSTORE_ARRIVAL_OWN;
         break;
-    case BLOBSTORE_EVENT__MAX:
-        g_assert_not_reached();
+    default:
+        break;
     }
     return now;
+}
+
+BlobStoreState blobstore_state_next(BlobStoreState now, BlobStoreEvent event)
+{
+    BlobStoreState next = next_ram(now, event);
+
+    next.trust = next_trust(now.trust, event);
+    return next;
 }
 
 void blobstore_state_event(BlobStoreObject *store, BlobStoreEvent event)
