@@ -181,9 +181,12 @@ BlobStoreBlob *blobstore_register_blob(BlobStoreClient *client,
     return blob;
 }
 
-static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
-                                    Error **errp)
+typedef bool coroutine_fn MediumStep(BlobStoreClient *client, GError **error);
+
+static bool coroutine_fn take_step(BlobStoreClient *client, MediumStep *step,
+                                   Error **errp)
 {
+    BlobStoreObject *store = client->store;
     GError *error = NULL;
     bool ok;
 
@@ -194,12 +197,32 @@ static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
         !blobstore_gate_try_enter(store, errp)) {
         return false;
     }
-    ok = blobstore_medium_start(opaque, &error);
+    ok = step(client, &error);
     blobstore_gate_leave(store);
     if (!ok) {
         blobstore_report_propagate(store, error, errp);
     }
     return ok;
+}
+
+static bool coroutine_fn call_load(BlobStoreObject *store, void *opaque,
+                                   Error **errp)
+{
+    return take_step(opaque, blobstore_medium_load, errp);
+}
+
+static bool coroutine_fn call_start(BlobStoreObject *store, void *opaque,
+                                    Error **errp)
+{
+    return take_step(opaque, blobstore_medium_start, errp);
+}
+
+/* The device looks while nothing has been written yet. */
+static bool check_device(BlobStoreClient *client, Error **errp)
+{
+    return !client->ops || !client->ops->check ||
+           blobstore_state_is_incoming(&client->store->open.state) ||
+           client->ops->check(client->opaque, errp);
 }
 
 void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
@@ -212,7 +235,9 @@ void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
 bool blobstore_start(BlobStoreClient *client, Error **errp)
 {
     assert(!client->started);
-    client->started =
+    client->loaded =
+        blobstore_call_core(client->store, call_load, client, errp);
+    client->started = client->loaded && check_device(client, errp) &&
         blobstore_call_core(client->store, call_start, client, errp);
     if (client->started && !runstate_is_running()) {
         blobstore_state_event(client->store, BLOBSTORE_EVENT_STOP);
@@ -225,7 +250,7 @@ bool blobstore_read_blob(BlobStoreBlob *blob, GBytes **content,
 {
     g_autoptr(BlobStoreVersion) version = blobstore_version_latest(blob);
 
-    assert(blob->client->started);
+    assert(blob->client->loaded);
     *content = version->content ? g_bytes_ref(version->content) : NULL;
     if (metadata) {
         *metadata = g_strdupv(version->metadata);

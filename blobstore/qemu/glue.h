@@ -60,7 +60,8 @@ struct BlobStoreClient {
     char *owner;
     const BlobStoreClientOps *ops;  /* or NULL */
     void *opaque;
-    bool started;
+    bool loaded;                /* its blobs can be read */
+    bool started;               /* and written */
     QTAILQ_HEAD(, BlobStoreBlob) blobs;
     QTAILQ_ENTRY(BlobStoreClient) next;
 };
@@ -455,6 +456,10 @@ bool coroutine_fn blobstore_medium_ensure(BlobStoreObject *store,
  * A medium that cannot be read now is compared before the next write.
  */
 void blobstore_medium_look(BlobStoreObject *store);
+/* Reads the blobs of @client, and writes nothing. */
+bool coroutine_fn blobstore_medium_load(BlobStoreClient *client,
+                                        GError **error);
+/* Makes the medium ready to be written for @client, whose blobs are read. */
 bool coroutine_fn blobstore_medium_start(BlobStoreClient *client,
                                          GError **error);
 /* Records that the store is at rest, if that can be done. */

@@ -89,6 +89,22 @@ static bool coroutine_fn load_blob(BlobStoreObject *store,
     return true;
 }
 
+bool coroutine_fn blobstore_medium_load(BlobStoreClient *client,
+                                        GError **error)
+{
+    BlobStoreBlob *blob;
+
+    if (!blobstore_medium_ensure(client->store, error)) {
+        return false;
+    }
+    QTAILQ_FOREACH(blob, &client->blobs, next) {
+        if (blob->core && !load_blob(client->store, blob, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool coroutine_fn blobstore_medium_start(BlobStoreClient *client,
                                          GError **error)
 {
@@ -97,14 +113,8 @@ bool coroutine_fn blobstore_medium_start(BlobStoreClient *client,
     BlobStoreStatus before;
     unsigned count = 0;
 
-    if (!blobstore_medium_ensure(store, error)) {
-        return false;
-    }
     QTAILQ_FOREACH(blob, &client->blobs, next) {
         count++;
-        if (blob->core && !load_blob(store, blob, error)) {
-            return false;
-        }
     }
     blob_store_get_status(store->open.core, &before);
     if (!blob_store_start(store->open.core, error)) {

@@ -85,6 +85,14 @@ BlobStoreBlob *blobstore_register_blob(BlobStoreClient *client,
 /* What a device does when the state of the VM is saved and loaded */
 typedef struct BlobStoreClientOps {
     /*
+     * The device is about to start: its blobs have been read, and nothing has
+     * been written yet.  The device reads them and says whether it can use
+     * them; it writes nothing.  A failure fails blobstore_start().  Not
+     * called in a VM that waits for a migration.  May be NULL.
+     */
+    bool (*check)(void *opaque, Error **errp);
+
+    /*
      * The VM has stopped and its state is about to be saved: the device
      * finishes what it is doing and writes its volatile blobs.  They, and all
      * others, are saved next; then the vmstate of devices.  May be NULL.
@@ -115,9 +123,9 @@ void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
  * @errp: pointer to a NULL-initialized error object
  *
  * Reconciles what is registered with what is on the medium: loads and
- * verifies every registered blob, then finds space for what is new or has
- * grown, formatting a blank medium first.  Nothing is written if a blob
- * cannot be read.  A device calls it when the machine is complete (see
+ * verifies every registered blob, asks BlobStoreClientOps.check, then finds
+ * space for what is new or has grown, formatting a blank medium first.
+ * Nothing is written if a blob cannot be read, or the device cannot use it.  A device calls it when the machine is complete (see
  * blobstore/machine.h), or when it is realized if the machine is.  A failure
  * keeps the VM from starting.
  *

@@ -31,8 +31,9 @@ NOT_PROVOKED = {
 }
 
 # Of the format: docs/format.md, sections 3 and 5
-HEADER, COPY, DIRECTORY = 1280, 16384, 32768
+HEADER, COPY, DIRECTORY, BLOCK = 1280, 16384, 32768, 4096
 SUPERBLOCK_BYTES, SUPERBLOCK_IMAGE = 8704, 12288
+SEED = 88                   # of checks, in the superblock
 HEAD = 472                  # what the head digest is of
 KEY_SLOTS, KEY_SLOT_BYTES = 512, 1024
 
@@ -147,7 +148,27 @@ class StoreTest(Saying, EncryptionTest):
     @provokes(USAGE, "holds the state of a TPM")
     def test_other_version_of_tpm(self):
         self.vm.quit()
-        return self.refused(*self.drive, *TPM12, writes=True)
+        return self.refused(*self.drive, *TPM12)
+
+    @provokes(USAGE, "libtpms cannot use the TPM state")
+    def test_state_that_libtpms_refuses(self):
+        """It wants a newer one, says byte 7; all checks of the store are right."""
+        slot, = [slot for slot in self.vm.blob("permanent")["slots"] if slot["current"]]
+        self.vm.quit()
+
+        def forge(image):
+            header = image[slot["offset"]:slot["offset"] + HEADER]
+            stored, metadata_bytes = struct.unpack_from("<QI", header, 80)
+            start = slot["offset"] + HEADER
+            image[start + metadata_bytes + 7] ^= 0xff
+            header[112:144] = hashlib.sha256(image[start:start + stored]).digest()
+            header[1248:] = hmac.digest(image[HEADER + SEED:HEADER + SEED + 32], header[:1248],
+                                        "sha256")
+            end = -(-(2 * HEADER + stored) // BLOCK) * BLOCK
+            for at in 0, end - HEADER:
+                image[slot["offset"] + at:slot["offset"] + at + HEADER] = header
+        self.change_image(forge)
+        return self.refused_now()
 
     @provokes(USAGE, "store needs BYTES bytes", "store needs at least")
     def test_shrunk_image(self):

@@ -256,7 +256,7 @@ static void test_other_tpm_version(void)
     g_autofree char *args = g_strdup_printf(
         TPM_DRIVE "-tpmdev libtpms,id=dev,blobstore=nvram,version=1.2 "
         "-device tpm-tis,tpmdev=dev", image.path);
-    g_autofree char *text = qemu_fails(args);
+    g_autofree char *text = qemu_refuses(image.path, args);
 
     assert_contains(text, "blobstore 'nvram'", "TPM 2.0", "TPM 1.2",
                     "version=2.0", NULL);

@@ -228,6 +228,52 @@ static void test_failed_to_have_its_tpm(Fixture *fixture, gconstpointer data)
     unplug(plug("nvram", false, &error_abort));
 }
 
+/* A state that is there already; TPM 1.2 and 2.0 refuse this one. */
+static void make_state(TPMVersion version)
+{
+    TPMNvram nvram = { };
+    const unsigned char text[] = "no state of a TPM";
+
+    g_assert_true(tpm_nvram_open(&nvram, "nvram", version, &error_abort));
+    g_assert_true(tpm_nvram_start(&nvram, &error_abort));
+    g_assert_cmphex(tpm_nvram_store(&nvram, TPM_PERMANENT_ALL_NAME, text,
+                                    sizeof(text)), ==, TPM_SUCCESS);
+    tpm_nvram_close(&nvram);
+}
+
+/* A start that is refused writes nothing, however often it is tried. */
+static void check_refused(Fixture *fixture, const char *message)
+{
+    g_autofree char *before = NULL;
+    gsize bytes;
+
+    g_assert_true(g_file_get_contents(fixture->path, &before, &bytes, NULL));
+    for (int i = 0; i < 50; i++) {
+        g_autofree char *after = NULL;
+        Error *err = NULL;
+
+        g_assert_null(plug("nvram", false, &err));
+        assert_error(err, message);
+        g_assert_true(g_file_get_contents(fixture->path, &after, &bytes,
+                                          NULL));
+        g_assert_cmpmem(before, bytes, after, bytes);
+    }
+}
+
+static void test_state_that_libtpms_refuses(Fixture *fixture,
+                                            gconstpointer data)
+{
+    make_state(TPM_VERSION_2_0);
+    check_refused(fixture, "libtpms cannot use the TPM state");
+}
+
+static void test_state_of_the_other_version(Fixture *fixture,
+                                            gconstpointer data)
+{
+    make_state(TPM_VERSION_1_2);
+    check_refused(fixture, "holds the state of a TPM 1.2");
+}
+
 /* What libtpms is told about its blobs */
 typedef struct Nvram {
     Fixture image;
@@ -348,6 +394,8 @@ static void add_tests(void)
     add("/blobstore/tpm/unplug", test_unplugged);
     add("/blobstore/tpm/not-realized", test_failed_to_be_realized);
     add("/blobstore/tpm/no-store", test_failed_to_have_its_tpm);
+    add("/blobstore/tpm/refused/libtpms", test_state_that_libtpms_refuses);
+    add("/blobstore/tpm/refused/version", test_state_of_the_other_version);
     add_nvram("/blobstore/tpm/nvram/absent",
               test_absent_blob_is_deleted_or_missed);
     add_nvram("/blobstore/tpm/nvram/permanent",

@@ -62,7 +62,16 @@ static bool load(void *opaque, Error **errp)
     return tpm_engine_resume(tpm, errp);
 }
 
+static bool check(void *opaque, Error **errp)
+{
+    TPMLibtpms *tpm = opaque;
+
+    return tpm_nvram_check_permanent(&tpm->nvram, errp) &&
+           tpm_engine_check(tpm, errp);
+}
+
 static const BlobStoreClientOps client_ops = {
+    .check = check,
     .save = save,
     .load = load,
 };

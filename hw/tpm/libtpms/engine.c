@@ -186,6 +186,24 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
     return true;
 }
 
+bool tpm_engine_check(TPMLibtpms *tpm, Error **errp)
+{
+    bool present;
+    bool ok;
+
+    if (!tpm_nvram_has_permanent(&tpm->nvram, &present, errp)) {
+        return false;
+    }
+    if (!present) {
+        return true;
+    }
+    tpm->nvram.checking = true;
+    ok = tpm_engine_power_on(tpm, errp);
+    tpm_engine_power_off(tpm);
+    tpm->nvram.checking = false;
+    return ok;
+}
+
 bool tpm_engine_save(TPMLibtpms *tpm, Error **errp)
 {
     unsigned char *state = NULL;

@@ -31,6 +31,7 @@ typedef struct TPMNvram {
     BlobStoreClient *client;
     BlobStoreBlob *blobs[TPM_BLOB__MAX];
     bool resuming;              /* the TPM continues instead of starting */
+    bool checking;              /* the TPM is tried, and nothing is stored */
     bool is_shut_down;          /* TPM2_Shutdown, and nothing stored since */
     Error *failure;             /* why a callback has failed first, or NULL */
 } TPMNvram;
@@ -93,6 +94,12 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp);
 void tpm_engine_power_off(TPMLibtpms *tpm);
 
 /*
+ * Whether libtpms accepts the stored state, if there is one.  Stores nothing,
+ * and leaves the TPM off.
+ */
+bool tpm_engine_check(TPMLibtpms *tpm, Error **errp);
+
+/*
  * Writes PCRs, sessions and loaded objects into the volatile blob; a power-off
  * would lose them.  The TPM does not change.
  */
@@ -134,10 +141,14 @@ const char *tpm_libtpms_version_str(TPMVersion version);
 /* Opens the store and registers the blobs in it.  Writes nothing. */
 bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
                     Error **errp);
-/* Reads the blobs and checks them.  Formats the medium first if it is blank. */
+/*
+ * Reads the blobs; then backend.c checks them, while nothing is written yet.
+ * A blank medium is formatted.
+ */
 bool tpm_nvram_start(TPMNvram *nvram, Error **errp);
 /* Checks that the permanent state is that of a TPM of the right version. */
 bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp);
+bool tpm_nvram_has_permanent(TPMNvram *nvram, bool *present, Error **errp);
 /* Stores the volatile state; @data is NULL if the TPM is off. */
 bool tpm_nvram_store_volatile(TPMNvram *nvram, const unsigned char *data,
                               uint32_t length, Error **errp);
