@@ -285,7 +285,8 @@ bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
     TPM_RESULT result;
 
     tpm->locality = 0;
-    result = TPMLIB_Process(&response, &bytes, &allocated, request, length);
+    result = tpm_commands_process(&response, &bytes, &allocated, request,
+                                  length);
     g_free(tpm_log_take());
     *code = result == TPM_SUCCESS && bytes >= TPM_HEADER_BYTES
             ? tpm_cmd_get_errcode(response) : TPM_FAIL;
@@ -313,8 +314,11 @@ bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp)
     trace_tpm_engine_execute(cmd->locty, ordinal, cmd->in_len);
     do_reset_established(tpm);
     tpm->locality = cmd->locty;
-    result = TPMLIB_Process(&response, &bytes, &allocated, request,
-                            cmd->in_len);
+    result = tpm->version == TPM_VERSION_2_0
+             ? tpm_commands_process(&response, &bytes, &allocated, request,
+                                    cmd->in_len)
+             : TPMLIB_Process(&response, &bytes, &allocated, request,
+                              cmd->in_len);
     g_free(tpm_log_take());
     read_established(tpm);
     do_reset_established(tpm);

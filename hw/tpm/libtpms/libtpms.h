@@ -125,6 +125,16 @@ bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
 /* Clears the flag of a dynamic launch, on behalf of @locality. */
 void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality);
 
+/* commands.c: commands that libtpms must not see */
+
+/*
+ * As TPMLIB_Process(), for a TPM 2.0.  It may change @request, which nobody
+ * else writes to meanwhile.
+ */
+uint32_t tpm_commands_process(unsigned char **response, uint32_t *bytes,
+                              uint32_t *allocated, unsigned char *request,
+                              uint32_t length);
+
 /* shutdown.c: TPM2_Shutdown, for a guest that has not executed it */
 
 /*
