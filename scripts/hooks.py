@@ -216,11 +216,13 @@ TPM = [
                    '\n'
                    '/* Gives a front end the TPM in @store, if that is not NULL. */\n'
                    'bool tpm_libtpms_realize(TPMIf *tpmif, TPMBackend **backend,\n'
-                   '                         const char *store, Error **errp);\n'
+                   '                         const char *store, const char *pcr_banks,\n'
+                   '                         Error **errp);\n'
                    '\n'
                    '#define DEFINE_PROP_TPM_BLOBSTORE(_s, _f)                 \\\n'
                    '    DEFINE_PROP("blobstore", _s, _f##_blobstore,          \\\n'
-                   '                qdev_prop_tpm_blobstore, char *),\n'
+                   '                qdev_prop_tpm_blobstore, char *),             \\\n'
+                   '    DEFINE_PROP_STRING("pcr-banks", _s, _f##_pcr_banks),\n'
                    '#else\n'
                    '#define DEFINE_PROP_TPM_BLOBSTORE(_s, _f)\n')),
     Hook('hw/tpm/tpm_prop.h', needs='hw/tpm/libtpms/meson.build',
@@ -228,7 +230,8 @@ TPM = [
          text='    DEFINE_PROP_TPM_BLOBSTORE(_s, _f)                     \\\n'),
     *(Hook(file, needs='hw/tpm/libtpms/meson.build',
            after=f'TPMBackend *{backend};',
-           text=when('CONFIG_LIBTPMS', f'    char *{backend}_blobstore;\n'))
+           text=when('CONFIG_LIBTPMS', f'    char *{backend}_blobstore;\n'
+                                    f'    char *{backend}_pcr_banks;\n'))
       for file, backend in (('hw/tpm/tpm_tis.h', 'be_driver'),
                             ('hw/tpm/tpm_crb.c', 'tpmbe'),
                             ('hw/tpm/tpm_spapr.c', 'be_driver'))),
@@ -236,7 +239,8 @@ TPM = [
            before=anchor,
            text=when('CONFIG_LIBTPMS',
                      f'    if (!tpm_libtpms_realize(TPM_IF(dev), &s->{backend},\n'
-                     f'                             s->{backend}_blobstore, errp)) {{\n'
+                     f'                             s->{backend}_blobstore,\n'
+                     f'                             s->{backend}_pcr_banks, errp)) {{\n'
                      '        return;\n'
                      '    }\n'))
       for file, backend, anchor in (
@@ -289,15 +293,19 @@ TPM = [
          before='"-tpmdev emulator,id=id,chardev=dev',
          text=when('CONFIG_LIBTPMS',
                    '    "-tpmdev libtpms,id=id,blobstore=store[,version=1.2|2.0]\\n"\n'
+                   '    "                [,pcr-banks=bank[:bank...]]\\n"\n'
                    '    "                emulate a TPM, its state in a blob store '
                    'or drive\\n"\n')),
     Hook('qemu-options.hx', needs='qapi/blobstore-tpm.json',
          before='``-tpmdev emulator,id=id,chardev=dev``',
-         text='``-tpmdev libtpms,id=id,blobstore=store[,version=version]``\n'
+         text='``-tpmdev libtpms,id=id,blobstore=store[,version=version][,pcr-banks=banks]``\n'
               '    A TPM emulated inside QEMU by libtpms. ``blobstore`` names '
               'what keeps its\n'
               '    state: a blobstore object, or a drive. ``version`` is 2.0 '
               '(default) or 1.2.\n'
+              '    ``pcr-banks`` chooses the PCR banks of a new TPM 2.0: sha1, '
+              'sha256, sha384\n'
+              '    or sha512, separated by colons.\n'
               '\n'
               '    A TPM 2.0 needs no ``-tpmdev``: ``-device '
               'tpm-tis,blobstore=store``.\n'

@@ -28,6 +28,7 @@ struct TestTPM {
     DeviceState parent;
     TPMBackend *backend;
     char *backend_blobstore;
+    char *backend_pcr_banks;
     bool fail;                  /* to be realized */
 };
 
@@ -41,7 +42,7 @@ static void test_tpm_realize(DeviceState *dev, Error **errp)
     TestTPM *s = TEST_TPM(dev);
 
     if (!tpm_libtpms_realize(TPM_IF(dev), &s->backend, s->backend_blobstore,
-                             errp)) {
+                             s->backend_pcr_banks, errp)) {
         return;
     }
     if (s->fail) {

@@ -76,14 +76,49 @@ static const BlobStoreClientOps client_ops = {
     .load = load,
 };
 
+/* All of it is stored at once, so that there is never half a new TPM. */
+static bool make_with_banks(TPMLibtpms *tpm, Error **errp)
+{
+    bool ok;
+
+    tpm->nvram.making = true;
+    ok = tpm_engine_power_on(tpm, errp) && tpm_banks_allocate(tpm, errp);
+    if (ok) {
+        /* The banks change with the next power-on and start of the TPM. */
+        tpm_shutdown_for_reset(tpm);
+        tpm_engine_power_off(tpm);
+        return tpm_nvram_store_made(&tpm->nvram, errp);
+    }
+    tpm_engine_power_off(tpm);
+    tpm->nvram.making = false;
+    g_clear_pointer(&tpm->nvram.made, g_bytes_unref);
+    return false;
+}
+
 static bool start(TPMLibtpms *tpm, Error **errp)
 {
+    bool exists;
+
     if (!tpm_nvram_start(&tpm->nvram, errp)) {
         return false;
     }
     /* The state of an incoming VM arrives later, with the stream. */
-    return runstate_check(RUN_STATE_INMIGRATE) ||
-           tpm_engine_power_on(tpm, errp);
+    if (runstate_check(RUN_STATE_INMIGRATE)) {
+        return true;
+    }
+    if (tpm->pcr_banks) {
+        if (!tpm_nvram_has_permanent(&tpm->nvram, &exists, errp)) {
+            return false;
+        }
+        if (exists) {
+            info_report("the TPM in blobstore '%s' exists already and keeps "
+                        "the PCR banks that it has; pcr-banks is for a new "
+                        "TPM", tpm->nvram.store);
+        } else if (!make_with_banks(tpm, errp)) {
+            return false;
+        }
+    }
+    return tpm_engine_power_on(tpm, errp);
 }
 
 /* QEMU calls the handlers of VM state changes only if the VM still runs. */
@@ -113,12 +148,17 @@ static void on_machine_complete(Notifier *notifier, void *data)
 }
 
 TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
-                            Error **errp)
+                            const char *pcr_banks, Error **errp)
 {
     g_autoptr(TPMLibtpms) tpm = TPM_LIBTPMS(object_new(TYPE_TPM_LIBTPMS));
 
     tpm->version = version;
-    if (!tpm_engine_claim(tpm, errp) ||
+    if (pcr_banks && version == TPM_VERSION_1_2) {
+        error_setg(errp, "a TPM 1.2 has no choice of PCR banks");
+        return NULL;
+    }
+    if (!tpm_banks_parse(pcr_banks, &tpm->pcr_banks, errp) ||
+        !tpm_engine_claim(tpm, errp) ||
         !tpm_nvram_open(&tpm->nvram, store, version, errp)) {
         return NULL;
     }
@@ -149,7 +189,8 @@ static TPMBackend *tpm_libtpms_create(QemuOpts *opts)
         error_append_hint(&err, "Name the -object blobstore or the drive that "
                           "is to keep the state of the TPM.\n");
     } else if (!version_name || parse_version(version_name, &version, &err)) {
-        tpm = tpm_libtpms_new(store, version, &err);
+        tpm = tpm_libtpms_new(store, version,
+                              qemu_opt_get(opts, "pcr-banks"), &err);
     }
     if (!tpm) {
         error_report_err(err);
@@ -276,6 +317,10 @@ static const QemuOptDesc tpm_libtpms_opts[] = {
         .name = "version",
         .type = QEMU_OPT_STRING,
         .help = "Version of the TPM: 1.2 or 2.0 (default: 2.0)",
+    }, {
+        .name = "pcr-banks",
+        .type = QEMU_OPT_STRING,
+        .help = "PCR banks of a new TPM, such as sha256:sha384",
     },
     { /* end of list */ },
 };

@@ -277,7 +277,7 @@ static void note_shutdown(TPMLibtpms *tpm, uint32_t ordinal, uint32_t code)
 }
 
 bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
-                     uint32_t *code, Error **errp)
+                     uint32_t *code, GByteArray *answer, Error **errp)
 {
     unsigned char *response = NULL;
     uint32_t bytes = 0, allocated = 0;
@@ -290,6 +290,9 @@ bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
     g_free(tpm_log_take());
     *code = result == TPM_SUCCESS && bytes >= TPM_HEADER_BYTES
             ? tpm_cmd_get_errcode(response) : TPM_FAIL;
+    if (answer && response) {
+        g_byte_array_append(answer, response, bytes);
+    }
     free(response);
     note_shutdown(tpm, ordinal, *code);
     trace_tpm_engine_send(ordinal, *code);

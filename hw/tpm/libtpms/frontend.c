@@ -83,12 +83,17 @@ static bool check_no_tpmdev(const char *store, Error **errp)
 }
 
 bool tpm_libtpms_realize(TPMIf *tpmif, TPMBackend **backend,
-                         const char *store, Error **errp)
+                         const char *store, const char *pcr_banks,
+                         Error **errp)
 {
     g_autoptr(TPMLibtpms) tpm = NULL;
     const char *id;
 
     if (!store) {
+        if (pcr_banks) {
+            error_setg(errp, "pcr-banks is for a device with blobstore=");
+            return false;
+        }
         return true;
     }
     /* The front end has one if it could not be realized the last time. */
@@ -96,7 +101,7 @@ bool tpm_libtpms_realize(TPMIf *tpmif, TPMBackend **backend,
     if (!check_no_tpmdev(store, errp)) {
         return false;
     }
-    tpm = tpm_libtpms_new(store, TPM_VERSION_2_0, errp);
+    tpm = tpm_libtpms_new(store, TPM_VERSION_2_0, pcr_banks, errp);
     if (!tpm || tpm_backend_init(TPM_BACKEND(tpm), tpmif, errp) < 0) {
         return false;
     }

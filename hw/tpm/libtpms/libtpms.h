@@ -32,6 +32,8 @@ typedef struct TPMNvram {
     BlobStoreBlob *blobs[TPM_BLOB__MAX];
     bool resuming;              /* the TPM continues instead of starting */
     bool checking;              /* the TPM is tried, and nothing is stored */
+    bool making;                /* stores wait in @made until the TPM is made */
+    GBytes *made;               /* the permanent state of that TPM, or NULL */
     bool is_shut_down;          /* TPM2_Shutdown, and nothing stored since */
     Error *failure;             /* why a callback has failed first, or NULL */
 } TPMNvram;
@@ -40,6 +42,7 @@ struct TPMLibtpms {
     TPMBackend parent;
 
     TPMVersion version;
+    unsigned pcr_banks;         /* of a new TPM: see banks.c; 0 is any */
     TPMNvram nvram;
 
     /* The front end's pointer to this TPM; NULL if -tpmdev has made it */
@@ -76,7 +79,7 @@ struct TPMLibtpms {
  * Returns NULL on failure; the stored state is unchanged then.
  */
 TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
-                            Error **errp);
+                            const char *pcr_banks, Error **errp);
 
 /* engine.c: libtpms itself, of which a process has one */
 
@@ -116,14 +119,25 @@ bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp);
 
 /*
  * Executes a command of the host in a TPM that is on and executes no other.
- * @code becomes its response code.  Returns false if state could not be
+ * @code becomes its response code, and its response is appended to @answer
+ * unless that is NULL.  Returns false if state could not be
  * stored.
  */
 bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
-                     uint32_t *code, Error **errp);
+                     uint32_t *code, GByteArray *answer, Error **errp);
 
 /* Clears the flag of a dynamic launch, on behalf of @locality. */
 void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality);
+
+/* banks.c: the PCR banks of a new TPM 2.0 */
+
+/* @names may be NULL.  @chosen becomes 0 if it names none. */
+bool tpm_banks_parse(const char *names, unsigned *chosen, Error **errp);
+/*
+ * Starts a new TPM and gives it its PCR banks, which it has when it gets its
+ * power the next time.
+ */
+bool tpm_banks_allocate(TPMLibtpms *tpm, Error **errp);
 
 /* commands.c: commands that libtpms must not see */
 
@@ -159,6 +173,8 @@ bool tpm_nvram_start(TPMNvram *nvram, Error **errp);
 /* Checks that the permanent state is that of a TPM of the right version. */
 bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp);
 bool tpm_nvram_has_permanent(TPMNvram *nvram, bool *present, Error **errp);
+/* Stores what the TPM that was made is. */
+bool tpm_nvram_store_made(TPMNvram *nvram, Error **errp);
 /* Stores the volatile state; @data is NULL if the TPM is off. */
 bool tpm_nvram_store_volatile(TPMNvram *nvram, const unsigned char *data,
                               uint32_t length, Error **errp);

@@ -247,7 +247,10 @@ uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,
     if (blob == TPM_BLOB_VOLATILE && !nvram->resuming) {
         return TPM_RETRY;
     }
-    if (!blobstore_read_blob(nvram->blobs[blob], &content, NULL, &err)) {
+    if (blob == TPM_BLOB_PERMANENT && nvram->making && nvram->made) {
+        content = g_bytes_ref(nvram->made);
+    } else if (!blobstore_read_blob(nvram->blobs[blob], &content, NULL,
+                                    &err)) {
         return refuse(nvram, err);
     }
     if (!content) {
@@ -284,6 +287,11 @@ uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
     if (nvram->checking) {
         return TPM_SUCCESS;
     }
+    if (nvram->making && blob == TPM_BLOB_PERMANENT) {
+        g_bytes_unref(nvram->made);
+        nvram->made = g_bytes_new(data, length);
+        return TPM_SUCCESS;
+    }
     trace_tpm_nvram_store(tpm_blobs[blob].name, length);
     if (!blobstore_write_blob(nvram->blobs[blob], data, length,
                               blob == TPM_BLOB_PERMANENT ? metadata : NULL,
@@ -296,6 +304,20 @@ uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
         nvram->is_shut_down = false;
     }
     return TPM_SUCCESS;
+}
+
+bool tpm_nvram_store_made(TPMNvram *nvram, Error **errp)
+{
+    gsize bytes;
+    const void *data;
+
+    nvram->making = false;
+    if (nvram->made) {
+        data = g_bytes_get_data(nvram->made, &bytes);
+        tpm_nvram_store(nvram, TPM_PERMANENT_ALL_NAME, data, bytes);
+        g_clear_pointer(&nvram->made, g_bytes_unref);
+    }
+    return tpm_nvram_check(nvram, errp);
 }
 
 uint32_t tpm_nvram_delete(TPMNvram *nvram, const char *libtpms_name,

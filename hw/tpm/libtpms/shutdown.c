@@ -37,7 +37,7 @@ static bool shut_down(TPMLibtpms *tpm, Error **errp)
     stl_be_p(request + 6, TPM2_CC_SHUTDOWN);
     stw_be_p(request + 10, TPM2_SU_CLEAR);
     /* A TPM that no guest has started, or that has failed, refuses. */
-    return tpm_engine_send(tpm, request, sizeof(request), &code, errp);
+    return tpm_engine_send(tpm, request, sizeof(request), &code, NULL, errp);
 }
 
 static void try_shut_down(TPMLibtpms *tpm)
