@@ -1,10 +1,11 @@
 /*
- * Blobstore benchmark over the real block layer: what a commit costs in a
+ * Blobstore benchmark over the real block layer: the cost of a commit in a
  * store of few and of many blobs
  *
- * Two stores on raw images in the same directory, one with a single blob and
- * one with many, are written to in turn, so that both meet the same disk.
- * Prints one JSON object.  Usage: bench-blobstore-commit DIRECTORY [COMMITS]
+ * The benchmark writes in turn to two stores on raw images in the same
+ * directory, one with a single blob and one with many, so that both meet the
+ * same disk.  The program prints one JSON object.  Usage:
+ * bench-blobstore-commit DIRECTORY [COMMITS]
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -108,7 +109,7 @@ static void measure(void)
         commit_ns(&many, content);
     }
     for (unsigned i = 0; i < commits; i++) {
-        /* Neither always comes first. */
+        /* Neither contender is always the first. */
         if (i % 2) {
             few.ns[i] = commit_ns(&few, content);
             many.ns[i] = commit_ns(&many, content);

@@ -65,7 +65,7 @@ GBytes *image_content(const char *path)
     return g_bytes_new_take(content, length);
 }
 
-/* In place: the inode stays. */
+/* The image is rewritten in place, so that the inode stays. */
 void image_set_content(const char *path, GBytes *content)
 {
     gsize length;
@@ -230,7 +230,7 @@ void assert_state(const char *id, BlobstoreCondition state)
                     BlobstoreCondition_str(state));
 }
 
-/* What is reported meanwhile, or NULL */
+/* The reports that a test collects, or NULL */
 static GString *reported;
 static bool reports_hidden;
 

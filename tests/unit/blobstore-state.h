@@ -1,9 +1,9 @@
 /*
- * Blobstore unit tests over the real block layer: where each act leads
+ * Blobstore unit tests over the real block layer: the effect of each act
  *
- * For each situation, and each act of test-blobstore-state.c in it: what the
- * store then believes (trust, and RAM as in ram_table[]), and the state that
- * blobstore-info shows.
+ * For each situation, and for each act of test-blobstore-state.c in that
+ * situation, the table has the store's belief afterwards (trust, and RAM as in
+ * ram_table[]) and the state that blobstore-info shows.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,7 +17,7 @@ enum { ACTS = 15, PATH_ACTS = 2 };
 typedef struct Situation {
     const char *name;
     bool incoming;
-    const char *path[PATH_ACTS + 1];        /* acts that lead there */
+    const char *path[PATH_ACTS + 1];        /* acts that lead to it */
     struct {
         const char *act;
         const char *then;

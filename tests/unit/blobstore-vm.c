@@ -106,7 +106,7 @@ RunState runstate_get(void)
     return runstate;
 }
 
-/* The machine has been made. */
+/* The machine is complete already. */
 void qemu_add_machine_init_done_notifier(Notifier *notifier)
 {
     notifier->notify(notifier, NULL);
@@ -144,7 +144,10 @@ int vmstate_register_with_alias_id(VMStateIf *obj, uint32_t instance_id,
 {
     VMSection *section = g_new0(VMSection, 1);
 
-    /* Ahead of the devices', whichever is registered first */
+    /*
+     * The handler must run before the devices' handlers, whichever is
+     * registered first.
+     */
     g_assert_cmpint(vmsd->priority, >, MIG_PRI_DEFAULT);
     *section = (VMSection) { vmsd, opaque };
     sections = g_list_append(sections, section);
@@ -168,7 +171,10 @@ void vmstate_unregister(VMStateIf *obj, const VMStateDescription *vmsd,
     g_assert_not_reached();
 }
 
-/* Beside the two that are replaced, or the linker takes both */
+/*
+ * The linker takes both originals from QEMU unless this one is defined here,
+ * too.
+ */
 bool vmstate_check_only_migratable(const VMStateDescription *vmsd)
 {
     return true;

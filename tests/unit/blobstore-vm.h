@@ -1,8 +1,8 @@
 /*
  * Blobstore unit tests over the real block layer: the VM around it
  *
- * The block layer is QEMU's own.  What the glue needs of the emulator besides
- * (run state, reset, sections of its state) is played here.
+ * The block layer is QEMU's own.  This file plays all else that the glue needs
+ * of the emulator: run state, reset, and the sections of the VM's state.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,28 +11,30 @@
 
 #include "system/runstate.h"
 
-/* Once, before the first test; returns what main() returns. */
+/* main() calls this once and returns its result. */
 int vm_run_tests(int argc, char **argv, void (*add_tests)(void));
 
 /* Like vm_stop(), vm_start() and system_reset, without vCPUs */
 void vm_stop_now(RunState state);
 bool vm_start_now(void);
 void vm_reset_now(void);
-/* The same in two parts: what devices do in between has to end. */
+/* The same in two parts, for a test to act in between */
 void vm_reset_begin(void);
 void vm_reset_end(void);
-/* As loadvm does it before the state comes */
+/* Resets as loadvm does before it loads the state. */
 void vm_reset_for_snapshot(void);
-/* Since the last vm_start_now() */
+/* Returns whether a stop was requested since the last vm_start_now(). */
 bool vm_stop_was_requested(void);
 void vm_set_incoming(bool incoming);
-/* The capability x-colo */
+/* Sets the capability x-colo. */
 void vm_set_colo(bool on);
 
-/* The state of the VM, as savevm has it; NULL if it cannot be saved */
+/*
+ * Returns the state of the VM as savevm saves it; NULL if it cannot be saved.
+ */
 GBytes *vm_save_state(void);
 bool vm_load_state(GBytes *state);
-/* Without so many sections at its beginning, which @state does not have */
+/* Loads @state, which lacks its first @skipped sections. */
 bool vm_load_rest_of_state(GBytes *state, unsigned skipped);
 unsigned vm_sections(void);
 

@@ -40,7 +40,7 @@ void fixture_set_up_policy(Fixture *fixture, gconstpointer data)
     fixture_start(fixture);
 }
 
-/* With events that blkdebug itself never raises */
+/* The rules use events that blkdebug itself never raises. */
 void fail_writes(bool fail)
 {
     bdrv_debug_event(blk_bs(blk_by_name("nvram")),
@@ -57,7 +57,10 @@ void fixture_tear_down(Fixture *fixture, gconstpointer data)
     g_free(fixture->path);
 }
 
-/* It takes at most a few operations, one by one. */
+/*
+ * The main loop becomes idle after at most a few operations, which run one by
+ * one.
+ */
 void run_until_idle(void)
 {
     for (unsigned i = 0; i < 4; i++) {

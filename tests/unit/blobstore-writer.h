@@ -19,10 +19,10 @@ typedef struct Fixture {
 } Fixture;
 
 void fixture_set_up(Fixture *fixture, gconstpointer data);
-/* The same on a drive with a werror=, @data, and for fail_writes() */
+/* The same on a drive with a werror= of @data; fail_writes() works on it. */
 void fixture_set_up_policy(Fixture *fixture, gconstpointer data);
 void fail_writes(bool fail);
-/* The rest of it, once there is a drive */
+/* Sets up all else, once there is a drive. */
 void fixture_start(Fixture *fixture);
 void fixture_tear_down(Fixture *fixture, gconstpointer data);
 
@@ -39,10 +39,10 @@ typedef struct Worker {
 
 void worker_start(Worker *worker, BlobStoreBlob *blob, const char *text);
 void worker_finish(Worker *worker);
-/* Long enough for a worker to get to where it must wait */
+/* Waits long enough for a worker to get to where it must wait. */
 void worker_gets_stuck(Worker *worker);
 
-/* What is due is done then. */
+/* Runs the main loop until nothing is due any more. */
 void run_until_idle(void);
 
 #endif /* TESTS_UNIT_BLOBSTORE_WRITER_H */

@@ -1,5 +1,5 @@
 /*
- * What the tests of conversions share
+ * Helpers that the tests of conversions share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

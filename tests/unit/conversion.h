@@ -1,5 +1,6 @@
 /*
- * What the tests of conversions share: which there are, and stores for them
+ * What the tests of conversions share: the list of conversions, and stores for
+ * them
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,7 +14,10 @@ enum {
     CONVERSION_WAYS = 3,
 };
 
-/* From which data key to which; each is behind the raw secret of its number */
+/*
+ * A conversion from one data key to another; the raw secret with the same
+ * number opens each.
+ */
 typedef struct Way {
     const char *name;
     int from;                   /* -1: plain */
@@ -22,7 +26,9 @@ typedef struct Way {
 
 extern const Way conversion_ways[CONVERSION_WAYS];
 
-/* test_store() or keys_store(), as @way begins */
+/*
+ * Returns a test_store() or a keys_store(), as @way requires at its beginning.
+ */
 BlobStore *conversion_store(TestDisk *disk, const Way *way, Blob **blobs,
                             unsigned count);
 

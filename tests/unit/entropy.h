@@ -1,5 +1,5 @@
 /*
- * What -Wl,--wrap=getentropy makes of getentropy()
+ * The replacement that -Wl,--wrap=getentropy puts in place of getentropy()
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -14,15 +14,17 @@
 void test_assert_error(GError **error, BlobStoreError code,
                        const char *pattern);
 
-/* Stores; what is not about an error aborts on one. */
+/* Functions that take no GError abort on an error. */
 BlobStore *test_open(TestDisk *disk);
 void test_open_fails(TestDisk *disk, const BlobStoreOptions *options,
                      BlobStoreError code, const char *pattern);
 Blob *test_register(BlobStore *store, const char *name, uint64_t max_size);
-/* ... with another maximum size, if it is registered already */
+/*
+ * The same for a blob that may be registered already with another maximum size
+ */
 Blob *test_register_again(BlobStore *store, const char *name,
                           uint64_t max_size);
-/* What a new store for @count blobs needs */
+/* Returns the size that a new store for @count blobs needs. */
 uint64_t test_required_bytes(unsigned count, uint64_t max_size);
 void test_start(BlobStore *store);
 void test_start_fails(BlobStore *store, BlobStoreError code,
@@ -38,25 +40,25 @@ char *test_read(BlobStore *store, Blob *blob, GError **error);
 void test_close(BlobStore *store);
 
 /*
- * A store with the blobs "t/a", "t/b", ... of at most 1000 bytes, started.
- * @blobs, of @count, may be NULL.
+ * Returns a started store with the blobs "t/a", "t/b", ... of at most 1000
+ * bytes.  @blobs, of @count, may be NULL.
  */
 BlobStore *test_store(TestDisk *disk, Blob **blobs, unsigned count);
 /* The same for a store that is open. */
 void test_start_with(BlobStore *store, Blob **blobs, unsigned count);
 
 /*
- * Rewrites the superblock, or directory, of a store on @disk through @edit;
- * every check value is right afterwards.
+ * Rewrites the superblock, or directory, of a store on @disk through @edit,
+ * and makes every check value right again.
  */
 typedef void TestEditSuper(BlobSuperblock *super, BlobHeader *header);
 typedef void TestEditDirectory(BlobDirectory *directory);
 void test_edit_superblock(TestDisk *disk, TestEditSuper *edit);
 void test_edit_directory(TestDisk *disk, TestEditDirectory *edit);
 
-/* Where slot @n of @blob is on the medium */
+/* Returns the place of slot @n of @blob on the medium. */
 uint8_t *test_slot(TestDisk *disk, const Blob *blob, unsigned n);
-/* ... and how many bytes its image takes */
+/* Returns the size of an image of that slot. */
 uint64_t test_slot_image(const Blob *blob);
 
 #endif /* TESTS_UNIT_FIXTURE_H */

@@ -9,29 +9,32 @@
 
 #include "fixture.h"
 
-/* The key of 32 bytes @n; not freed. */
+/* Returns the key of 32 bytes @n, which the caller must not free. */
 BlobKey *keys_data_key(unsigned n);
 
 /*
- * Slots of the store @uuid: number @n holds @key, by a raw secret of 32 bytes
- * @n.  Others stay as they are.
+ * Makes slot @n of the store @uuid hold @key, wrapped by a raw secret of 32
+ * bytes @n.  Other slots stay as they are.
  */
 void keys_put_raw(BlobKeySlots *slots, unsigned n, const BlobKey *key,
                   const uint8_t *uuid);
 
-/* The store on @disk with the raw secret @n, or none if it is negative */
+/*
+ * Opens the store on @disk with the raw secret @n, or with none if @n is
+ * negative.
+ */
 BlobStore *keys_try_open(TestDisk *disk, int n, GError **error);
 BlobStore *keys_open(TestDisk *disk, int n);
 void keys_open_fails(TestDisk *disk, int n, BlobStoreError code,
                      const char *pattern);
 
 /*
- * A new sealed store with data key 1, behind raw secret 1, and the blobs "t/a",
- * "t/b", ... of at most 1000 bytes, started.  @blobs may be NULL.
+ * Returns a new sealed store, started, with data key 1 behind raw secret 1 and
+ * the blobs "t/a", "t/b", ... of at most 1000 bytes.  @blobs may be NULL.
  */
 BlobStore *keys_store(TestDisk *disk, Blob **blobs, unsigned count);
 
-/* Whether @text is anywhere on @disk */
+/* Returns whether @text is anywhere on @disk. */
 bool keys_disk_contains(TestDisk *disk, const char *text);
 
 #endif /* TESTS_UNIT_KEYS_H */

@@ -1,5 +1,6 @@
 /*
- * Unit tests of the core: what an opening reads, and what it asks its caller
+ * Unit tests of the core: the reads of an opening, and its questions to the
+ * caller
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,14 +8,14 @@
 
 #include <string.h>
 
-/* What the callbacks are asked, and what they answer */
+/* The callbacks' questions, and the answers */
 typedef struct Caller {
     unsigned unlocks;
     unsigned makes;
-    unsigned data_key;          /* that both give; 0: none */
-    bool no_slots;              /* nothing holds the key of a new store */
+    unsigned data_key;          /* that both callbacks give; 0: none */
+    bool no_slots;              /* no slot holds the key of a new store */
     bool fails;
-    uint8_t uuid[BLOB_UUID_BYTES];      /* that they were asked for */
+    uint8_t uuid[BLOB_UUID_BYTES];      /* the UUID that the callbacks got */
 } Caller;
 
 static bool answer(Caller *caller, const uint8_t *uuid, BlobKey **key,
@@ -102,7 +103,10 @@ static TestDisk *sealed_disk(void)
     return disk;
 }
 
-/* One read for each copy of the superblock, two for each of the directory */
+/*
+ * Opening reads each copy of the superblock once and each copy of the
+ * directory twice.
+ */
 enum { OPEN_READS = 6, BLANK_READS = 3 };
 
 static void test_plain_store_is_opened_with_few_reads(void)
@@ -131,7 +135,10 @@ static void test_sealed_store_asks_for_its_key_and_reads_no_more(void)
     test_expect(store, blob_store_find(store, "t", "a"), "one");
 }
 
-/* The superblock twice, and the medium, which is one chunk, once */
+/*
+ * Opening reads the superblock twice, and the medium, which is one chunk,
+ * once.
+ */
 static void test_blank_medium_is_scanned_once(void)
 {
     for (unsigned data_key = 0; data_key < 2; data_key++) {
@@ -164,7 +171,7 @@ static void test_new_store_has_the_key_and_the_uuid_it_was_made_for(void)
     g_assert_cmpuint(info.uuid[6] >> 4, ==, 4);
     blob_store_free(store);
 
-    /* Its key slots are those of that UUID. */
+    /* The key slots are made for the UUID that the callback got. */
     store = keys_open(disk, 1);
     blob_store_free(store);
     g_assert_cmpuint(caller.makes + caller.unlocks, ==, 1);
@@ -196,13 +203,16 @@ static void test_new_store_may_be_given_its_uuid(void)
     options.create_as_uuid = true;
     store = blob_store_open(&disk->parent, &options, NULL);
     g_assert_nonnull(store);
-    uuid[0] = 9;                /* It is not looked at any more. */
+    uuid[0] = 9;                /* The store has its own copy. */
     test_start(store);
     g_assert_cmpuint(caller.uuid[0], ==, 1);
     g_assert_cmpuint(store->super.uuid[0], ==, 1);
 }
 
-/* Also while it is made: the UUID stays the one that was asked for. */
+/*
+ * The caller is asked again, and the store keeps the UUID that the first
+ * format chose.
+ */
 static void test_format_that_was_cut_short_asks_again(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -260,7 +270,10 @@ static void test_new_key_wants_a_slot(void)
     test_open_fails(disk, &options, BLOBSTORE_ERROR_KEY, "*key slots");
 }
 
-/* A token or a passphrase is not bothered for what is refused anyway. */
+/*
+ * A medium that is refused must not cost the user a token's PIN or a
+ * passphrase.
+ */
 static void test_refused_medium_asks_nothing(void)
 {
     static const uint8_t other[BLOB_UUID_BYTES] = { 1 };

@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: what is blank, and what is something else
+ * Unit tests of the core: blank media, and media that hold something else
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -70,7 +70,10 @@ static void test_find_fails_as_the_storage_does(Setup *setup,
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "read failed as told");
 }
 
-/* Holes on an odd grid, and more than was asked for */
+/*
+ * The holes lie on an odd grid, and may reach past the range that was asked
+ * for.
+ */
 static uint64_t some_holes(BlobStorage *storage, uint64_t offset,
                            uint64_t bytes)
 {
@@ -136,7 +139,7 @@ static void test_what_is_there_is_named(Setup *setup, gconstpointer unused)
         if (!g_pattern_match_simple(known[i].what, what)) {
             g_error("%s taken for %s", known[i].what, what);
         }
-        /* A boot sector's signature is common to many. */
+        /* Many formats have a boot sector's signature. */
         memcpy(setup->bytes + 510, "\x55\xaa", 2);
         if (i < G_N_ELEMENTS(known) - 1) {
             g_assert_true(blob_blank_describe(&setup->medium,
@@ -169,7 +172,10 @@ static bool is_cut(Setup *setup)
     return result;
 }
 
-/* The marker as it would be; the medium is blank afterwards. */
+/*
+ * Returns the marker that a format would write; the medium is blank
+ * afterwards.
+ */
 static uint8_t *marker(Setup *setup)
 {
     uint8_t *copy;
@@ -184,7 +190,7 @@ static uint8_t *marker(Setup *setup)
     return copy;
 }
 
-/* docs/format.md, section 8, (a): the same bytes for every store */
+/* docs/format.md, section 8, (a): the bytes are the same for every store. */
 static void test_marker_is_always_the_same(Setup *setup, gconstpointer unused)
 {
     g_autofree uint8_t *first = marker(setup);
@@ -210,7 +216,10 @@ static void test_marker_is_always_the_same(Setup *setup, gconstpointer unused)
     g_assert_cmpmem(first + MARKER_BYTES - 1280, 1280, first, 1280);
 }
 
-/* R13: any subset of its sectors, but for none, which is blank */
+/*
+ * R13: any subset of the marker's sectors counts, except the empty one, which
+ * is blank.
+ */
 static void test_any_part_of_the_marker_is_a_cut_marker(
     Setup *setup, gconstpointer unused)
 {
@@ -236,7 +245,7 @@ static void test_any_part_of_the_marker_is_a_cut_marker(
     }
 }
 
-/* The sector or block that the cut was in may hold anything. */
+/* The sector or block in which the cut happened may hold anything. */
 static void test_cut_marker_may_have_one_garbled_block(Setup *setup,
                                                        gconstpointer unused)
 {
@@ -252,7 +261,7 @@ static void test_cut_marker_may_have_one_garbled_block(Setup *setup,
             g_assert_false(is_cut(setup));
         }
     }
-    /* Garbled alone, it might be anybody's. */
+    /* A medium with garbled bytes alone might be anybody's. */
     memset(setup->bytes, 0, MARKER_BYTES);
     setup->bytes[0] = 'Q';
     g_assert_false(is_cut(setup));

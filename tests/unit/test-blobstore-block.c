@@ -12,7 +12,7 @@
 
 #define IMAGE_BYTES (2 * MiB)
 
-/* Everything that is written reads back after a restart. */
+/* All that was written is read back after a restart. */
 static void check_restart(const char *format, const char *options)
 {
     static const char *const metadata[] = { "version=2.0", "profile=", NULL };
@@ -110,7 +110,10 @@ static void test_holes_are_not_read(void)
     drive_remove("nvram");
 }
 
-/* A new LUKS image is noise: refused, with the way out; blank it is fine. */
+/*
+ * A new LUKS image is noise: it is refused, and the message says what to do.
+ * Once blank, it is accepted.
+ */
 static void test_luks(void)
 {
     Object *secret = object_new_with_props(TYPE_QCRYPTO_SECRET,
@@ -142,7 +145,7 @@ static void test_luks(void)
     object_unparent(secret);
 }
 
-/* What holds something else is named, and not touched. */
+/* A medium with other content is refused by name and stays untouched. */
 static void test_foreign(void)
 {
     g_autofree char *path = image_new("foreign", "qcow2", IMAGE_BYTES);
@@ -169,7 +172,7 @@ static void test_too_small(void)
     drive_remove("nvram");
 }
 
-/* A read error at start is no reason to begin anew. */
+/* A read error at start is no reason to format the medium again. */
 static void test_read_error(void)
 {
     g_autofree char *path = image_new("unreadable", "raw", IMAGE_BYTES);

@@ -1,7 +1,7 @@
 /*
- * Blobstore over the real block layer: errors, and what the VM does
+ * Blobstore over the real block layer: errors, and the VM's reaction
  *
- * Error policies, a VM that stops and goes on, a medium that is changed
+ * Error policies, a VM that stops and continues, a medium that is changed
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -27,7 +27,7 @@ static void wait_for_stop_request(Worker *worker)
     g_assert_false(qatomic_read(&worker->done));
 }
 
-/* The device gets the error, the blob stays, the write can be repeated. */
+/* The device gets the error, the blob stays, and the write can be repeated. */
 static void test_werror_report(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
@@ -51,7 +51,10 @@ static void test_werror_report(Fixture *fixture, gconstpointer data)
     assert_text_on_medium(device, "nvram", "new");
 }
 
-/* The device goes on; the next write that works brings everything along. */
+/*
+ * The device continues; the next write that succeeds includes all earlier
+ * changes.
+ */
 static void test_werror_ignore(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
@@ -67,7 +70,7 @@ static void test_werror_ignore(Fixture *fixture, gconstpointer data)
     write_text(device->savestate, "suspended");
     assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
 
-    /* All is as before the error. */
+    /* After the error, everything is as before. */
     bdrv_drained_begin(bs);
     write_text(device->permanent, "newer");
     bdrv_drained_end(bs);
@@ -77,7 +80,10 @@ static void test_werror_ignore(Fixture *fixture, gconstpointer data)
     assert_text(device->savestate, "suspended");
 }
 
-/* The VM stops before the device knows, and writes when it continues. */
+/*
+ * The VM stops before the device sees the error, and the store writes when the
+ * VM continues.
+ */
 static void test_werror_stop(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
@@ -87,12 +93,15 @@ static void test_werror_stop(Fixture *fixture, gconstpointer data)
     worker_start(&worker, device->permanent, "new");
     wait_for_stop_request(&worker);
     worker_gets_stuck(&worker);
-    /* Nothing that stopping the VM waits for is held meanwhile. */
+    /* The store meanwhile holds nothing that stopping the VM waits for. */
     bdrv_drain_all();
     vm_stop_now(RUN_STATE_IO_ERROR);
     worker_finish(&worker);
     g_assert_true(worker.ok);
-    /* Stopping drains; the end of that is no reason to try again. */
+    /*
+     * Stopping the VM drains; the end of the drained section is no reason to
+     * try again.
+     */
     run_until_idle();
     assert_write_errors(1);
     assert_state("nvram", BLOBSTORE_CONDITION_DIRTY);
@@ -109,7 +118,10 @@ static void test_werror_stop(Fixture *fixture, gconstpointer data)
     assert_text_on_medium(device, "nvram", "new");
 }
 
-/* A reset waits for the worker, so the worker must not wait for the stop. */
+/*
+ * A reset waits for the worker, so the worker must not wait for the VM to
+ * stop.
+ */
 static void test_werror_stop_and_reset(Fixture *fixture, gconstpointer data)
 {
     Worker worker;
@@ -122,7 +134,10 @@ static void test_werror_stop_and_reset(Fixture *fixture, gconstpointer data)
     fail_writes(false);
 }
 
-/* Also if the write fails only while the reset waits for it. */
+/*
+ * The worker must not wait either if the write fails while the reset waits
+ * already.
+ */
 static void test_werror_stop_during_reset(Fixture *fixture,
                                           gconstpointer data)
 {
@@ -137,7 +152,7 @@ static void test_werror_stop_during_reset(Fixture *fixture,
     assert_state("nvram", BLOBSTORE_CONDITION_DIRTY);
     vm_reset_end();
 
-    /* From then on a write waits again. */
+    /* After the reset a write waits again. */
     fail_writes(false);
     vm_stop_now(RUN_STATE_PAUSED);
     vm_start_now();
@@ -150,7 +165,7 @@ static void test_werror_stop_during_reset(Fixture *fixture,
     fail_writes(false);
 }
 
-/* The main loop stops the VM: it cannot wait for that. */
+/* The main loop is what stops the VM, so a write there cannot wait for that. */
 static void test_werror_stop_in_main_thread(Fixture *fixture,
                                             gconstpointer data)
 {
@@ -161,7 +176,7 @@ static void test_werror_stop_in_main_thread(Fixture *fixture,
     fail_writes(false);
 }
 
-/* The default: EIO is reported. */
+/* By default EIO is reported. */
 static void test_werror_enospc(Fixture *fixture, gconstpointer data)
 {
     Error *err = NULL;
@@ -172,7 +187,7 @@ static void test_werror_enospc(Fixture *fixture, gconstpointer data)
     fail_writes(false);
 }
 
-/* The drive belongs to another QEMU for a while: nothing is written. */
+/* The drive belongs to another QEMU for a while, so nothing is written. */
 static void test_inactive_drive_stages(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
@@ -188,7 +203,10 @@ static void test_inactive_drive_stages(Fixture *fixture, gconstpointer data)
     assert_text_on_medium(device, "nvram", "new");
 }
 
-/* What stopped the VM may have reverted the image: RAM is what counts. */
+/*
+ * The image may have been reverted while the VM was stopped: RAM is what
+ * counts.
+ */
 static void test_reverted_medium(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
@@ -246,7 +264,7 @@ static void test_exchanged_medium(Fixture *fixture, gconstpointer data)
     assert_text_on_medium(device, "nvram", "new");
 }
 
-/* At rest after a shutdown, which is recorded once. */
+/* A shutdown closes the store, and the close is recorded once. */
 static void test_shutdown_closes_clean(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(BlobstoreInfo) running = store_info("nvram");
@@ -266,7 +284,7 @@ static void test_shutdown_closes_clean(Fixture *fixture, gconstpointer data)
     assert_text_on_medium(&fixture->device, "nvram", "new");
 }
 
-/* What a device wrote just before it is unplugged is not lost. */
+/* A write that a device made just before the unplug is not lost. */
 static void test_unplug_writes_what_is_staged(Fixture *fixture,
                                               gconstpointer data)
 {

@@ -21,7 +21,10 @@ static void resize(uint64_t bytes)
     run_until_idle();
 }
 
-/* A shrink cannot be refused; it is named, and growing back heals it. */
+/*
+ * A shrink cannot be refused: it is reported, and growing back heals the
+ * store.
+ */
 static void test_shrink(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
@@ -38,7 +41,7 @@ static void test_shrink(Fixture *fixture, gconstpointer data)
     assert_hint(err, "block_resize nvram ");
     assert_error(err, "made smaller");
 
-    /* Nor does the VM heal it that stops meanwhile. */
+    /* Stopping the VM meanwhile does not heal the store. */
     vm_stop_now(RUN_STATE_PAUSED);
     vm_start_now();
     assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
@@ -49,7 +52,7 @@ static void test_shrink(Fixture *fixture, gconstpointer data)
     assert_text_on_medium(device, "nvram", "newer");
 }
 
-/* That a blob was deleted is on the medium again, too. */
+/* The deletion of a blob is on the medium again, too. */
 static void test_shrink_with_deleted_blob(Fixture *fixture,
                                           gconstpointer data)
 {
@@ -74,7 +77,9 @@ static void test_shrink_with_deleted_blob(Fixture *fixture,
     unlink(path);
 }
 
-/* Even if it cut off the directory, or all there was */
+/*
+ * The store is healed even if the shrink cut off the directory, or everything.
+ */
 static void test_shrink_below_the_directory(Fixture *fixture,
                                             gconstpointer data)
 {
@@ -94,7 +99,9 @@ static void test_shrink_below_the_directory(Fixture *fixture,
     }
 }
 
-/* The VM's state having been saved: the medium is to be opened anew. */
+/*
+ * The VM's state was saved before, so the store has to open the medium again.
+ */
 static void test_shrink_after_a_snapshot(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(GBytes) saved = vm_save_state();
@@ -107,7 +114,7 @@ static void test_shrink_after_a_snapshot(Fixture *fixture, gconstpointer data)
     assert_text_on_medium(&fixture->device, "nvram", "old");
 }
 
-/* What cannot be written then is written after the next resize. */
+/* Changes that cannot be written then are written after the next resize. */
 static void test_grow_back_that_fails(Fixture *fixture, gconstpointer data)
 {
     resize(0);
@@ -144,7 +151,7 @@ static void test_grow(Fixture *fixture, gconstpointer data)
     assert_text(fixture->device.permanent, "old");
 }
 
-/* What somebody has put behind the store is not overwritten. */
+/* Foreign data behind the store is not overwritten. */
 static void test_grow_over_something_else(Fixture *fixture,
                                           gconstpointer data)
 {

@@ -1,9 +1,10 @@
 /*
- * Blobstore over the real block layer: what a store believes, event by event
+ * Blobstore over the real block layer: the belief of a store, event by event
  *
  * The first test compares every transition with the tables in docs/design.md,
- * which tests/repository compares with the tables here.  The second throws
- * what can happen to a VM at a real store in every situation.
+ * which tests/repository compares with the tables here.  The second test
+ * confronts a real store, in every situation, with everything that can happen
+ * to a VM.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -18,7 +19,10 @@
 
 enum { TRUSTS = BLOBSTORE_TRUST_SUPERSEDING + 1 };
 
-/* By event, the state that follows each trust; "-": does not happen then */
+/*
+ * For each event, the state that follows each trust; "-": the event does not
+ * happen then
+ */
 static const char *const trust_table[][TRUSTS + 1] = {
     /* doubt          full     check    none     reverted    superseding */
     { "open",         "full",  "full",  "full",  "full",     "full" },
@@ -43,7 +47,7 @@ static const char *const trust_table[][TRUSTS + 1] = {
     { "start",        "full",  "check", "none",  "reverted", "superseding" },
 };
 
-/* The same of RAM: whose it is, and how far a load has come */
+/* The same for RAM: whose content it has, and how far a load has got */
 enum { RAMS = 8 };
 
 static const BlobStoreState rams[RAMS] = {
@@ -123,7 +127,7 @@ typedef struct Scene {
     Fixture fixture;
     GBytes *state;
     GBytes *image;
-    bool incoming;              /* and it waits still */
+    bool incoming;              /* the store still waits */
     bool drained;
 } Scene;
 
@@ -159,7 +163,7 @@ static void act_cont(Scene *scene)
     vm_start_now();
 }
 
-/* savevm, and a migration that is cancelled: `cont` follows or does not */
+/* savevm, or a migration that is cancelled: `cont` may follow or not. */
 static void act_save(Scene *scene)
 {
     g_autoptr(GBytes) state = NULL;
@@ -199,7 +203,7 @@ static void act_load_half(Scene *scene)
     g_assert_false(vm_load_state(half));
 }
 
-/* The destination has run, and written, before it handed the VM back. */
+/* The destination has run and written before it handed the VM back. */
 static void act_there_and_back(Scene *scene)
 {
     act_save(scene);
@@ -319,7 +323,10 @@ static void set_up(Scene *scene, bool incoming)
     g_assert_cmpint(store(scene)->open.state.trust, ==, BLOBSTORE_TRUST_FULL);
 }
 
-/* Whatever has happened, it can be put right, and then RAM and medium agree. */
+/*
+ * Whatever has happened, the store can be repaired, and then RAM and medium
+ * agree.
+ */
 static void tear_down(Scene *scene)
 {
     Device *device = &scene->fixture.device;
@@ -329,7 +336,7 @@ static void tear_down(Scene *scene)
     act_undrain(scene);
     act_grow(scene);
     if (store(scene)->open.state.arrival == BLOBSTORE_ARRIVAL_WAITING) {
-        vm_reset_for_snapshot();    /* as loadvm does it */
+        vm_reset_for_snapshot();    /* loadvm resets like this. */
         g_assert_true(vm_load_state(scene->state));
     }
     vm_reset_now();

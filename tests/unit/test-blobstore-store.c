@@ -83,7 +83,7 @@ static void test_node_with_another_writer(void)
     drive_remove("other");
 }
 
-/* Once a store has the drive nobody else may write to it. */
+/* Once a store has the drive, nobody else may write to it. */
 static void test_drive_is_ours(void)
 {
     g_autofree char *path = image_new("ours", "raw", IMAGE_BYTES);
@@ -103,7 +103,10 @@ static void test_drive_is_ours(void)
     drive_remove("nvram");
 }
 
-/* Devices that name the same drive share a store; an owner is there once. */
+/*
+ * Devices that name the same drive share a store; an owner may attach only
+ * once.
+ */
 static void test_implicit_store_is_shared(void)
 {
     g_autofree char *path = image_new("shared", "raw", IMAGE_BYTES);
@@ -135,7 +138,7 @@ static void test_implicit_store_is_shared(void)
     drive_remove("nvram");
 }
 
-/* An object can be there before its drive. */
+/* An object can exist before its drive. */
 static void test_object(void)
 {
     g_autofree char *path = image_new("object", "raw", IMAGE_BYTES);
@@ -315,10 +318,12 @@ static void test_limits_of_registration(void)
     drive_remove("nvram");
 }
 
-/* Who uses the core for a while, as a command that changes keys does */
+/*
+ * Somebody who uses the core for a while, as a command that changes keys does
+ */
 typedef struct User {
     BlobStoreObject *store;
-    bool found_core;            /* as often as it looked */
+    bool found_core;            /* at each look */
     bool done;
 } User;
 
@@ -345,7 +350,10 @@ static void use(void *opaque)
     qemu_coroutine_enter(qemu_coroutine_create(use_entry, opaque));
 }
 
-/* Also if it need not be closed clean, and somebody came to wait meanwhile */
+/*
+ * The last user closes the store, even if it need not be closed clean and
+ * somebody else began to wait meanwhile.
+ */
 static void test_store_is_closed_when_nobody_uses_it(void)
 {
     g_autofree char *path = image_new("closed", "raw", IMAGE_BYTES);

@@ -20,7 +20,10 @@
 
 #define IMAGE_BYTES (2 * MiB)
 
-/* A front end like any other, except that a test decides what becomes of it */
+/*
+ * A front end like any other, except that a test decides whether it is
+ * realized
+ */
 #define TYPE_TEST_TPM "blobstore-test-tpm"
 OBJECT_DECLARE_SIMPLE_TYPE(TestTPM, TEST_TPM)
 
@@ -29,7 +32,7 @@ struct TestTPM {
     TPMBackend *backend;
     char *backend_blobstore;
     char *backend_pcr_banks;
-    bool fail;                  /* to be realized */
+    bool fail;                  /* realize is to fail */
 };
 
 static const Property test_tpm_properties[] = {
@@ -76,7 +79,10 @@ static void register_types(void)
 
 type_init(register_types)
 
-/* As device_add does it; NULL and @errp set if the device does not come */
+/*
+ * Plugs as device_add does.  Returns NULL and sets @errp if the device is
+ * refused.
+ */
 static DeviceState *plug(const char *store, bool fail, Error **errp)
 {
     DeviceState *dev = qdev_new(TYPE_TEST_TPM);
@@ -108,7 +114,10 @@ static void set_up(Fixture *fixture, gconstpointer data)
     drive_add_image("nvram", "raw", fixture->path);
 }
 
-/* Nobody has the drive, the TPM, or a section of the VM's state. */
+/*
+ * Nothing is left that uses the drive, the TPM, or a section of the VM's
+ * state.
+ */
 static void tear_down(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(TPMInfoList) tpms = qmp_query_tpm(&error_abort);
@@ -155,7 +164,7 @@ static void test_named(Fixture *fixture, gconstpointer data)
     g_assert_true(is_blank(fixture));
 }
 
-/* A device on the command line, of which something later is wrong */
+/* A later mistake on the command line takes the device away again. */
 static void test_gone_before_the_machine_is_complete(Fixture *fixture,
                                                      gconstpointer data)
 {
@@ -175,7 +184,10 @@ static void test_gone_before_the_machine_is_complete(Fixture *fixture,
     }
 }
 
-/* The last test before the machine is complete: it stays so. */
+/*
+ * This test must be the last one before the machine is complete, which it then
+ * stays.
+ */
 static void test_complete(Fixture *fixture, gconstpointer data)
 {
     DeviceState *dev = plug("nvram", false, &error_abort);
@@ -204,7 +216,7 @@ static void test_unplugged(Fixture *fixture, gconstpointer data)
     }
 }
 
-/* It has had its TPM by then. */
+/* The device has had its TPM by then. */
 static void test_failed_to_be_realized(Fixture *fixture, gconstpointer data)
 {
     Error *err = NULL;
@@ -275,7 +287,7 @@ static void test_state_of_the_other_version(Fixture *fixture,
     check_refused(fixture, "holds the state of a TPM 1.2");
 }
 
-/* What libtpms is told about its blobs */
+/* The answers that libtpms gets about its blobs */
 typedef struct Nvram {
     Fixture image;
     TPMNvram nvram;
@@ -336,7 +348,7 @@ static void test_absent_blob_is_deleted_or_missed(Nvram *nvram,
     g_assert_true(tpm_nvram_check(&nvram->nvram, &error_abort));
 }
 
-/* That would make a new TPM of it. */
+/* Deleting it would make a new TPM of this one. */
 static void test_permanent_state_is_not_deleted(Nvram *nvram,
                                                 gconstpointer data)
 {
@@ -350,7 +362,7 @@ static void test_permanent_state_is_not_deleted(Nvram *nvram,
     assert_error(err, "delete the permanent state");
 }
 
-/* PCRs do not survive a power-on, but a migration. */
+/* PCRs survive a migration, but not a power-on. */
 static void test_volatile_state_is_there_to_go_on_with(Nvram *nvram,
                                                        gconstpointer data)
 {
@@ -362,7 +374,7 @@ static void test_volatile_state_is_there_to_go_on_with(Nvram *nvram,
     assert_loads(nvram, TPM_VOLATILESTATE_NAME, "pcrs");
 }
 
-/* What libtpms ignores is remembered, once. */
+/* The first refusal that libtpms ignores is remembered. */
 static void test_first_refusal_is_remembered(Nvram *nvram, gconstpointer data)
 {
     Error *err = NULL;

@@ -43,7 +43,10 @@ static void test_write_in_coroutine(Fixture *fixture, gconstpointer data)
     assert_text_on_medium(&fixture->device, "nvram", "new");
 }
 
-/* Two writes at once, of two devices: one after the other, both durable. */
+/*
+ * Two devices write at once: one write follows the other, and both are
+ * durable.
+ */
 static void test_two_writers(Fixture *fixture, gconstpointer data)
 {
     BlobStoreClient *other = blobstore_attach("nvram", "uefi", &error_abort);
@@ -64,7 +67,7 @@ static void test_two_writers(Fixture *fixture, gconstpointer data)
     assert_text_on_medium(&fixture->device, "nvram", "new");
 }
 
-/* All or nothing, whatever kind the blobs are of. */
+/* Either all blobs are written or none, of whatever kind they are. */
 static void test_write_several(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
@@ -91,7 +94,10 @@ static void test_write_several(Fixture *fixture, gconstpointer data)
     assert_text(device->savestate, "new");
 }
 
-/* Not even where the last one would win, because nothing is written yet */
+/*
+ * The same blob is refused even where the last version would win, because
+ * nothing is written yet.
+ */
 static void test_same_blob_twice(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
@@ -142,7 +148,7 @@ static void test_bad_metadata(Fixture *fixture, gconstpointer data)
     assert_text(fixture->device.permanent, "old");
 }
 
-/* The main thread may be the one that drains: what it writes is staged. */
+/* The main thread may be the one that drains, so its writes are staged. */
 static void test_drained_section_stages(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
@@ -187,7 +193,7 @@ static void test_drained_section_holds_worker(Fixture *fixture,
     assert_text_on_medium(device, "nvram", "new");
 }
 
-/* What is staged while an older version is written comes after that. */
+/* A version that is staged while an older one is written follows that one. */
 static void test_stage_during_write(Fixture *fixture, gconstpointer data)
 {
     Device *device = &fixture->device;
@@ -209,8 +215,8 @@ static void test_stage_during_write(Fixture *fixture, gconstpointer data)
 }
 
 /*
- * The main thread cannot wait for the end of a section that may be its own:
- * what needs the medium is refused.
+ * The main thread cannot wait for the end of a section that may be its own, so
+ * operations that need the medium are refused.
  */
 static void test_drained_section_refuses_start(Fixture *fixture,
                                                gconstpointer data)
@@ -247,7 +253,7 @@ static void test_drained_section_refuses_start(Fixture *fixture,
     blobstore_detach(other);
 }
 
-/* Giving blobs back needs no medium, though others wait for it. */
+/* Giving blobs back needs no medium, even if other threads wait for one. */
 static void test_unplug_in_drained_section(Fixture *fixture,
                                            gconstpointer data)
 {
@@ -275,7 +281,7 @@ static void test_unplug_in_drained_section(Fixture *fixture,
     assert_text(fixture->device.permanent, "new");
 }
 
-/* What was about to write when the section began gives up and goes. */
+/* A staged write that had yet to begin when the section began gives up. */
 static void test_unplug_before_staged_is_written(Fixture *fixture,
                                                  gconstpointer data)
 {
@@ -291,7 +297,7 @@ static void test_unplug_before_staged_is_written(Fixture *fixture,
     bdrv_drained_begin(bs);
     write_text(fixture->device.permanent, "lost");
     bdrv_drained_end(bs);
-    /* One write has the core, the staged one waits for it. */
+    /* One write has the core, and the staged one waits for it. */
     qemu_coroutine_enter(qemu_coroutine_create(write_entry, &write));
     aio_bh_poll(qemu_get_aio_context());
     bdrv_do_drained_begin_quiesce(bs, NULL);
@@ -321,7 +327,9 @@ static void *write_much(void *opaque)
     return NULL;
 }
 
-/* A section that begins during a write waits for it, and not for ever. */
+/*
+ * A section that begins during a write waits for that write, and not forever.
+ */
 static void test_drain_during_write(Fixture *fixture, gconstpointer data)
 {
     Worker worker = { .device = &fixture->device, .text = "new" };
@@ -337,7 +345,7 @@ static void test_drain_during_write(Fixture *fixture, gconstpointer data)
     assert_text(fixture->device.savestate, "new");
 }
 
-/* A write is not done before it is flushed: qcow2 has no FUA of its own. */
+/* A write ends only after its flush: qcow2 has no FUA of its own. */
 static void test_commit_is_flushed(Fixture *fixture, gconstpointer data)
 {
     g_autofree char *path = image_new("flush", "qcow2", IMAGE_BYTES);

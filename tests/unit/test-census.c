@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: what is gone without a trace
+ * Unit tests of the core: versions that are gone without a trace
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -7,7 +7,9 @@
 
 #include <string.h>
 
-/* R9: nothing in the slot tells; what was written later does. */
+/*
+ * R9: the slot does not show that a version is missing, but later commits do.
+ */
 static void test_wiped_slot_is_missed(Trio *trio, gconstpointer unused)
 {
     for (int commits = 1; commits < 4; commits++) {
@@ -22,7 +24,7 @@ static void test_wiped_slot_is_missed(Trio *trio, gconstpointer unused)
     }
 }
 
-/* R9: a slot as it was before, header, payload, trailer and all */
+/* R9: the whole slot, header, payload and trailer, is as it was before. */
 static void test_slot_that_was_rolled_back_is_missed(Trio *trio,
                                                      gconstpointer unused)
 {
@@ -42,7 +44,9 @@ static void test_slot_that_was_rolled_back_is_missed(Trio *trio,
                      blob_sequence(trio->store->epoch.number, 3));
 }
 
-/* R9: a torn write, which wrote over nothing of worth, confirms it too. */
+/*
+ * R9: a torn write that wrote over nothing of value confirms the census, too.
+ */
 static void test_torn_write_confirms_what_was_before(Trio *trio,
                                                      gconstpointer unused)
 {
@@ -57,7 +61,10 @@ static void test_torn_write_confirms_what_was_before(Trio *trio,
     }
 }
 
-/* R9: the newest commit has members, and replaces what they had before. */
+/*
+ * R9: the newest commit has several members, and replaces their earlier
+ * versions.
+ */
 static void test_census_before_a_write_of_many(Trio *trio,
                                                gconstpointer unused)
 {
@@ -114,7 +121,10 @@ static void test_stale_directory_is_refused(Trio *trio,
     size_t bytes = trio->store->super.data_offset - BLOB_DIRECTORY_OFFSET;
     g_autofree uint8_t *old = g_memdup2(at, bytes);
 
-    /* In the very epoch of the old directory nothing is amiss. */
+    /*
+     * Nothing is wrong as long as the store is still in the epoch of the old
+     * directory.
+     */
     trio_write(trio, 0, "a2");
     memcpy(at, old, bytes);
     trio_crash(trio);
@@ -126,7 +136,7 @@ static void test_stale_directory_is_refused(Trio *trio,
                 "directory (epoch *) is older than the slot of blob 't/a'*");
 }
 
-/* R10: one copy alone is not enough to go back in time. */
+/* R10: one copy alone is not enough to take the store back in time. */
 static void test_stale_directory_copy_is_not_used(Trio *trio,
                                                   gconstpointer unused)
 {

@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-/* "kind owner/name offset", one line for each finding */
+/* Notes a finding as one line, "kind owner/name offset". */
 static void note(const BlobFinding *finding, void *opaque)
 {
     static const char *const kinds[] = { "superblock", "key slot", "directory",
@@ -36,7 +36,7 @@ static void expect_findings(BlobStore *store, const char *expected)
     g_assert_cmpstr(found->str, ==, expected);
 }
 
-/* A store with a and b, both written twice, then opened again */
+/* Makes a store with a and b, both written twice, and opens it again. */
 static BlobStore *reopened_store(TestDisk *disk)
 {
     Blob *blobs[2];
@@ -107,7 +107,7 @@ static void test_damaged_blob_is_named(void)
     expect_findings(store, expected);
 }
 
-/* ... in the slot that has lost it, not in the one that is on record */
+/* The damaged slot is named, not the one that is on record. */
 static void test_damage_since_the_last_record_is_named_where_it_is(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -125,7 +125,7 @@ static void test_damage_since_the_last_record_is_named_where_it_is(void)
     store = test_open(disk);
     expect_findings(store, expected);
 
-    /* And so it is once that is on record. */
+    /* The result is the same once the damage is on record. */
     test_start(store);
     blob_store_free(store);
     store = test_open(disk);
@@ -169,7 +169,7 @@ static void test_read_error_is_not_damage(void)
 
         disk->fail_read = n;
         if (blob_store_check(store, note, found, &error)) {
-            /* It was that of one of two copies. */
+            /* The read that failed was of one of two copies. */
             g_assert_cmpuint(n, <, 6);
             g_assert_true(g_str_has_suffix(found->str, " heals\n"));
             continue;
@@ -206,7 +206,7 @@ static void test_fall_back_serves_the_older_version(void)
     }
 }
 
-/* ... which is what was acknowledged, from then on (R9). */
+/* R9: from then on, the version that was restored counts as acknowledged. */
 static void test_fall_back_is_in_the_census(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -227,7 +227,7 @@ static void test_fall_back_is_in_the_census(void)
     test_expect(store, blob_store_find(store, "t", "b"), "newest b");
 }
 
-/* Recovery found the blob lost; both of its slots hold an older version. */
+/* Recovery found the blob lost, and both of its slots hold an older version. */
 static void test_fall_back_takes_the_newer_of_two(void)
 {
     for (unsigned n = 0; n < 2; n++) {
@@ -242,7 +242,10 @@ static void test_fall_back_takes_the_newer_of_two(void)
 
             test_write(store, blobs[0], text);
         }
-        /* The slot that is written next goes back to what it holds now. */
+        /*
+         * The test later restores the current content of the slot that is
+         * written next.
+         */
         slot = !blobs[0]->entry.slot;
         older = g_memdup2(test_slot(disk, blobs[0], slot),
                           blobs[0]->entry.slot_bytes);
@@ -259,7 +262,7 @@ static void test_fall_back_takes_the_newer_of_two(void)
     }
 }
 
-/* After a clean close opening does not look at the slots (R10, R14). */
+/* After a clean close, opening does not look at the slots (R10, R14). */
 static void test_directory_that_was_rolled_back_is_found(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -307,7 +310,7 @@ static void test_fall_back_that_fails_changes_nothing(void)
     test_expect(store, a, "old a");
 }
 
-/* To have been deleted once is no content to fall back to. */
+/* A deletion in the past is no content to fall back to. */
 static void test_fall_back_needs_content(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);

@@ -71,7 +71,7 @@ static void check_crash(TestDisk *crashed, unsigned events, void *opaque)
     check_found(store, era, events);
     promise->checked++;
 
-    /* Seen once, it stays so, and the store goes on. */
+    /* A state that was seen once stays, and the store can be used. */
     if (promise->checked % 8 == 0) {
         Era same = { .count = 1 };
         Blob *blobs[TRIO_BLOBS];
@@ -92,7 +92,9 @@ static void check_crash(TestDisk *crashed, unsigned events, void *opaque)
     }
 }
 
-/* From now on the texts in @a, @b and @c are the only ones ... */
+/*
+ * From now on, the texts in @a, @b and @c are the only ones that may be found.
+ */
 static void promise_only(Promise *promise, const Trio *trio, const char *a,
                          const char *b, const char *c)
 {
@@ -105,7 +107,7 @@ static void promise_only(Promise *promise, const Trio *trio, const char *a,
     g_array_append_val(promise->eras, era);
 }
 
-/* ... or these may be found besides. */
+/* From now on, these may be found as well. */
 static void promise_also(Promise *promise, const Trio *trio, const char *a,
                          const char *b, const char *c)
 {
@@ -199,7 +201,7 @@ static void test_write_of_many_is_all_or_nothing(Trio *trio,
     end(trio, promise);
 }
 
-/* R4: whether the failing write landed or not */
+/* R4: the failing write may have landed or not. */
 static void test_failed_write_and_its_retry_survive_power_loss(
     Trio *trio, gconstpointer unused)
 {

@@ -45,7 +45,7 @@ static void test_check_is_hmac_of_rfc_4231(void)
 
     memset(seed, 0x0b, 20);
     digest = blob_digest_new(seed);
-    /* Twice: what a handle did before must not matter. */
+    /* The second round shows that earlier use of a handle does not matter. */
     for (int i = 0; i < 2; i++) {
         blob_digest_check(digest, "Hi There", 8, out);
         assert_hex(out, sizeof(out), "b0344c61d8db38535ca8afceaf0bf12b"
@@ -118,7 +118,7 @@ static void test_census_is_a_set_that_knows_no_order(void)
     blob_digest_census(digest, 16, 1, a);
     g_assert_cmpmem(a, sizeof(a), empty, sizeof(empty));
 
-    /* The pair counts, not its parts. */
+    /* The pair counts, not each of its parts. */
     blob_digest_census(digest, 16, 2, a);
     blob_digest_census(digest, 17, 1, a);
     blob_digest_census(digest, 16, 1, a);
@@ -146,7 +146,7 @@ static void test_random_bytes_do_not_repeat(void)
     g_assert_cmpint(memcmp(a, b, sizeof(a)), !=, 0);
 }
 
-/* On a stack that can be looked at afterwards */
+/* The function runs on a stack that the test can search afterwards. */
 static void *use_secret(void *opaque)
 {
     BlobDigest *digest = opaque;
@@ -179,7 +179,10 @@ static void test_no_secret_seed_is_left_on_the_stack(void)
     g_assert_cmpint(pthread_create(&thread, &attr, use_secret, digest), ==,
                     0);
     g_assert_cmpint(pthread_join(thread, NULL), ==, 0);
-    /* Half of it would do for who looks for the rest. */
+    /*
+     * Half of the secret would be enough for somebody who searches for the
+     * rest.
+     */
     for (size_t i = 0; i + BLOB_SEED_BYTES <= STACK_BYTES; i++) {
         g_assert_true(memcmp(stack + i, seed, BLOB_SEED_BYTES / 2));
     }

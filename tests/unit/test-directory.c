@@ -22,7 +22,7 @@ static const BlobSuperblock super = {
     .data_offset = DATA_OFFSET,
 };
 
-/* Two blobs: 16 with content, 18 never written */
+/* Returns a directory of two blobs: 16 with content, 18 never written. */
 static GBytes *sample(void)
 {
     g_auto(BlobDirectory) directory = {

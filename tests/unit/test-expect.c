@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: what a caller knows of the store that it wants
+ * Unit tests of the core: a caller's knowledge of the store that it wants
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -39,7 +39,10 @@ static void expect_refused(TestDisk *disk, const BlobSequence *wanted,
     test_open_fails(disk, &options, BLOBSTORE_ERROR_ROLLED_BACK, pattern);
 }
 
-/* One run of a VM: opens, writes @writes times, and closes or does not. */
+/*
+ * Plays one run of a VM: it opens, writes @writes times, and closes or does
+ * not.
+ */
 static BlobSequence run(TestDisk *disk, unsigned writes, bool clean)
 {
     Blob *blob;
@@ -84,7 +87,10 @@ static void test_older_image_is_refused(void)
     expect_refused(older, &seen, "store at sequence * is older than the *");
 }
 
-/* Rolled back, and used since: the numbers are as high, or higher. */
+/*
+ * The image was rolled back and used since: its numbers are as high, or
+ * higher.
+ */
 static void test_branch_is_refused(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -101,7 +107,9 @@ static void test_branch_is_refused(void)
     }
 }
 
-/* A branch off the middle of the epoch that was seen has the same epoch. */
+/*
+ * A branch off the middle of the epoch that the caller saw has the same epoch.
+ */
 static void test_branch_within_an_epoch_is_refused(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -142,7 +150,7 @@ static void test_blank_medium_is_refused(void)
                     "medium is blank*commitment c000*");
 }
 
-/* Nobody can tell any more: that is no reason to believe. */
+/* Nobody can tell any more whether it is the same store, so it is refused. */
 static void test_what_was_seen_too_long_ago_is_refused(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -158,7 +166,9 @@ static void test_what_was_seen_too_long_ago_is_refused(void)
     expect_refused(disk, &seen, "*is too far on to show*");
 }
 
-/* What an incoming VM has come to elsewhere is what the store follows. */
+/*
+ * The store continues from the sequence that an incoming VM reached elsewhere.
+ */
 static void test_epoch_that_is_followed_is_part_of_the_past(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -177,7 +187,7 @@ static void test_epoch_that_is_followed_is_part_of_the_past(void)
     expect_accepted(disk, &options.follows);
     options.follows.number++;
     expect_refused(disk, &options.follows, "*does not continue*");
-    /* What the medium itself had come to is not where the VM comes from. */
+    /* The sequence that the medium itself had reached is not the VM's past. */
     expect_refused(disk, &seen, "*is too far on to show*");
 }
 
@@ -205,7 +215,7 @@ static void test_key_commitment_is_that_of_the_store(void)
     test_open_fails(disk, &options, BLOBSTORE_ERROR_KEY,
                     "store has another key commitment*");
     if (sealed_key()) {
-        return;                 /* There is no plain store here. */
+        return;                 /* Plain stores are not tested here. */
     }
     run(plain, 1, false);
     options.key = NULL;

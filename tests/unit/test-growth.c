@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: growing, and what becomes of the space
+ * Unit tests of the core: growing, and the reuse of space
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -57,7 +57,7 @@ static void test_growth_within_the_slot_moves_nothing(void)
     blob = blob_store_find(store, "t", "a");
     g_assert_cmpuint(blob->entry.max_size, ==, 1001);
 
-    /* A smaller registration takes nothing away. */
+    /* A smaller registration does not make the blob smaller. */
     blob = test_register(store, "a", 10);
     test_start(store);
     g_assert_cmpuint(blob->entry.max_size, ==, 1001);
@@ -139,7 +139,7 @@ static void test_growth_refuses_new_space_that_is_not_blank(void)
     test_expect(store, blob, "one");
 }
 
-/* The maximum size of a blob whose two slots take @blocks */
+/* Returns the maximum size of a blob whose two slots take @blocks. */
 static uint64_t max_size_of(unsigned blocks)
 {
     return blocks / 2 * BLOB_BLOCK_BYTES - 2 * BLOB_HEADER_BYTES -
@@ -157,8 +157,9 @@ static void register_all(BlobStore *store, char first, const unsigned *blocks,
 }
 
 /*
- * The record of the new capacity releases what lay between two holes; the first
- * new blob then takes the one hole, which would have done for two others.
+ * The record of the new capacity releases the space between two holes.  The
+ * first new blob then takes the one hole, which would have been enough for two
+ * others.
  */
 static void test_released_space_may_make_more_necessary(void)
 {
@@ -188,7 +189,7 @@ static void test_released_space_may_make_more_necessary(void)
     test_close(store);
 }
 
-/* What takes the place of a copy that failed must not be hit by it. */
+/* A copy that failed and lands late must not hit what takes its place. */
 static void test_copy_that_lands_late_hits_nothing(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -211,7 +212,7 @@ static void test_copy_that_lands_late_hits_nothing(void)
     test_expect(store, blob_store_find(store, "t", "b"), "two");
 }
 
-/* Every read, write and flush of a start, failing once */
+/* Each read, write and flush of a start fails once. */
 static void test_growth_that_failed_anywhere_can_be_repeated(void)
 {
     bool failed = true;
@@ -285,7 +286,7 @@ static void test_extent_is_reused_only_when_no_directory_names_it(void)
     test_start(store);
     g_assert_cmpuint(blob_store_find(store, "t", "c")->entry.offset, !=, old);
     g_assert_null(blob_store_find(store, "t", "a"));
-    /* Now they do not. */
+    /* Now the directories do not name it. */
     test_register(store, "d", 1000);
     test_start(store);
     g_assert_cmpuint(blob_store_find(store, "t", "d")->entry.offset, ==, old);
@@ -307,7 +308,7 @@ static void test_extent_that_is_being_left_is_not_reused(void)
     test_write2(store, a, "one", b, "two");
     start = a->entry.offset;
     end = start + 2 * a->entry.slot_bytes;
-    /* What @a leaves would be large enough for @b. */
+    /* The extent that @a leaves would be large enough for @b. */
     a = test_register_again(store, "a", 40000);
     b = test_register_again(store, "b", 20000);
     test_start(store);
@@ -319,8 +320,9 @@ static void test_extent_that_is_being_left_is_not_reused(void)
 }
 
 /*
- * R12: after a directory was cut short, one copy still names the extent that
- * a blob has left.  If the other is damaged then, nothing may be missing.
+ * R12: a write of the directory was cut short, and one copy still names the
+ * extent that a blob has left.  If the other copy is damaged then, nothing may
+ * be missing.
  */
 static void test_extent_named_by_one_copy_only_is_not_reused(void)
 {
@@ -355,7 +357,9 @@ static void test_extent_named_by_one_copy_only_is_not_reused(void)
     }
 }
 
-/* R12: what a failed start may have left in a directory stays taken. */
+/*
+ * R12: an extent that a failed start may have left in a directory stays taken.
+ */
 static void test_start_that_failed_twice_gives_no_extent_away(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -368,7 +372,7 @@ static void test_start_that_failed_twice_gives_no_extent_away(void)
     blobs[1] = test_register(store, "b", 1000);
     disk->fail_write = 0;       /* the directory that names it */
     test_start_fails(store, BLOBSTORE_ERROR_IO, "*");
-    disk->fail_write = 2;       /* again, after one that does not */
+    disk->fail_write = 2;       /* again, after one without it */
     test_start_fails(store, BLOBSTORE_ERROR_IO, "*");
     test_start(store);
     blob_store_get_status(store, &after);
@@ -376,7 +380,10 @@ static void test_start_that_failed_twice_gives_no_extent_away(void)
                      before.free);
 }
 
-/* ... but not for ever: the medium need not be larger because of it. */
+/*
+ * The extent is taken only for a while: the medium need not grow because of
+ * it.
+ */
 static void test_start_that_failed_can_be_repeated_in_the_space_it_asked_for(
     void)
 {

@@ -58,7 +58,7 @@ static void expect_refused(const BlobKeySlots *slots, const char *text, int n,
 
 static const char raw_text[] = "exactly 32 bytes of a raw secret";
 
-/* RFC 9106, section 5.3: that libgcrypt computes what it names */
+/* RFC 9106, section 5.3: libgcrypt computes the function that it names. */
 static void test_argon2id_is_that_of_rfc_9106(void)
 {
     const unsigned long param[] = { 32, 3, 32, 4 };
@@ -99,8 +99,8 @@ static void test_each_kind_opens_with_its_secret(void)
 }
 
 /*
- * Slots that the second reader has made (tests/format, which knows nothing
- * but docs/format.md), up to where zeros begin
+ * Slots made by the second reader (tests/format, which is based on
+ * docs/format.md alone), up to where zeros begin
  */
 static const struct {
     unsigned n;
@@ -172,7 +172,10 @@ static void test_slot_is_bound_to_its_store_and_number(void)
     test_assert_error(&error, BLOBSTORE_ERROR_KEY, "the key is wrong*");
 }
 
-/* Parameters and wrapped key alike; what follows both is not looked at. */
+/*
+ * Parameters and wrapped key are protected alike; bytes behind both are
+ * ignored.
+ */
 static void test_any_change_of_a_slot_is_refused(void)
 {
     BlobKeySlots slots = { 0 };
@@ -205,7 +208,7 @@ static void test_damaged_slot_does_not_matter_to_the_others(void)
     g_assert_cmpuint(blob_key_slots_count_used(&slots), ==, 2);
 }
 
-/* What libgcrypt gets, and what a small host has not */
+/* Memory that libgcrypt gets, and that a small host may lack */
 static void *allocate(size_t bytes)
 {
     if (bytes >= 512 << 20) {
@@ -281,7 +284,7 @@ static void test_bad_secrets_are_refused(void)
     g_assert_cmpuint(blob_key_slots_count_used(&slots), ==, 0);
 }
 
-/* A token that keeps what it wraps, and may be told to fail */
+/* A token that keeps what it wraps, and that a test can make fail */
 typedef struct FakeToken {
     BlobToken parent;
     const char *pin;
@@ -333,11 +336,11 @@ static BlobKeySlots token_slots(FakeToken *fake)
     return slots;
 }
 
-/* What a token writes besides the wrapped key, which is right */
+/* What a token writes in addition to the right wrapped key */
 typedef enum Scribble {
     SCRIBBLE_BEHIND,
     SCRIBBLE_ELSEWHERE,
-    SCRIBBLE_HARMLESS,          /* so many of them */
+    SCRIBBLE_HARMLESS,          /* the number of those above */
     SCRIBBLE_TOO_LONG = SCRIBBLE_HARMLESS,
     SCRIBBLE_TOO_SHORT,
     SCRIBBLE_MECHANISM,
@@ -378,7 +381,7 @@ static bool scribbling_wrap(const BlobToken *token, const char *pin,
     return true;
 }
 
-/* S4: a key slot that could not be read back is not made. */
+/* S4: no key slot is made that could not be read back. */
 static void test_token_that_scribbles_harms_nothing(void)
 {
     FakeToken fake = { { scribbling_wrap, fake_unwrap }, "1234" };
@@ -457,7 +460,10 @@ static void test_only_the_named_token_key_is_used(void)
     g_assert_cmpuint(fake.unwraps, ==, 0);
 }
 
-/* OAEP has no label here, and key wrap none at all: the data says it. */
+/*
+ * OAEP has no label here, and key wrap has none at all, so the data names its
+ * slot.
+ */
 static void test_what_a_token_unwraps_must_be_of_this_slot(void)
 {
     FakeToken fake = { { fake_wrap, fake_unwrap }, "1234" };

@@ -110,7 +110,7 @@ static void test_hostile_superblock_is_refused(void)
     }
 }
 
-/* Another length is another version's, or nonsense. */
+/* Another length belongs to another version, or is nonsense. */
 static void test_superblock_of_another_length(void)
 {
     BlobSuperblock super = sample_super();
@@ -137,7 +137,7 @@ static void test_superblock_of_another_length(void)
     g_clear_error(&error);
 }
 
-/* What is only just begun has no geometry yet. */
+/* A format that has just begun has no geometry yet. */
 static void test_superblock_of_a_format_in_progress_is_accepted(void)
 {
     BlobSuperblock super = { .version = 1, .state = BLOB_STATE_CREATING };
@@ -149,7 +149,10 @@ static void test_superblock_of_a_format_in_progress_is_accepted(void)
                                                 NULL));
 }
 
-/* A sealed store that is being rekeyed, with one key slot in use */
+/*
+ * Returns the superblock of a sealed store that is being rekeyed, with one key
+ * slot in use.
+ */
 static BlobSuperblock sample_sealed(void)
 {
     BlobSuperblock super = sample_super();
@@ -195,7 +198,7 @@ static void test_sealed_superblock_is_as_specified_and_comes_back(void)
     g_assert_cmpmem(&back, sizeof(back), &super, sizeof(super));
 }
 
-/* The keyed check is of everything but the key slots, which have digests. */
+/* The keyed check covers everything but the key slots, which have digests. */
 static void test_any_change_of_a_sealed_superblock_is_seen(void)
 {
     static const uint8_t seed[BLOB_SEED_BYTES] = { 0x5e };
@@ -252,7 +255,7 @@ static void test_key_slots_are_mended_from_the_other_copy(void)
     other[33] ^= 1;
     blob_layout_mend_key_slots(own, other);
     g_assert_cmpmem(own, sizeof(own), good, sizeof(good));
-    /* What is damaged in both stays as it is. */
+    /* A slot that is damaged in both copies stays as it is. */
     own[512 + 3 * 1024 + 7] ^= 1;
     other[512 + 3 * 1024 + 9] ^= 1;
     blob_layout_mend_key_slots(own, other);
@@ -320,7 +323,10 @@ static void test_key_slot_is_as_specified_and_comes_back(void)
     }
 }
 
-/* R15: nobody is made to spend more time and memory than is laid down. */
+/*
+ * R15: a key slot cannot make anybody spend more time and memory than the
+ * format allows.
+ */
 static void test_hostile_key_slot_is_refused(void)
 {
     static const struct {

@@ -119,7 +119,10 @@ static void test_header_comes_back_as_it_was(void)
     }
 }
 
-/* Every single damaged byte, and the check under another seed */
+/*
+ * Every single damaged byte is found, and a check under another seed does not
+ * match.
+ */
 static void test_header_with_a_wrong_byte_is_refused(void)
 {
     uint8_t seed[BLOB_SEED_BYTES] = { 1 };
@@ -139,7 +142,7 @@ static void test_header_with_a_wrong_byte_is_refused(void)
     g_assert_false(decode(bytes, &header));
 }
 
-/* R15: the check value is right, a field is not. */
+/* R15: the check value is right, but a field is wrong. */
 static void test_hostile_header_is_refused(void)
 {
     static const struct {

@@ -79,7 +79,7 @@ static void test_metadata_keeps_its_limits(void)
                           "blob 't/a': metadata is not*1024 bytes");
         test_expect(store, blob, "before");
     }
-    /* The most of both fits. */
+    /* Content and metadata of the largest size fit together. */
     g_assert_true(write_metadata(store, blob, text, just_right, NULL));
     assert_metadata(store, blob, most);
     test_expect(store, blob, text);

@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: what is opened and what is refused
+ * Unit tests of the core: media that open, and media that are refused
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -36,7 +36,7 @@ static void test_blank_medium_is_refused_if_a_store_is_wanted(void)
     test_open_fails(disk, &uuid, BLOBSTORE_ERROR_UUID,
                     "medium is blank*5d5ff9d0-0d47-4c7b-8d22-3fd40b1ec6b3 *");
 
-    /* One whose format was cut short is as blank. */
+    /* A medium whose format was cut short counts as blank. */
     {
         g_autoptr(BlobStore) store = test_open(disk);
 
@@ -193,7 +193,7 @@ static void test_superblock_that_is_not_ours_is_refused(Trio *trio,
     }
 }
 
-/* R1: it takes commits, but no change of the superblock. */
+/* R1: the store takes commits, but no change of the superblock. */
 static void test_store_of_the_last_generation_is_used(Trio *trio,
                                                       gconstpointer unused)
 {
@@ -220,7 +220,7 @@ static void test_unknown_ro_compatible_feature_makes_read_only(
     test_start_fails(trio->store, BLOBSTORE_ERROR_READ_ONLY, "*");
 }
 
-/* ... and is still there after the superblock was healed. */
+/* The feature is still there after the superblock was healed. */
 static void test_unknown_compatible_feature_is_ignored_and_kept(
     Trio *trio, gconstpointer unused)
 {
@@ -310,7 +310,9 @@ static void test_damaged_directory_copy_is_lived_with(Trio *trio,
     }
 }
 
-/* Where a copy of superblock or directory begins, for @n from 0 to 3 */
+/*
+ * Returns where a copy of superblock or directory begins, for @n from 0 to 3.
+ */
 static uint64_t copy_offset(const Trio *trio, unsigned n)
 {
     return blob_pair_slot(n < 2 ? &trio->store->super_pair
@@ -362,7 +364,7 @@ static void test_unreadable_copy_beside_a_damaged_one_is_an_error(
         test_disk_bytes(trio->disk)[other + 1300] ^= 1;
         trio_crash_fails(trio, BLOBSTORE_ERROR_IO, "sector is bad");
         test_disk_bytes(trio->disk)[other + 1300] ^= 1;
-        /* Both at once */
+        /* Both areas are bad at once. */
         trio->disk->bad_offset = first;
         trio->disk->bad_bytes = second - first + TEST_SECTOR_BYTES;
         trio_crash_fails(trio, BLOBSTORE_ERROR_IO, "sector is bad");
@@ -473,7 +475,7 @@ static void test_shrunk_medium_is_refused(Trio *trio, gconstpointer unused)
         "store needs %" G_GUINT64_FORMAT " bytes, the medium has %"
         G_GUINT64_FORMAT ": was it shrunk?", needed, needed - 512);
 
-    /* Down to what is in use is fine. */
+    /* A shrink down to the space in use does no harm. */
     test_disk_resize(trio->disk, needed);
     trio_crash(trio);
     trio_expect(trio, "a1", "b1", "c1");
@@ -493,7 +495,7 @@ static void test_open_fails_as_the_storage_does(void)
         GError *error = NULL;
         int n;
 
-        /* Blank, a store, and a cut format */
+        /* The medium is blank, holds a store, or holds a cut format. */
         if (kind) {
             store = test_open(disk);
             disk->fail_write = kind == 2 ? 1 : TEST_NEVER;
@@ -514,12 +516,12 @@ static void test_open_fails_as_the_storage_does(void)
                                   "*read failed as told");
             }
         }
-        /* Whichever read fails, the opening does. */
+        /* Whichever read fails, the opening fails. */
         if (kind != 1) {
             g_assert_cmpint(n, ==, disk->reads + 1);
             g_assert_cmpint(n, >, 3);
         } else {
-            /* Unless it is that of one of two copies. */
+            /* The exception is a read of one of two copies. */
             g_assert_cmpint(n, ==, 1);
             g_assert_nonnull(blob_store_warnings(store)[0]);
         }

@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: what a store tells while a call waits for storage
+ * Unit tests of the core: answers of a store while a call waits for storage
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,11 +8,11 @@
 #include <string.h>
 #include "sealed.h"
 
-/* A medium that asks the store about everything, whenever it is called */
+/* A medium that queries the store about everything, at each call */
 typedef struct Watch {
     BlobStorage parent;
     TestDisk *disk;
-    BlobStore *store;           /* NULL: nothing is asked */
+    BlobStore *store;           /* NULL: the medium asks nothing */
     GPtrArray *seen;            /* one string for each state, in order */
 } Watch;
 
@@ -23,7 +23,10 @@ static void print_hex(GString *out, const uint8_t *bytes, size_t count)
     g_string_append_printf(out, " %s", hex);
 }
 
-/* All but what counts attempts: bytes written, write errors and sealings */
+/*
+ * Prints everything but counts of attempts: bytes written, write errors,
+ * sealings.
+ */
 static void print_status(GString *out, const BlobStore *store)
 {
     BlobStoreStatus info;
@@ -69,7 +72,7 @@ static void print_blob(GString *out, const BlobStore *store, size_t n)
     }
 }
 
-/* A line for the store, and one for each blob */
+/* Returns a line for the store and one for each blob. */
 static char *ask(const BlobStore *store)
 {
     GString *out = g_string_new(NULL);
@@ -140,7 +143,7 @@ static const BlobStorageOps watch_ops = {
 
 enum { BLOBS = 3 };
 
-/* A store, and what is called on it under the watch */
+/* A store, and the operations on it under the watch */
 typedef struct Setup {
     Watch watch;
     Blob *blobs[BLOBS];
@@ -226,7 +229,7 @@ static void set_up_started(Setup *setup, gconstpointer unused)
                 "b");
 }
 
-/* Registered larger than there is room for on the medium as it was */
+/* The blob is registered larger than the medium had room for before it grew. */
 static void set_up_grown(Setup *setup, gconstpointer unused)
 {
     BlobStore *store;
@@ -251,7 +254,10 @@ static void tear_down(Setup *setup, gconstpointer unused)
     g_ptr_array_unref(setup->watch.seen);
 }
 
-/* Each blob is as it was, or as it has become: there is nothing between. */
+/*
+ * Each blob is as it was before, or as it is afterwards; there is nothing
+ * between.
+ */
 static void check_blobs(const char *before, const char *state,
                         const char *after)
 {
@@ -266,8 +272,8 @@ static void check_blobs(const char *before, const char *state,
 }
 
 /*
- * Calls @op, which succeeds or not.  Returns how many states were seen until
- * it returned.
+ * Calls @op, which may succeed or fail.  Returns how many states the watch had
+ * seen when @op returned.
  */
 static guint run(Setup *setup, Operation *op, bool *ok)
 {
@@ -283,13 +289,13 @@ static guint run(Setup *setup, Operation *op, bool *ok)
     for (guint i = 0; i < watch->seen->len; i++) {
         check_blobs(before, g_ptr_array_index(watch->seen, i), after);
     }
-    /* What fails changes nothing on its way back. */
+    /* A failure changes nothing on its way back. */
     g_assert_true(*ok || !strcmp(last_seen(watch), after));
     g_assert_true(!*ok || strcmp(before, after));
     return watch->seen->len;
 }
 
-/* As an operation is to look when it succeeds at once */
+/* The expected view of an operation that succeeds at once */
 typedef struct Case {
     Operation *op;
     void (*set_up)(Setup *setup, gconstpointer unused);
@@ -301,14 +307,17 @@ static const Case cases[] = {
     { op_write, set_up_started, 1, 1 },
     { op_write_two, set_up_started, 1, 1 },
     { op_write_first, set_up_started, 1, 1 },
-    /* S8: once acknowledged, what it held is zeroed after another record. */
+    /*
+     * S8: once the deletion is acknowledged, the content is zeroed after
+     * another record.
+     */
     { op_delete, set_up_started, 1, 3 },
     { op_delete_and_write, set_up_started, 1, 3 },
     { op_close, set_up_started, 1, 1 },
-    /* The next one begins an epoch first, which may be seen. */
+    /* The next write begins an epoch first, which may be seen. */
     { op_write, set_up_closed, 2, 2 },
     { op_write_first, set_up_closed, 2, 2 },
-    /* The medium is larger before anything is put there. */
+    /* The medium grows before anything is written to the new space. */
     { op_start, set_up_grown, 2, 2 },
 };
 
@@ -325,7 +334,10 @@ static void test_call_shows_what_was_acknowledged(gconstpointer opaque)
     tear_down(&setup, NULL);
 }
 
-/* Fails at each write and at each flush, and is repeated until it succeeds. */
+/*
+ * The operation fails at each write and each flush, and is repeated until it
+ * succeeds.
+ */
 static void test_failure_shows_what_was_acknowledged(gconstpointer opaque)
 {
     const Case *test = opaque;
@@ -355,7 +367,7 @@ static void test_failure_shows_what_was_acknowledged(gconstpointer opaque)
     }
 }
 
-/* A blank medium stays one until the store on it is complete. */
+/* A blank medium stays blank until the store on it is complete. */
 static void test_store_that_is_made_is_blank_until_then(void)
 {
     bool ok = false;
@@ -370,7 +382,10 @@ static void test_store_that_is_made_is_blank_until_then(void)
         run(&setup, op_start, &ok);
         setup.watch.disk->fail_write = TEST_NEVER;
         if (ok) {
-            /* Blank, and then without extents until they are on record */
+            /*
+             * The blobs are blank, and then without extents until those are on
+             * record.
+             */
             g_assert_cmpuint(setup.watch.seen->len, ==, 2);
             g_assert_true(g_str_has_prefix(g_ptr_array_index(setup.watch.seen,
                                                              0), "100"));
@@ -385,7 +400,7 @@ static void test_store_that_is_made_is_blank_until_then(void)
     }
 }
 
-/* Both are a sum over all extents, which nobody adds up any more. */
+/* Both are a sum over all extents, which the store keeps up to date. */
 static void test_free_bytes_are_those_of_the_extents(void)
 {
     Setup setup = { 0 };

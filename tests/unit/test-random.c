@@ -11,7 +11,7 @@
 #include <string.h>
 #include "entropy.h"
 
-/* So many calls succeed before the next ones fail. */
+/* The number of calls that succeed before the next ones fail */
 static int calls_left = TEST_NEVER;
 
 int __wrap_getentropy(void *buf, size_t bytes)
@@ -53,7 +53,7 @@ static void test_epoch_without_an_id_does_not_begin(void)
 
     test_write(store, blob, "content");
     calls_left = 0;
-    /* A plain store wants none for a commit. */
+    /* A commit to a plain store needs no random bytes. */
     test_write(store, blob, "more");
     g_assert_false(blob_store_close_clean(store, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_RANDOM, "*no random bytes*");
@@ -63,7 +63,10 @@ static void test_epoch_without_an_id_does_not_begin(void)
     test_expect(store, blob, "after that");
 }
 
-/* Each call of creating, sealing and changing keys may fail. */
+/*
+ * Each call of getentropy() may fail while a store is made, sealed, or gets
+ * other keys.
+ */
 static void test_store_is_made_and_keyed_with_random_bytes_or_not(void)
 {
     bool failed = true;

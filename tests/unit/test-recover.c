@@ -1,8 +1,8 @@
 /*
- * Unit tests of the core: what is current after an unclean close
+ * Unit tests of the core: the current version after an unclean close
  *
- * Every medium here is made by the store itself; then the power fails, or
- * something is damaged.  test-crash.c cuts the power at every place.
+ * The store itself makes every medium here; then the power fails, or something
+ * is damaged.  test-crash.c cuts the power at every place.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -23,7 +23,7 @@ static void test_acknowledged_versions_are_current(Trio *trio,
     trio_crash(trio);
     trio_expect(trio, "a3", "b3", NULL);
     if (sealed_key()) {
-        /* An epoch record comes after deleting. */
+        /* The store writes an epoch record after deleting. */
         g_assert_cmpuint((uint32_t)trio->store->epoch.acknowledged, ==, 0);
     } else {
         g_assert_cmpuint(trio->store->epoch.acknowledged, ==,
@@ -32,7 +32,7 @@ static void test_acknowledged_versions_are_current(Trio *trio,
     g_assert_null(blob_store_warnings(trio->store)[0]);
 }
 
-/* R3: half of a write of two, of an epoch that has passed */
+/* R3: half of a write of two blobs is left from an old epoch. */
 static void test_half_of_a_failed_write_stays_dead(Trio *trio,
                                                    gconstpointer unused)
 {
@@ -52,7 +52,10 @@ static void test_half_of_a_failed_write_stays_dead(Trio *trio,
     trio_expect(trio, "a1", "b1", "c2");
 }
 
-/* R3: a slot of another branch of the image, under the same epoch number */
+/*
+ * R3: the slot is from another branch of the image, under the same epoch
+ * number.
+ */
 static void test_branch_of_a_copied_image_stays_dead(Trio *trio,
                                                      gconstpointer unused)
 {
@@ -86,7 +89,7 @@ static void test_half_of_a_cut_write_does_not_count(Trio *trio,
     }
 }
 
-/* R6: below the watermark the members need not be there any more. */
+/* R6: below the watermark the members need not exist any more. */
 static void test_members_may_be_superseded(Trio *trio,
                                            gconstpointer unused)
 {
@@ -116,9 +119,9 @@ static void test_damaged_member_below_the_watermark(Trio *trio,
 }
 
 /*
- * R7: of what a torn write left, the trailer may be all.  It lies behind an
- * older version whose payload was overwritten in part, and has the watermark
- * without which "b2" would not count.
+ * R7: the trailer may be all that is left of a torn write.  That trailer lies
+ * behind an older version whose payload was overwritten in part.  "b2" would
+ * not count without the trailer's watermark.
  */
 static void test_trailer_of_a_torn_write_has_its_watermark(
     Trio *trio, gconstpointer unused)
@@ -131,7 +134,7 @@ static void test_trailer_of_a_torn_write_has_its_watermark(
     blob_store_unregister(trio->store, trio->blobs[0]);
     blob = test_register(trio->store, "a", 20000);
     test_start(trio->store);
-    trio_write(trio, 0, wide);           /* slot 1, present epoch */
+    trio_write(trio, 0, wide);           /* slot 1, current epoch */
     test_write2(trio->store, blob, "a3", trio->blobs[1], "b3");
     slot = trio_slot(trio, 0, 1);
     old = g_memdup2(slot, 8192);
@@ -147,7 +150,10 @@ static void test_trailer_of_a_torn_write_has_its_watermark(
     trio_expect(trio, "a3", "damaged", "c1");
 }
 
-/* R8: each part of the slot; a later commit confirms it. */
+/*
+ * R8: damage of each part of the slot is found, because a later commit
+ * confirms it.
+ */
 static void test_damage_of_a_confirmed_version_is_found(
     Trio *trio, gconstpointer unused)
 {
@@ -169,7 +175,10 @@ static void test_damage_of_a_confirmed_version_is_found(
     }
 }
 
-/* R8: what left evidence is named, however much there is of it. */
+/*
+ * R8: damage of all versions that left evidence is reported, however many they
+ * are.
+ */
 static void test_damage_of_many_confirmed_versions_is_found(
     Trio *trio, gconstpointer unused)
 {
@@ -182,7 +191,9 @@ static void test_damage_of_many_confirmed_versions_is_found(
     trio_expect(trio, "damaged", "damaged", "c2");
 }
 
-/* The one case that cannot be told from a torn write; see design.md. */
+/*
+ * This is the one case that nobody can tell from a torn write; see design.md.
+ */
 static void test_damage_of_the_last_commit_reads_as_the_one_before(
     Trio *trio, gconstpointer unused)
 {
@@ -196,14 +207,14 @@ static void test_damage_of_the_last_commit_reads_as_the_one_before(
         trio_expect(trio, "a1", "b2", "c1");
         trio_renew(trio);
     }
-    /* ... of all its members, if it had some. */
+    /* The same holds for all members of a commit with several. */
     trio_write_ab(trio, "a2", "b2");
     trio_current(trio, 0)[0] ^= 1;
     trio_crash(trio);
     trio_expect(trio, "a1", "b1", "c1");
 }
 
-/* R8: recorded, it is confirmed by the directory. */
+/* R8: the directory confirms a version that is on record. */
 static void test_damage_of_a_recorded_version_is_found(Trio *trio,
                                                        gconstpointer unused)
 {
@@ -227,7 +238,7 @@ static void test_damage_of_a_superseded_version_is_none(
     trio_expect(trio, "a3", "b2", "c1");
 }
 
-/* A tombstone that is lost brings nothing back to life. */
+/* A lost tombstone does not bring anything back to life. */
 static void test_damaged_tombstone_is_found(Trio *trio,
                                             gconstpointer unused)
 {
@@ -254,7 +265,7 @@ static void test_cut_first_write_reads_as_absent(Trio *trio,
     trio_expect(trio, "a1", "b1", "c1");
 }
 
-/* Damage does not heal by itself, and the rest of the store lives on. */
+/* Damage does not heal by itself, and the rest of the store stays usable. */
 static void test_damage_is_not_forgotten(Trio *trio, gconstpointer unused)
 {
     Blob *b;
@@ -279,7 +290,7 @@ static void test_damage_is_not_forgotten(Trio *trio, gconstpointer unused)
                      "blob 't/a' is damaged*");
 }
 
-/* What was deleted before does not make it absent. */
+/* An earlier deletion does not make the damaged blob absent. */
 static void test_damage_after_a_delete_is_not_forgotten(Trio *trio,
                                                         gconstpointer unused)
 {
@@ -323,7 +334,7 @@ static void test_recovery_fails_as_the_storage_does(Trio *trio,
             test_assert_error(&error, BLOBSTORE_ERROR_IO,
                               "*read failed as told");
         } else if (blob_store_warnings(store)[0]) {
-            lived_with++;       /* It was that of one of two copies. */
+            lived_with++;       /* The other copy was intact. */
         }
     }
     g_assert_cmpuint(lived_with, ==, 6);

@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: what is lost, and the caller has the content of
+ * Unit tests of the core: lost blobs whose content the caller has
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,7 +9,7 @@
 
 static const BlobStoreOptions replacing = { .replace_damaged = true };
 
-/* Damages what a holds, and opens the store to replace it. */
+/* Damages the content of a, and opens the store to replace it. */
 static void damage_and_open(Trio *trio, bool clean, uint64_t max_size)
 {
     g_autoptr(GError) error = NULL;
@@ -35,7 +35,9 @@ static void expect_after_a_crash(Trio *trio, const char *a)
     trio_expect(trio, a, "b1", "c1");
 }
 
-/* Damage is found while opening, or by reading if the close was clean. */
+/*
+ * Damage is found while opening, or by reading if the store was closed clean.
+ */
 static void test_damaged_blob_can_be_replaced(Trio *trio,
                                               gconstpointer unused)
 {
@@ -60,7 +62,7 @@ static void test_damaged_blob_can_be_deleted(Trio *trio,
     expect_after_a_crash(trio, NULL);
 }
 
-/* Nothing of it is copied to its larger place. */
+/* The start copies nothing of a damaged blob to its larger place. */
 static void test_damaged_blob_can_grow(Trio *trio, gconstpointer unused)
 {
     for (unsigned clean = 0; clean < 2; clean++) {
@@ -72,7 +74,10 @@ static void test_damaged_blob_can_grow(Trio *trio, gconstpointer unused)
     }
 }
 
-/* To start is not to replace: who has no content must not go on without. */
+/*
+ * A start does not replace: a caller that has no content must not continue
+ * without.
+ */
 static void test_damage_stays_until_it_is_replaced(Trio *trio,
                                                    gconstpointer unused)
 {
@@ -135,7 +140,10 @@ static bool restore(Trio *trio, GError **error)
     return blob_store_rewrite_heads(trio->store, error);
 }
 
-/* Of superblock and directory; the blobs are for the caller to write. */
+/*
+ * The store restores superblock and directory; the caller has to write the
+ * blobs.
+ */
 static void test_medium_that_was_cut_off_is_restored(Trio *trio,
                                                      gconstpointer unused)
 {

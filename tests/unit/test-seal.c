@@ -31,7 +31,7 @@ static const struct {
       "163d6f9cc1b346cd453a2e4cc1a4a19ae800941ccdc57cc8413c277f" },
 };
 
-/* Appendix C.3: the counter wraps around.  Key and nonce are zero. */
+/* RFC 8452, appendix C.3: the counter wraps around.  Key and nonce are zero. */
 static const char wrapping_plaintext[] =
     "00000000000000000000000000000000"
     "4db923dc793ee6497c76dcc03a98e108";
@@ -53,7 +53,10 @@ static BlobSeal *new_seal(const uint8_t key[BLOB_SEAL_KEY_BYTES])
     return seal;
 }
 
-/* What decrypts only so was encrypted so: the mode has one result for each. */
+/*
+ * The mode has one result for each plaintext, so a successful decryption shows
+ * that encryption gives the same.
+ */
 static void test_result_is_that_of_rfc_8452(void)
 {
     g_autoptr(BlobSeal) seal = new_seal(vector_key);
@@ -136,7 +139,7 @@ static void test_any_change_is_seen(void)
             parts[part][bit / 8] ^= 1 << bit % 8;
         }
     }
-    /* A handle that has refused something goes on to work. */
+    /* A handle that has refused something still works. */
     g_assert_true(blob_seal_decrypt(seal, parts[AAD], lengths[AAD],
                                     parts[DATA], lengths[DATA], parts[NONCE],
                                     parts[TAG]));

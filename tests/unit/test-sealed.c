@@ -155,7 +155,10 @@ static void test_slots_of_a_plain_store_another_key_or_none_are_refused(void)
     test_assert_error(&error, BLOBSTORE_ERROR_READ_ONLY, "*not started*");
 }
 
-/* Slot 1 before, 1 and 4 in between, 4 afterwards: some always opens. */
+/*
+ * Slot 1 is used before, 1 and 4 in between, 4 afterwards: one of them always
+ * opens.
+ */
 static void check_key_change(TestDisk *crashed, unsigned events, void *opaque)
 {
     g_autoptr(BlobStore) store = keys_try_open(crashed, 1, NULL);
@@ -208,7 +211,7 @@ static void fail_key_change(unsigned how, int after, bool *failed)
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "*failed as told");
     test_write(store, blob, "written after the failure");
     if (how & 4) {
-        /* The next start settles what the medium has. */
+        /* The next start settles the state of the medium. */
         test_start(store);
         blob_store_get_status(store, &info);
         store = reopen(g_steal_pointer(&store), disk,
@@ -251,7 +254,7 @@ static void fail_to_add_slot(BlobStore *store, TestDisk *disk, unsigned n)
     disk->fail_write = TEST_NEVER;
 }
 
-/* S5: each has left one copy of the superblock. */
+/* S5: each change has left one copy of the superblock. */
 static void test_changes_that_fail_are_told_apart(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -271,7 +274,10 @@ static void test_changes_that_fail_are_told_apart(void)
     keys_open_fails(disk, 4, BLOBSTORE_ERROR_KEY, "the key is wrong*");
 }
 
-/* R1, S5: the removed key slot would open the store under a lower number. */
+/*
+ * R1, S5: otherwise the removed key slot would open the store under a lower
+ * number.
+ */
 static void test_generation_does_not_wrap(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -294,7 +300,7 @@ static void test_generation_does_not_wrap(void)
     test_expect(store, blob_store_find(store, "t", "a"), "goes on");
 }
 
-/* R1: a conversion has to find as many generations as it may take. */
+/* R1: a conversion needs as many generations as it may use up. */
 static void test_conversion_begins_with_generations_to_spare(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -310,7 +316,7 @@ static void test_conversion_begins_with_generations_to_spare(void)
     g_assert_true(blob_store_convert(store, NULL, &none, NULL));
 }
 
-/* An image with the superblock of before would open with a removed key. */
+/* An image with the old superblock would open with a removed key. */
 static void test_superblock_with_a_removed_slot_is_refused(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -351,7 +357,9 @@ static void test_slot_put_back_under_the_present_generation_is_refused(void)
                     "superblock was not written with the key*");
 }
 
-/* S6: a directory that opens under this key, but says it is for another */
+/*
+ * S6: the directory opens under this key, but says that it belongs to another.
+ */
 static void test_directory_of_another_key_is_refused(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -398,7 +406,10 @@ static void test_key_slot_damaged_in_one_copy_is_healed(void)
     }
 }
 
-/* ... and in both: the others open, and one can be put in its place. */
+/*
+ * One slot is damaged in both copies: the others open, and a new one can take
+ * its place.
+ */
 static void test_key_slot_damaged_in_both_copies_costs_no_other(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -428,7 +439,7 @@ static void test_key_slot_damaged_in_both_copies_costs_no_other(void)
     store = reopen(g_steal_pointer(&store), disk, 1);
 }
 
-/* What one bit of a sealed blob's slot is, and what becomes of it */
+/* The role of one bit of a sealed blob's slot, and the effect of changing it */
 static void test_any_changed_bit_of_a_slot_is_found(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -456,7 +467,7 @@ static void test_any_changed_bit_of_a_slot_is_found(void)
     test_expect(store, blob, "short");
 }
 
-/* One after the other of what a sealed payload is bound to */
+/* Changes, one after the other, what a sealed payload is bound to. */
 static void change_place(unsigned what, BlobEntry *entry, BlobHeader *header)
 {
     switch (what) {
@@ -494,9 +505,9 @@ static void change_place(unsigned what, BlobEntry *entry, BlobHeader *header)
 }
 
 /*
- * The other slot of the same blob, the same slot of another blob, and that of
- * another store under the same key: moved there as they are, or by somebody
- * who can make check values but not seal.
+ * The payload moves to the other slot of the same blob, to the same slot of
+ * another blob, or to that of another store under the same key.  It moves as
+ * it is, or through somebody who can make check values but not seal.
  */
 static void test_sealed_payload_is_bound_to_its_place(void)
 {
@@ -548,14 +559,14 @@ static void test_unsealed_slot_is_no_slot_of_a_sealed_store(void)
     test_write(store, blob, "content");
     g_assert_true(blob_version_load(store, blob, &header, &payload, NULL));
     slot = blob_slot_of(blob, blob->entry.slot);
-    /* Even with the right check value */
+    /* The slot is refused even with the right check value. */
     unsealed.seal = NULL;
     g_assert_true(blob_slot_write(&store->medium, &unsealed, &slot, &header,
                                   payload, true, NULL));
     test_expect_damaged(store, blob);
 }
 
-/* Commits in a process of its own; its header, which that tells */
+/* Commits in a process of its own, which reports the header that it wrote. */
 static void write_in_child(BlobStore *store, Blob *blob, BlobHeader *header)
 {
     g_autoptr(GBytes) payload = NULL;
@@ -579,7 +590,7 @@ static void write_in_child(BlobStore *store, Blob *blob, BlobHeader *header)
     g_assert_cmpint(status, ==, 0);
 }
 
-/* They go on from one state, down to what libgcrypt has in memory. */
+/* Both processes continue from one state, down to libgcrypt's memory. */
 static void test_two_processes_draw_different_nonces(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -625,7 +636,7 @@ static void test_one_key_seals_so_much_and_no_more(void)
     g_assert_cmpuint(info.sealings, <, 100);
 }
 
-/* What an epoch has sealed that was not closed is counted, too. */
+/* The seals of an epoch that was not closed are counted, too. */
 static void test_sealings_are_counted_across_crashes(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);

@@ -309,7 +309,7 @@ static bool write_pair(Setup *setup, BlobPair *pair, uint64_t sequence)
                            payload, NULL);
 }
 
-/* The sequence that is read, or 0; the payload must fit it. */
+/* Returns the sequence that was read, or 0; the payload must match it. */
 static uint64_t read_pair(Setup *setup, BlobPair *pair, BlobHeader *header)
 {
     g_autoptr(GBytes) payload = NULL;
@@ -350,7 +350,7 @@ static void test_pair_is_written_to_the_worse_copy_first(
         test_disk_record(setup->disk);
         g_assert_true(write_pair(setup, &pair, 10));
         g_assert_true(blob_pair_is_whole(&pair));
-        /* Each is durable before the next: write, flush, write, flush. */
+        /* Each step is durable before the next: write, flush, write, flush. */
         g_assert_cmpuint(setup->disk->events->len, ==, 4);
         event = (TestEvent *)setup->disk->events->data;
         g_assert_cmpuint(event[0].offset, ==,
@@ -376,7 +376,7 @@ static void test_pair_that_failed_keeps_one_version(Setup *setup,
         g_assert_false(write_pair(setup, &pair, 4));
         g_assert_false(blob_pair_is_whole(&pair));
         g_assert_cmpint(blob_pair_current(&pair), >=, 0);
-        /* Repeated, it spares what is certain. */
+        /* Repeated, the operation leaves out the steps that are certain. */
         setup->disk->fail_write = 0;
         g_assert_false(write_pair(setup, &pair, 5));
         g_assert_cmpuint(read_pair(setup, &pair, &header), >=, 3);
@@ -401,7 +401,7 @@ static void test_pair_reads_the_newest_intact_copy(Setup *setup,
     g_assert_cmpint(blob_pair_current(&pair), ==, 1);
     g_assert_false(blob_pair_is_whole(&pair));
 
-    /* Each kind of damage to the newer: header, payload, trailer */
+    /* Each kind of damage hits the newer version: header, payload, trailer. */
     for (unsigned at = 0; at < 3; at++) {
         static const unsigned place[] = { 8, 1290, 8191 };
         uint8_t *bad = block(setup, 0) + SLOT_BYTES + place[at];
@@ -411,11 +411,11 @@ static void test_pair_reads_the_newest_intact_copy(Setup *setup,
         g_assert_cmpint(blob_pair_current(&pair), ==, 0);
         *bad ^= 1;
     }
-    /* Header and rest of each copy, and each byte of it once */
+    /* Header and rest of each copy are read, and each byte of a copy once. */
     test_disk_reset_counts(setup->disk);
     g_assert_cmpuint(read_pair(setup, &pair, &header), ==, 4);
     g_assert_cmpuint(setup->disk->reads, ==, 4);
-    /* What cannot be read of one costs that one. */
+    /* An unreadable part of one copy costs only that copy. */
     for (int n = 0; n < 4; n++) {
         setup->disk->fail_read = n;
         g_assert_cmpuint(read_pair(setup, &pair, &header), ==,
@@ -453,9 +453,9 @@ static void test_pair_is_healed_where_it_is_not_whole(Setup *setup,
 }
 
 /*
- * A sealed version that the second reader has made (tests/format, which knows
- * nothing but docs/format.md), without the zeros in its header.  The data key
- * is 32 times 1, the UUID b1 0b and then zeros.
+ * A sealed version made by the second reader (tests/format, which is based on
+ * docs/format.md alone), without the zeros in its header.  The data key is 32
+ * times 1, the UUID b1 0b and then zeros.
  */
 static const char known_head[] =
     "51454d55424c4f420400000002000000ee000000000000000000000000000000"

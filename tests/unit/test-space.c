@@ -100,7 +100,7 @@ static void test_copy_has_a_life_of_its_own(void)
     g_assert_cmpuint(allocate(space, 100), ==, 0);
 }
 
-/* Against a plain map of bytes */
+/* Compares the space with a plain map of bytes. */
 static void test_random_walk_agrees_with_a_map(void)
 {
     enum { END = 64, STEPS = 20000 };

@@ -64,12 +64,12 @@ static void test_full_directory_takes_no_more_blobs(void)
     test_write(store, first, "one");
     extra = test_register(store, "extra", 10);
     test_start_fails(store, BLOBSTORE_ERROR_FULL, "*at most 24*25 are*");
-    /* What is there goes on. */
+    /* Blobs that exist already stay in use. */
     test_write(store, first, "two");
     blob_store_unregister(store, extra);
     test_start(store);
 
-    /* One that leaves makes room for another. */
+    /* A blob that leaves makes room for another. */
     blob_store_unregister(store, blob_store_find(store, "t", "1"));
     test_start(store);
     test_close(store);
@@ -97,7 +97,7 @@ static void test_last_id_is_given_to_no_blob(void)
     test_start_fails(store, BLOBSTORE_ERROR_EXHAUSTED, "*its last id*");
     blob_store_free(store);
 
-    /* What is there goes on. */
+    /* Blobs that exist already stay in use. */
     store = test_open(disk);
     test_register(store, "a", 1000);
     test_start(store);
@@ -150,9 +150,9 @@ static void use_store(TestDisk *disk)
 }
 
 /*
- * How many events there are until the marker is durable.  If all that is
- * left of it is a garbled sector, it is refused: see docs/design.md, and
- * test-blank.c for its cuts.
+ * Returns how many events there are until the marker is durable.  If a garbled
+ * sector is all that is left of the marker, the medium is refused: see
+ * docs/design.md, and test-blank.c for its cuts.
  */
 static unsigned marker_events(const TestDisk *disk)
 {
@@ -188,8 +188,8 @@ static void test_format_survives_power_loss_at_every_sector(void)
 }
 
 /*
- * The failing write may have landed or not; the format is repeated by the
- * same process, and that is cut by a power failure.
+ * The failing write may have landed or not.  The same process repeats the
+ * format, and a power failure cuts that.
  */
 static void test_format_that_failed_can_be_repeated_and_cut(void)
 {
@@ -208,7 +208,7 @@ static void test_format_that_failed_can_be_repeated_and_cut(void)
         blob_store_get_status(store, &info);
         g_assert_true(info.blank == (n / 2 < 5));
         g_assert_true(info.blank == !memcmp(info.uuid, none, 16));
-        /* As a killed process would leave it */
+        /* A killed process would leave the medium like this. */
         left = test_disk_clone(disk);
         use_store(left);
 
@@ -264,7 +264,7 @@ static void test_start_again_with_nothing_new_writes_nothing(void)
     g_assert_cmpuint(disk->writes, ==, 4);
 }
 
-/* Whatever a medium does between two calls, no size of it is assumed. */
+/* The code assumes no size of a medium, which may change between two calls. */
 static void test_medium_that_shrinks_while_it_is_formatted(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -338,7 +338,7 @@ static void make_newer(BlobSuperblock *super, BlobHeader *header)
     super->generation = ++header->sequence;
 }
 
-/* As a change that has failed in another process may land */
+/* A change that failed in another process may land like this. */
 static void test_superblock_that_landed_since_opening_is_an_error(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -397,7 +397,7 @@ static void test_blank_medium_becomes_the_store_of_a_uuid(void)
     };
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
 
-    /* It is that store when it is opened again, and no other is accepted. */
+    /* The store opens again as the same store, and no other is accepted. */
     for (int i = 0; i < 2; i++) {
         g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
                                                      NULL);

@@ -169,7 +169,7 @@ static void test_file_must_exist(Setup *setup, gconstpointer unused)
     open_fails(setup->dir, true, "cannot open '*': *");
 }
 
-/* What opens, but is no medium, must neither hang nor look like one. */
+/* A path that opens, but is no medium, must neither hang nor look like one. */
 static void test_file_must_be_a_file_or_a_disk(Setup *setup,
                                                gconstpointer unused)
 {
@@ -234,7 +234,10 @@ static void test_failed_calls_name_their_place(Setup *setup,
     int ends[2];
     int null;
 
-    /* Puts another file under the storage: the last one that was opened. */
+    /*
+     * Puts another file under the storage, in place of the descriptor opened
+     * last.
+     */
     for (int n = 3; n < 64 && fd < 0; n++) {
         char link[4096] = { 0 };
         g_autofree char *proc = g_strdup_printf("/proc/self/fd/%d", n);

@@ -77,12 +77,12 @@ static void test_unregister_takes_back(void)
     g_autoptr(BlobStore) store = test_store(disk, &blob, 1);
     BlobInfo info;
 
-    /* What has no place on the medium is gone at once. */
+    /* A blob that has no place on the medium is gone at once. */
     blob_store_unregister(store, test_register(store, "b", 10));
     g_assert_cmpuint(blob_store_count(store), ==, 1);
     g_assert_null(blob_store_find(store, "t", "b"));
 
-    /* What has content stays. */
+    /* A blob that has content stays. */
     test_write(store, blob, "kept");
     blob_store_unregister(store, blob);
     test_close(store);
@@ -90,12 +90,12 @@ static void test_unregister_takes_back(void)
     g_assert_false(info.registered);
     test_expect(store, blob, "kept");
 
-    /* What was announced larger, but never started, is as large as it is. */
+    /* A blob that was registered larger, but never started, keeps its size. */
     blob_store_unregister(store, test_register(store, "a", 50000));
     blob_get_info(blob, &info);
     g_assert_cmpuint(info.max_size, ==, 1000);
 
-    /* What is absent leaves with the next epoch record. */
+    /* An absent blob leaves with the next epoch record. */
     test_register(store, "a", 1000);
     test_write(store, blob, NULL);
     blob_store_unregister(store, blob);
@@ -132,7 +132,7 @@ static void test_read_fails_as_the_storage_does(void)
         g_assert_null(content);
         g_assert_null(metadata);
     }
-    /* It may pass: this is not damage. */
+    /* A read error may pass, so it is no damage. */
     test_expect(store, blob, "one");
 }
 
@@ -152,7 +152,7 @@ static void test_read_finds_every_damaged_sector(void)
         at = test_slot(disk, blob, 1) + sector * TEST_SECTOR_BYTES;
         memset(at, 0x5a, TEST_SECTOR_BYTES);
         if (sector >= 5 && sector < 13) {
-            test_expect(store, blob, text);     /* only filling there */
+            test_expect(store, blob, text);     /* the sector is padding */
         } else {
             test_expect_damaged(store, blob);
             test_expect_damaged(store, blob);
@@ -160,7 +160,7 @@ static void test_read_finds_every_damaged_sector(void)
     }
 }
 
-/* A right check value around something that does not inflate */
+/* The check value is right, but the content does not inflate. */
 static void test_read_refuses_packed_content_that_does_not_inflate(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -240,7 +240,7 @@ static void test_store_is_usable_after_a_clean_close(void)
     blob_store_free(store);
     store = test_open(disk);
     test_expect(store, blob_store_find(store, "t", "a"), "two");
-    /* Not started, it has nothing to close. */
+    /* A store that was not started has nothing to close. */
     test_disk_reset_counts(disk);
     test_close(store);
     g_assert_cmpuint(disk->writes, ==, 0);
@@ -266,7 +266,10 @@ static void test_clean_close_that_failed_can_be_repeated(void)
     }
 }
 
-/* The failed record of a new epoch may be on the medium: close again. */
+/*
+ * The failed record of a new epoch may be on the medium, so the store closes
+ * again.
+ */
 static void test_clean_close_follows_a_failed_epoch(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -310,7 +313,7 @@ static void test_another_writer_is_noticed(void)
     test_write(store, blob, "three");
     assert_unchanged(store, true);
 
-    /* A reader is none. */
+    /* A reader is not another writer. */
     other = test_open(disk);
     assert_unchanged(store, true);
     assert_unchanged(other, true);
@@ -318,7 +321,7 @@ static void test_another_writer_is_noticed(void)
     assert_unchanged(store, false);
     assert_unchanged(other, true);
 
-    /* An older state restored */
+    /* An older state of the medium is restored. */
     memcpy(test_disk_bytes(disk), test_disk_bytes(snapshot),
            test_disk_length(disk));
     assert_unchanged(other, false);
@@ -329,7 +332,7 @@ static void test_another_writer_is_noticed(void)
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "sector is bad");
 }
 
-/* ... and the next write heals it. */
+/* An unreadable copy is healed by the next write. */
 static void test_unreadable_copy_is_not_another_writer(void)
 {
     for (unsigned n = 0; n < 2; n++) {
@@ -352,7 +355,7 @@ static void test_unreadable_copy_is_not_another_writer(void)
     }
 }
 
-/* A record that was cut short, by us or before us, is no other writer. */
+/* A record that was cut short, by us or before us, is no other writer's. */
 static void test_own_cut_record_is_not_another_writer(void)
 {
     for (int n = 0; n < 4; n++) {

@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: a medium that is taken back to a state from before a
+ * Unit tests of the core: a medium that reverts to a state from before a
  * conversion while the store is in use
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -11,7 +11,7 @@
 static const char before[] = "of before, secret";
 static const char present[] = "of now, secret as well";
 
-/* A store that was converted, on a medium that was not */
+/* Returns a store that was converted, on a medium that was not. */
 static BlobStore *make_reverted(TestDisk *disk, const Way *way)
 {
     Blob *blobs[2];
@@ -27,7 +27,7 @@ static BlobStore *make_reverted(TestDisk *disk, const Way *way)
     return store;
 }
 
-/* What the medium now is: a store whose blobs all want to be written. */
+/* The medium is now a store whose blobs all have to be written. */
 static void expect_superseded(TestDisk *disk, const Way *way)
 {
     BlobKeySlots slots = { 0 };
@@ -103,8 +103,8 @@ static void test_it_can_be_repeated_after_every_failing_write(
 }
 
 /*
- * The medium comes from a branch whose superblock was changed more often: it
- * must not win against the copy that is written first.
+ * The medium is from a branch whose superblock was changed more often.  That
+ * superblock must not win against the copy that is written first.
  */
 static void test_superblock_that_has_a_higher_number_is_outnumbered(void)
 {

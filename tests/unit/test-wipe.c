@@ -1,5 +1,5 @@
 /*
- * Unit tests of the core: what is deleted from a sealed store goes
+ * Unit tests of the core: deleted content disappears from a sealed store
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,7 +13,7 @@ enum { DISK_BYTES = 192 << 10 };
 static const char long_text[] =
     "long enough, with what is in front of it, to reach into another block";
 
-/* Whether nothing but a tombstone is in the slots of @blob */
+/* Returns whether the slots of @blob hold nothing but a tombstone. */
 static bool is_wiped(TestDisk *disk, const Blob *blob)
 {
     const BlobEntry *entry = &blob->entry;
@@ -31,7 +31,7 @@ static bool is_wiped(TestDisk *disk, const Blob *blob)
     return true;
 }
 
-/* "t/a" of up to 9000 bytes, written long and short, and "t/b" */
+/* Makes "t/a" of up to 9000 bytes, written long and short, and "t/b". */
 static BlobStore *make_store(TestDisk *disk, Blob *blobs[2])
 {
     g_autofree char *big = g_strnfill(9000, 'x');
@@ -56,7 +56,7 @@ static void test_deleted_content_is_zeroed(void)
     g_assert_false(is_wiped(disk, blobs[0]));
     test_write(store, blobs[0], NULL);
     g_assert_true(is_wiped(disk, blobs[0]));
-    /* With others at a time, and what is there already */
+    /* Deletes in the same write that changes another blob. */
     test_write(store, blobs[0], long_text);
     test_write2(store, blobs[0], NULL, blobs[1], "written");
     g_assert_true(is_wiped(disk, blobs[0]));
@@ -77,7 +77,7 @@ static void test_plain_store_keeps_the_superseded_slot(void)
     g_assert_cmpuint(disk->writes, ==, writes + 1);
 }
 
-/* The deletion is as durable as ever; the rest is done by the next start. */
+/* The deletion is as durable as before; the next start does the rest. */
 static void check_crash(TestDisk *crashed, unsigned events, void *opaque)
 {
     g_autoptr(BlobStore) store = keys_open(crashed, 1);
@@ -108,7 +108,10 @@ static void test_deleting_survives_power_loss_everywhere(void)
     test_disk_each_crash(disk, check_crash, NULL);
 }
 
-/* Whether the first thing written since recording began is a directory. */
+/*
+ * Returns whether a directory is the first thing written since recording
+ * began.
+ */
 static bool begins_with_a_record(const TestDisk *disk)
 {
     for (guint i = 0; i < disk->events->len; i++) {
@@ -123,8 +126,8 @@ static bool begins_with_a_record(const TestDisk *disk)
 }
 
 /*
- * The slot that is zeroed was of a write of several blobs, and what else is
- * left of that counts only as long as somebody can tell that it was complete.
+ * The zeroed slot belonged to a write of several blobs.  The other members
+ * count only as long as the medium shows that the write was complete.
  */
 static void test_zeroing_costs_no_other_blob_if_the_tombstone_is_lost(void)
 {
@@ -144,7 +147,7 @@ static void test_zeroing_costs_no_other_blob_if_the_tombstone_is_lost(void)
     test_expect_damaged(store, b);
 }
 
-/* The same where the power failed right after the tombstone was written */
+/* The same holds if the power failed right after the tombstone was written. */
 static void test_start_zeroes_after_it_has_recorded(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -165,7 +168,7 @@ static void test_start_zeroes_after_it_has_recorded(void)
     g_assert_true(is_wiped(disk, blobs[0]));
 }
 
-/* What was only waiting to be wiped takes no space any more. */
+/* Space that was only waiting to be zeroed becomes free. */
 static void test_start_releases_what_it_has_zeroed(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -183,7 +186,7 @@ static void test_start_releases_what_it_has_zeroed(void)
     g_assert_null(blob_store_find(store, "t", "a"));
 }
 
-/* Zeros that failed to be written must not land on what comes after. */
+/* Zeros whose write failed must not land on later content. */
 static void fail_to_wipe(bool flush, int after, unsigned how)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);
@@ -238,7 +241,7 @@ static void test_clean_close_waits_for_what_is_to_be_wiped(void)
     g_assert_true(is_wiped(disk, blobs[0]));
 }
 
-/* Its space must not be given away with the content in it. */
+/* The blob's space must not be given away with the content in it. */
 static void test_unregistered_blob_stays_until_it_is_wiped(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(DISK_BYTES);

@@ -72,7 +72,7 @@ static void test_write_refuses_what_is_not_started(void)
     test_expect(store, blob, "x");
 }
 
-/* The slots on the medium are as small as before until the next start. */
+/* The slots on the medium keep their old size until the next start. */
 static void test_write_refuses_a_blob_registered_larger_until_started(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);

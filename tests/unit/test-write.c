@@ -8,7 +8,7 @@
 #include <string.h>
 #include "sealed.h"
 
-/* What the header of the slot that @blob is current in says */
+/* Returns the header of the slot that @blob is current in. */
 static BlobHeader header_of(BlobStore *store, TestDisk *disk,
                             const Blob *blob)
 {
@@ -134,7 +134,10 @@ static void test_first_write_is_recorded_before_it_is_acknowledged(void)
     g_assert_cmpuint(disk->durable_writes, ==, 3);
     g_assert_cmpuint(store->epoch.number, ==, epoch + 1);
 
-    /* Wiped from the medium it is missed, not taken for never written. */
+    /*
+     * A blob that is wiped from the medium is reported missing, not taken for
+     * never written.
+     */
     memset(test_slot(disk, blob, 0), 0, 2 * blob->entry.slot_bytes);
     blob_store_free(store);
     store = test_open(disk);
@@ -166,7 +169,7 @@ static void test_delete_is_a_commit_and_twice_is_nothing(void)
     test_write(store, blobs[0], "one");
     test_disk_reset_counts(disk);
     test_write(store, blobs[0], NULL);
-    /* Of a sealed store the other slot goes, after an epoch record. */
+    /* In a sealed store the other slot is wiped, after an epoch record. */
     g_assert_cmpuint(disk->durable_writes, ==, sealed_key() ? 3 : 1);
     test_expect(store, blobs[0], NULL);
     blob_get_info(blobs[0], &info);
@@ -176,7 +179,7 @@ static void test_delete_is_a_commit_and_twice_is_nothing(void)
     test_disk_reset_counts(disk);
     test_write2(store, blobs[0], NULL, blobs[1], NULL);
     g_assert_cmpuint(disk->writes, ==, 0);
-    /* With an absent one left out, the other is a single write. */
+    /* Without the absent blob, the other one is a single write. */
     test_write(store, blobs[1], "b");
     test_disk_reset_counts(disk);
     test_write2(store, blobs[0], NULL, blobs[1], "b2");
@@ -189,7 +192,7 @@ static void test_delete_is_a_commit_and_twice_is_nothing(void)
     test_expect(store, blob_store_find(store, "t", "b"), "b2");
 }
 
-/* A failed write may have landed: what is deleted must not come to life. */
+/* A failed write may have landed: a deleted blob must not come back to life. */
 static void test_delete_of_an_absent_blob_settles_a_failed_write(void)
 {
     for (int fails = 0; fails < 2; fails++) {
@@ -323,7 +326,7 @@ static void test_failed_write_changes_nothing_and_can_be_repeated(void)
     }
 }
 
-/* For a medium that has lost even the tombstone */
+/* The medium may have lost even the tombstone. */
 static void test_absent_blob_is_deleted_again_when_asked(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -349,7 +352,7 @@ static void test_absent_blob_is_deleted_again_when_asked(void)
     test_expect(store, test_register(store, "a", 1000), NULL);
 }
 
-/* R5: what comes in while the storage is waited for */
+/* R5: calls that arrive while the store waits for storage are refused. */
 static void use_again(void *opaque)
 {
     BlobStore *store = opaque;
@@ -402,7 +405,7 @@ static void test_failed_flush_fails_all_members(void)
     test_disk_reset_counts(disk);
     g_assert_true(blob_store_write(store, changes, 2, NULL));
     g_assert_cmpuint(disk->writes, ==, 4);
-    /* One settles what failed, one makes the members durable. */
+    /* One flush settles the failed write, one makes the members durable. */
     g_assert_cmpuint(disk->flushes, ==, 2);
     test_expect(store, blobs[0], "2");
 }
@@ -418,7 +421,7 @@ static void test_first_write_fails_wherever_the_storage_does(void)
         disk->fail_write = n;
         test_write_fails(store, blobs[0], "a1", BLOBSTORE_ERROR_IO, "*");
         test_expect(store, blobs[0], NULL);
-        /* A commit of another blob settles it. */
+        /* A commit of another blob settles the failed write. */
         test_write(store, blobs[1], "b2");
         g_clear_pointer(&store, blob_store_free);
         store = test_open(disk);
@@ -427,7 +430,10 @@ static void test_first_write_fails_wherever_the_storage_does(void)
     }
 }
 
-/* R4: it may still land until then; a durable write settles only itself. */
+/*
+ * R4: the failed write may still land until then; a durable write settles only
+ * itself.
+ */
 static void test_flush_comes_between_a_failed_write_and_the_next(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -440,7 +446,7 @@ static void test_flush_comes_between_a_failed_write_and_the_next(void)
     test_write_fails(store, blob, "two", BLOBSTORE_ERROR_IO, "*");
     test_disk_record(disk);
     test_write(store, blob, "three");
-    /* What had failed lands with a flush, before anything else. */
+    /* A flush makes the failed write land before anything else is written. */
     g_assert_nonnull(g_array_index(disk->events, TestEvent, 0).data);
     g_assert_null(g_array_index(disk->events, TestEvent, 1).data);
     test_expect(store, blob, "three");

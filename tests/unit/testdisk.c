@@ -29,7 +29,7 @@ static bool fails_now(int *countdown, const char *what, GError **error)
     return true;
 }
 
-/* What storage.h promises to every implementation */
+/* Checks what storage.h promises to every implementation. */
 static void check_call(TestDisk *disk, uint64_t offset, const void *buf,
                        size_t bytes)
 {
@@ -55,7 +55,7 @@ static bool disk_length(BlobStorage *storage, uint64_t *bytes, GError **error)
     return true;
 }
 
-/* A bad sector, which a write replaces by a good one */
+/* Returns whether the range has a bad sector, which a write makes good. */
 static bool is_bad(const TestDisk *disk, uint64_t offset, size_t bytes,
                    GError **error)
 {
@@ -233,13 +233,16 @@ void test_disk_record(TestDisk *disk)
     g_array_set_size(disk->events, 0);
 }
 
-/* A sector that is on its way to the medium, and would change it */
+/* A sector that has yet to reach the medium, and would change it */
 typedef struct Sector {
     uint64_t offset;
     const uint8_t *data;
 } Sector;
 
-/* Makes @medium what is durable after @events events, and lists the rest. */
+/*
+ * Makes @medium the state that is durable after @events events, and lists the
+ * rest.
+ */
 static GArray *replay(const TestDisk *disk, unsigned events, uint8_t *medium)
 {
     GArray *sectors = g_array_new(FALSE, FALSE, sizeof(Sector));
@@ -271,7 +274,9 @@ static GArray *replay(const TestDisk *disk, unsigned events, uint8_t *medium)
     return sectors;
 }
 
-/* @medium with the sectors in @mask, of which @garbled is torn (or -1) */
+/*
+ * Checks @medium with the sectors in @mask, of which @garbled is torn (or -1).
+ */
 static void check_one(const TestDisk *disk, unsigned events,
                       const uint8_t *medium, const GArray *sectors,
                       uint64_t mask, int garbled, TestCrashCheck *check,

@@ -23,8 +23,7 @@ typedef struct TestEvent {
 
 /*
  * A medium in memory.  It checks that the core keeps the contract of
- * storage.h, and fails when it is told to: fail_X calls of X succeed before
- * one fails.
+ * storage.h, and fails on request: fail_X calls of X succeed before one fails.
  */
 typedef struct TestDisk {
     BlobStorage parent;
@@ -39,12 +38,12 @@ typedef struct TestDisk {
     int fail_write;
     int fail_flush;
     bool failing_write_lands;
-    bool failing_write_is_late; /* it lands with the next flush */
+    bool failing_write_is_late; /* the failed write lands with the next flush */
     TestEvent late;
     void (*on_write)(void *opaque); /* called in each write; or NULL */
     void *on_write_opaque;
-    uint64_t bad_offset;        /* cannot be read until it is written; */
-    uint64_t bad_bytes;         /* ... 0: everything can */
+    uint64_t bad_offset;        /* unreadable until a write covers it; */
+    uint64_t bad_bytes;         /* 0: everything is readable */
     uint64_t shrinks_to;        /* after one more call of length; 0: never */
     bool ragged;                /* the length is not a multiple of 512 */
     uint8_t *start;             /* the medium when recording began, or NULL */
@@ -61,20 +60,19 @@ uint64_t test_disk_length(const TestDisk *disk);
 void test_disk_resize(TestDisk *disk, uint64_t bytes);
 void test_disk_reset_counts(TestDisk *disk);
 
-/* Begins recording at what is on the medium now. */
+/* Begins to record, from the content that the medium has now. */
 void test_disk_record(TestDisk *disk);
 
 /*
- * Calls @check with every medium that a power failure may have left: cut
- * after each event, with any subset of the sectors not flushed then, and
- * with one of those garbled.  Subsets are drawn at random where there are
- * too many of them.
+ * Calls @check with every medium that a power failure may leave: cut after
+ * each event, with any subset of the sectors not flushed by then, and with one
+ * of those garbled.  Subsets are drawn at random if they are too many.
  */
 typedef void TestCrashCheck(TestDisk *crashed, unsigned events, void *opaque);
 void test_disk_each_crash(const TestDisk *disk, TestCrashCheck *check,
                           void *opaque);
 
-/* SEED= or a new seed, printed; EFFORT= or 1 */
+/* Uses SEED= or a new seed, which it prints; EFFORT= or 1 is the effort. */
 GRand *test_random(void);
 unsigned test_effort(void);
 

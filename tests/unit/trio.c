@@ -1,5 +1,5 @@
 /*
- * A store with three blobs, and what a power failure makes of it
+ * A store with three blobs, and power failures under it
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
