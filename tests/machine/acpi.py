@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Suspend to RAM on a q35, as its firmware and its guest would."""
+"""Suspend to RAM on a q35, as firmware and guest would do it."""
 
 PCI_ADDRESS, PCI_DATA = 0xcf8, 0xcfc
 LPC = 1 << 31 | 31 << 11
@@ -18,13 +18,13 @@ def _sleep(machine, how):
 
 
 def suspend(machine):
-    """What a guest does to suspend to RAM."""
+    """Suspend to RAM as a guest does."""
     _sleep(machine, SLEEP_S3)
     machine.wait_event("SUSPEND")
 
 
 def power_off(machine):
-    """What a guest does to power its machine off."""
+    """Power the machine off as a guest does."""
     _sleep(machine, SLEEP_S5)
 
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tests of machines have in common.
+"""Helpers that the tests of machines share.
 
-SEED= chooses what is drawn by chance; EFFORT= multiplies the rounds. LENGTH=check
-makes the loops short that are marked as drawn.
+SEED= chooses the random draws; EFFORT= multiplies the rounds. LENGTH=check shortens the loops that
+are marked as drawn.
 """
 
 import os
@@ -29,12 +29,12 @@ LOGS = BUILD / "machine"
 
 
 def rounds(short, long):
-    """Of a loop that is marked as drawn: in make check, and else."""
+    """The rounds of a loop that is marked as drawn: `short` in make check, else `long`."""
     return (short if os.environ.get("LENGTH") == "check" else long) * EFFORT
 
 
 def drive(image, image_format="raw", **options):
-    """The arguments of a drive for a TPM; underscores in names of options stand for dots."""
+    """The arguments of a drive for a TPM; underscores in option names stand for dots."""
     words = [f"if=none,id=nvram,file={image},format={image_format}",
              *(f"{name.replace('_', '.')}={value}" for name, value in options.items())]
     return ["-drive", ",".join(words)]
@@ -46,18 +46,18 @@ TPM12 = ["-tpmdev", "libtpms,id=dev,blobstore=nvram,version=1.2", "-device", "tp
 
 
 def front_end(machine, args):
-    """Of the TPM in a machine with these arguments."""
+    """The front end of the TPM in a machine with these arguments."""
     return CRB(machine) if any(word.startswith("tpm-crb,") for word in args) else TIS(machine)
 
 
 def say_rounds(name, rounds, result, *details):
-    """What a loop has done. make check shows the first line, too."""
+    """Print what a loop has done. make check shows the first line, too."""
     print(f"# {name}: {rounds} rounds, {result} (SEED={SEED})",
           *(f"#   {line}" for line in details), sep="\n", flush=True)
 
 
 class MachineTest(unittest.TestCase):
-    """Each test has a folder of its own, and ends within a time."""
+    """Each test has a folder of its own, and must end within a time limit."""
 
     watchdog_seconds = 120
 
@@ -71,7 +71,7 @@ class MachineTest(unittest.TestCase):
         self.addCleanup(signal.alarm, 0)
 
     def set_alarm(self, seconds):
-        """From now on; in place of the one before. A test with rounds sets it for each."""
+        """Replace the time limit, from now on. A test with rounds sets it for each round."""
         self._alarm_seconds = seconds
         signal.alarm(seconds)
 
@@ -79,7 +79,7 @@ class MachineTest(unittest.TestCase):
         raise TimeoutError(f"the test, or its round, still runs after {self._alarm_seconds} s")
 
     def again(self, history):
-        """What to say of a random test that has failed."""
+        """The text that a random test shows when it fails."""
         return f"SEED={SEED}: after {history}"
 
     def path(self, name):
@@ -90,7 +90,7 @@ class MachineTest(unittest.TestCase):
         return create_image(self.directory, image_format)
 
     def need(self, **options):
-        """Skip where the host cannot open a file so."""
+        """Skip the test where the host cannot open a file with that cache mode."""
         probe = create_image(self.directory, "raw", "4k", "probe")
         node = ",".join([f"driver=file,filename={probe}", *(f"{name}={value}" for name, value in
                                                             options.items())])
@@ -110,7 +110,7 @@ class MachineTest(unittest.TestCase):
         return bool(directory.flags & reader.CLEAN)
 
     def machine(self, *args):
-        """A machine, to be started; killed at the end of the test."""
+        """A machine that the test starts; the end of the test kills it."""
         self._machines += 1
         log = LOGS / f"{self.id()}-{self._machines % 10}"
         machine = Machine(list(args), self.directory, log)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the tests of encrypted stores have in common."""
+"""Helpers that the tests of encrypted stores share."""
 
 import time
 
@@ -21,7 +21,7 @@ SECRETS = secret("sec0", "sesame") + secret("sec1", "simsim") + secret("raw", RA
 
 
 def opens_with(name, *options):
-    """How an object says which secret opens its store; passphrases are quick to try."""
+    """Object options that say which secret opens the store; passphrases are quick to try."""
     kind = ["type=raw"] if name == "raw" else ["type=passphrase", "iter-time=1"]
     return ",".join(f"encrypt.{word}" for word in [*kind, f"key-secret={name}", *options])
 
@@ -66,7 +66,7 @@ class Mixin:
         return machine, tpm
 
     def make(self, *args):
-        """A new TPM with something in it, and what that is."""
+        """A new TPM with some content, and a description of that content."""
         machine, tpm = self.start(*args)
         state.make_permanent(tpm)
         return machine, tpm, state.permanent(tpm)
@@ -77,7 +77,7 @@ class Mixin:
         return machine, tpm
 
     def check_refused(self, *args, says):
-        """With a message, and without writing anything."""
+        """The machine is refused with a message, and nothing is written."""
         before = self.content()
         machine = self.machine(*self.drive, *args)
         with self.assertRaises(VMError):
@@ -87,7 +87,7 @@ class Mixin:
         self.assertEqual(self.content(), before)
 
     def run_command(self, machine, command, **arguments):
-        """Also one that starts a job: then till that has ended."""
+        """Run a command. If it starts a job, wait until the job has ended."""
         if command not in JOBS:
             return machine.qmp(command, **arguments)
         machine.qmp(command, job_id="job0", **arguments)
@@ -107,7 +107,7 @@ class Mixin:
             self.run_command(machine, command, **arguments)
 
     def readable(self, name=None):
-        """Whether the content of the NV index is in the image as it is."""
+        """Whether the image contains the content of the NV index unencrypted."""
         return any(state.digest(number)[:tpm2.NV_BYTES] in self.content(name)
                    for number in range(2))
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A TPM behind the registers of a front end: commands, and waiting for what they return."""
+"""A TPM behind the registers of a front end: it runs commands and waits for their responses."""
 
 import struct
 import time
@@ -14,7 +14,7 @@ POLL_SECONDS = 0.0005
 
 @dataclass
 class Command:
-    """A command of a TPM, and what makes a value of what follows the response's header."""
+    """A command of a TPM, and a function that makes a value of the response's content."""
     tag: int
     code: int
     parameters: bytes = b""
@@ -34,7 +34,7 @@ class TPMError(Exception):
 
 
 class FrontEnd:
-    """The only one of a machine. One command at a time."""
+    """The only TPM of a machine. It runs one command at a time."""
 
     def __init__(self, machine):
         self.machine = machine
@@ -46,7 +46,7 @@ class FrontEnd:
         return self.finish()
 
     def result(self, command):
-        """The code of the response."""
+        """The code of the response, which may be an error."""
         try:
             self.run(command)
         except TPMError as error:
@@ -59,16 +59,16 @@ class FrontEnd:
         self._running = command
 
     def take_over(self, command):
-        """Finish a command that was started by the machine that this one has become."""
+        """Finish a command that was started on the machine before this one took its place."""
         self.expect(command)
         return self.finish()
 
     def expect(self, command):
-        """It was started in another way."""
+        """Note that the command was started in another way."""
         self._running = command
 
     def finish(self):
-        """Wait for the command that was started; as run()."""
+        """Wait for the command that was started, and return as run() does."""
         command, self._running = self._running, None
         deadline = time.monotonic() + COMMAND_TIMEOUT_SECONDS
         while not self.is_done():
@@ -91,13 +91,13 @@ class FrontEnd:
         raise NotImplementedError
 
     def _send(self, data):
-        """A command, which begins to run."""
+        """Write a command, and start it."""
         raise NotImplementedError
 
     def _receive(self, size, offset=0):
-        """That much of the response, from there on; in order."""
+        """That many bytes of the response from that offset on; calls go in order."""
         raise NotImplementedError
 
     def _let_go(self):
-        """The response has been read."""
+        """End the command after the response has been read."""
         raise NotImplementedError

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Keys that Linux keeps; see add_key(2) and keyctl(2)."""
+"""Keys in the Linux kernel's keyrings; see add_key(2) and keyctl(2)."""
 
 import ctypes
 
@@ -11,7 +11,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 
 def add(description, payload):
-    """Of type user, for this session; returns its serial number, or None if that cannot be."""
+    """Add a key of type user for this session; returns its serial number, or None if that fails."""
     serial = libc.syscall(SYS_ADD_KEY, b"user", description.encode(), payload, len(payload),
                           SESSION_KEYRING)
     return serial if serial > 0 else None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The dictionary-attack lockout of a TPM 2.0, and what makes a TPM count towards it."""
+"""The dictionary-attack lockout of a TPM 2.0, and commands that make a TPM count towards it."""
 
 import struct
 
@@ -32,7 +32,7 @@ def define():
 
 
 def read(password=PASSWORD):
-    """The index, by its own password."""
+    """Read the index by its own password."""
     session = struct.pack(">IHB", 0x40000009, 0, 0) + tpm2.sized(password)
     return Command(0x8002, 0x14e, struct.pack(">II", PROTECTED, PROTECTED) +
                    struct.pack(">I", len(session)) + session +
@@ -40,13 +40,13 @@ def read(password=PASSWORD):
 
 
 def make(tpm):
-    """A protected index in a TPM that has been started."""
+    """Define a protected index in a TPM that has been started."""
     tpm.run(define())
     tpm.run(tpm2.nv_write(PROTECTED, bytes(tpm2.NV_BYTES)))
 
 
 def use(tpm, password=PASSWORD):
-    """Give a password. The TPM notes first that it is asked for one, and says so."""
+    """Use a password. The TPM first notes that a password will be used, and says so."""
     result = tpm.result(read(password))
     return tpm.result(read(password)) if result == RC_RETRY else result
 
@@ -56,5 +56,5 @@ def counter(tpm):
 
 
 def reset():
-    """Ends the lockout; the lockout authorization of a new TPM is empty."""
+    """End the lockout; the lockout authorization of a new TPM is empty."""
     return tpm2.authorized(0x139, [0x4000000a])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A QEMU whose guest is the test: no vCPU runs, qtest reads and writes its memory and ports."""
+"""A QEMU whose guest is the test: no vCPU runs, and qtest accesses its memory and ports."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ from vm import QMP_TIMEOUT_SECONDS, VM  # noqa: E402
 class Machine(VM):
     """A VM that is driven by QMP and qtest.
 
-    Everything waits for a bounded time and then raises a VMError.
+    All methods wait for a bounded time and then raise a VMError.
     """
 
     accel = "qtest"
@@ -63,7 +63,7 @@ class Machine(VM):
         return words
 
     def pass_time(self, nanoseconds=1000000):
-        """Of the guest's clock, by which QEMU also throttles drives here; returns its time."""
+        """Advance the guest's clock, by which QEMU also throttles drives here; returns the time."""
         now, = self.qtest(f"clock_step {nanoseconds}")
         return int(now)
 

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The messages that the tables of docs/usage.md and docs/migration.md list.
 
-A message is a cell, or a line of one, that is nothing but text between
-backticks; words such as NAME stand for what differs. A test names a message by
-a fragment of it, and @provokes() compares what the program has said with the
-whole of it: so a message that changes is to be changed on the page, and in the
-test only if the fragment has gone.
+A message is a cell, or a line of a cell, that is nothing but text between backticks; words such as
+NAME stand for parts that differ. A test names a message by a fragment, and @provokes() compares
+the program's output with the whole message. So a message that changes has to be changed on the
+page, and in the test only if the fragment has gone.
 """
 
 import functools
@@ -21,18 +20,18 @@ PLACEHOLDER = re.compile(r"\b(?:%s)\b" % "|".join(PLACEHOLDERS))
 FIRST_CELL = re.compile(r"^\| *(.*?) *\|")
 MESSAGES = re.compile(r"`[^`]+`(?:<br>`[^`]+`)*")
 
-# What is written in the source: strings side by side, formats of numbers between them
+# A message in the source is several strings side by side, with formats of numbers between them.
 STRINGS = re.compile(r'"(?:\\.|[^"\\\n])*"(?:\s*(?:PRI[a-z0-9]+|G_G\w+_FORMAT|"(?:\\.|[^"\\\n])*"))*')
 PIECE = re.compile(r'"((?:\\.|[^"\\\n])*)"|(\w+)')
 CONVERSION = re.compile(r"%[-0-9.]*(?:NUMBER|[hlz]*[a-z])")
 PREFIX = re.compile(r"blobstore '%s'(?: \(drive '%s'\))?: ")
-LEAST_LETTERS = 12          # of a format, or it says nothing
+LEAST_LETTERS = 12          # of a format: a shorter one says nothing
 
-CLAIMED = {}                # by page: the fragments of messages that tests provoke
+CLAIMED = {}                # fragments of messages that tests provoke, by page
 
 
 def messages_of(page):
-    """Those of docs/PAGE, in order."""
+    """The messages of docs/PAGE, in order."""
     found = []
     for line in (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines():
         cell = FIRST_CELL.match(line)
@@ -42,7 +41,7 @@ def messages_of(page):
 
 
 def find(page, fragment):
-    """The only message of a page with this in it."""
+    """The only message of a page that contains a fragment."""
     found = [message for message in messages_of(page) if fragment in message]
     if len(found) != 1:
         raise AssertionError(f"docs/{page}: {fragment!r} is in {len(found)} messages, not 1")
@@ -50,7 +49,7 @@ def find(page, fragment):
 
 
 def pattern_of(message):
-    """What a program says: from the start of a line or behind a colon, to its end."""
+    """The messages in a program's output: each begins a line or follows a colon."""
     parts, at = [], 0
     for place in PLACEHOLDER.finditer(message):
         parts += [re.escape(message[at:place.start()]), PLACEHOLDERS[place[0]]]
@@ -60,7 +59,7 @@ def pattern_of(message):
 
 
 def provokes(page, *fragments):
-    """Of a test that returns what was said: it must be these messages of the page."""
+    """Mark a test that returns the program's output: it must be these messages of the page."""
     CLAIMED.setdefault(page, []).extend(fragments)
 
     def decorate(test):
@@ -84,7 +83,7 @@ def formats_of_source():
 
 
 def is_in_source(message):
-    """Whether the program could say it, as far as its strings tell."""
+    """Whether the program could print a message, as far as its strings tell."""
     for text in formats_of_source():
         literal = CONVERSION.split(PREFIX.sub("", text))
         if (sum(map(len, literal)) >= LEAST_LETTERS and
@@ -95,7 +94,7 @@ def is_in_source(message):
 
 class PageTest:
     """For a TestCase that has the page, and for fragments of messages the reason why no test
-    provokes them: they are compared with the strings of the source alone.
+    provokes them: those messages are compared with the strings of the source only.
     """
 
     def test_each_message_is_provoked_or_has_a_reason(self):
@@ -111,14 +110,14 @@ class PageTest:
 
 
 class Saying:
-    """For tests of messages."""
+    """Helpers for tests of messages."""
 
     def said_by(self, machine):
-        """All that it has said, without its command line."""
+        """All output of a machine, without its command line."""
         return machine.qemu_log.read_text(encoding="utf-8").partition("\n")[2]
 
     def refused(self, *args, writes=False):
-        """What a machine says that does not start, and writes nothing unless it may."""
+        """The output of a machine that does not start, and writes nothing unless it may."""
         path = Path(self.path(self.image_name))
         before = path.exists() and path.read_bytes()
         machine = self.machine(*args)

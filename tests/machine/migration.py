@@ -6,24 +6,24 @@ import time
 from case import MachineTest, front_end
 from moving import Moving
 
-QUIET_SECONDS = 0.05        # in which a QEMU would read on
+QUIET_SECONDS = 0.05        # Within this time a QEMU would read on.
 
 
 class MigrationTest(Moving, MachineTest):
     def incoming(self, *args, **capabilities):
-        """A machine that waits for another one; and its TPM, for later."""
+        """A machine that waits for another one, and its TPM for later."""
         machine = self.machine("-incoming", "defer", *args)
         machine.start()
         self.listen(machine, **capabilities)
         return machine, front_end(machine, args)
 
     def slow_down(self, source):
-        """It gives its migration something to do, too."""
+        """Fill memory of the source, so that the migration has something to do."""
         source.qtest("memset 0x1000000 0x1000000 0x5a")
         super().slow_down(source)
 
     def wait_until_it_has_looked(self, destination, uuid):
-        """At its medium, which it does when the stream has told it of the store."""
+        """Wait until the destination knows the store from the stream, and has read its medium."""
         def reads():
             return [node["stats"]["rd_operations"] for node in
                     destination.qmp("query-blockstats", query_nodes=True)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Read a qcow2 image: enough of QEMU's docs/interop/qcow2.txt for an image of a test."""
+"""Read a qcow2 image: as much of QEMU's docs/interop/qcow2.txt as the images of the tests need."""
 
 import struct
 
@@ -14,7 +14,7 @@ def table(image, offset, entries):
 
 
 def guest_content(image):
-    """What a guest reads from it."""
+    """The content that a guest reads from the image."""
     magic, _, _, _, bits, size, _, l1_entries, l1_offset = HEADER.unpack_from(image)
     assert magic == MAGIC
     cluster = 1 << bits

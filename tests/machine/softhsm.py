@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""SoftHSM: PKCS#11 tokens in a directory, for programs that get its environment."""
+"""SoftHSM: PKCS#11 tokens in a directory, for programs that run in its environment."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ PIN = "1234-user"
 
 
 class SoftHSM:
-    """Debian's package has told p11-kit of it; the tokens are where a variable says."""
+    """Debian's package registers SoftHSM with p11-kit; a variable says where the tokens are."""
 
     def __init__(self, directory):
         self._directory = Path(directory)
@@ -27,7 +27,7 @@ class SoftHSM:
                   "so-pin-12", "--pin", PIN)
 
     def add_rsa_key(self, token, label):
-        """Returns its URI."""
+        """Add a key; returns its URI."""
         key = self._directory / "key.pem"
         self._run("openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt",
                   "rsa_keygen_bits:2048", "-out", str(key))

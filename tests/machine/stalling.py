@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Storage that stalls when a test wants it to: a command that stores something is in flight then."""
+"""Storage that stalls on a test's request: a command that stores something is then in flight."""
 
 import os
 import signal
@@ -11,10 +11,10 @@ from case import LOGS, drive
 from vm import program
 
 START_SECONDS = 30
-SILENCE_SECONDS = 0.1       # of a QEMU that waits for its storage
-PATIENCE_SECONDS = 2        # with one that does not; it may be another that waits
+SILENCE_SECONDS = 0.1       # Silence that shows that a QEMU waits for its storage
+PATIENCE_SECONDS = 2        # Patience with a QEMU that answers; another one may be waiting
 POLL_SECONDS = 0.005
-SERVED_BYTES = 64 << 20     # what is served does not grow: room for snapshots
+SERVED_BYTES = 64 << 20     # Served images do not grow: this leaves room for snapshots
 CLIENTS = 8
 
 
@@ -55,7 +55,7 @@ class StallingStorage:
         self._server.send_signal(signal.SIGCONT)
 
     def go_on_when_it_is_missed(self, machine):
-        """When the machine has answered nothing for a while: it waits for the storage."""
+        """Wait until the machine has not answered for a while, because it waits for the storage."""
         def watch():
             start = now = time.monotonic()
             while (now - max(start, machine.answered) < SILENCE_SECONDS and

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The state of a TPM 2.0: something of each kind, to be compared before and after."""
+"""The state of a TPM 2.0: one item of each kind, to compare before and after."""
 
 import hashlib
 
@@ -7,7 +7,7 @@ import tpm2
 
 INDEX, COUNTER = 0x01000001, 0x01000002
 KEY = 0x81000001                    # persistent
-TRANSIENT = 0x80000000              # where the TPM puts the first
+TRANSIENT = 0x80000000              # where the TPM puts the first one
 PCRS = 7, 16
 
 
@@ -16,7 +16,7 @@ def digest(text):
 
 
 def make_permanent(tpm):
-    """NV, a counter and a persistent key, in a new TPM."""
+    """Make an NV index, a counter and a persistent key in a new TPM."""
     tpm.run(tpm2.nv_define(INDEX))
     tpm.run(tpm2.nv_define(COUNTER, tpm2.NV_COUNTER))
     key = tpm.run(tpm2.create_ecc_key())
@@ -36,7 +36,7 @@ def permanent(tpm):
 
 
 def make_volatile(tpm):
-    """A loaded key and a policy session; returns the session."""
+    """Load a key and start a policy session; returns the session."""
     tpm.run(tpm2.create_ecc_key())
     session = tpm.run(tpm2.start_policy_session())
     change_volatile(tpm, session, 0)
@@ -57,7 +57,7 @@ def volatile(tpm, session):
 
 
 def make(tpm):
-    """All of it in a new TPM; returns the session."""
+    """Make all kinds of state in a new TPM; returns the session."""
     tpm.run(tpm2.startup())
     make_permanent(tpm)
     return make_volatile(tpm)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whether QEMU may write the image, and whether the user learns that a TPM is a new one."""
+"""QEMU's permission to write the image, and the message to a user whose TPM is a new one."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
 
 class AccessTest(MachineTest):
     def start_and_fail(self, *args, before=()):
-        """What a QEMU says that must not start."""
+        """The output of a QEMU that must not start."""
         ended = subprocess.run([*before, program("QEMU"), "-accel", "qtest", "-display", "none",
                                 *args, *TPM2], cwd=self.directory, check=False, timeout=60,
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
@@ -60,7 +60,7 @@ class AccessTest(MachineTest):
         subprocess.run(["chattr", "-i", image], check=True)
 
     def test_read_only_file_system(self):
-        """In a mount namespace of the test's own."""
+        """The script runs in a mount namespace of its own."""
         script = ("mount -t tmpfs none ro && truncate -s 4M ro/nvram.raw && "
                   "mount -o remount,ro ro && exec \"$@\"")
         os.mkdir(self.path("ro"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What people do to the image of a disk while it is in use, done to that of a TPM that works."""
+"""Block jobs and snapshots that people use on disk images, on the image of a TPM in use."""
 
 import shutil
 import unittest
@@ -9,12 +9,12 @@ import tpm2
 from case import TPM2, MachineTest
 from vm import create_image
 
-SLOW = 1                    # bytes per second: the job waits for us
+SLOW = 1                    # bytes per second: the job waits for the test
 
 
 class BlockJobTest(MachineTest):
     def power_on_nodes(self, image_format):
-        """A TPM on nodes with names; what has been stored before the first job."""
+        """Start a TPM on nodes with names; returns the state stored before the first job."""
         image = self.image(image_format)
         self.format = image_format
         self.vm, self.tpm = self.power_on(
@@ -26,13 +26,13 @@ class BlockJobTest(MachineTest):
         self.changes = 0
 
     def change(self):
-        """Something is stored; returns all that is."""
+        """Store a change; returns all permanent state."""
         self.changes += 1
         state.change_permanent(self.tpm, self.changes)
         return state.permanent(self.tpm)
 
     def start_job(self, command, **arguments):
-        """A job that makes no progress until end_job(), while more is stored."""
+        """Start a job that makes no progress until end_job(), and store more meanwhile."""
         self.vm.qmp(command, job_id="job", speed=SLOW, auto_dismiss=False, **arguments)
         for _ in range(3):
             self.change()
@@ -56,14 +56,14 @@ class BlockJobTest(MachineTest):
             pass
 
     def add_node(self, image_format, name):
-        """On a new image of that name; returns the name."""
+        """Start a job to a new image of that name; returns the name."""
         image = create_image(self.directory, image_format, name=name)
         self.vm.qmp("blockdev-add", driver=image_format, node_name=name,
                     file={"driver": "file", "filename": image})
         return name
 
     def check_image(self, image, image_format, permanent):
-        """It opens as the store that it was, without being formatted or mended."""
+        """The copy opens as the same store, without being formatted or repaired."""
         uuid = self.vm.store()["uuid"]
         machine, tpm = self.power_on(
             "-drive", f"if=none,id=nvram,file={image},format={image_format}", "-object",
@@ -75,7 +75,7 @@ class BlockJobTest(MachineTest):
         machine.kill()
 
     def check_vm(self, image, image_format, permanent):
-        """The VM has lost nothing, and its image, found in the next process, neither."""
+        """Neither the VM nor its image, opened in the next process, has lost anything."""
         self.assertEqual(state.permanent(self.tpm), permanent)
         store = self.vm.store()
         self.assertEqual((store["state"], store["stats"]["write-errors"]), ("active", 0))
@@ -87,7 +87,7 @@ class BlockJobTest(MachineTest):
         machine.kill()
 
     def check_backup(self, image_format, command, **arguments):
-        """The copy is what was stored when the job began."""
+        """The copy has the state that was stored when the job began."""
         self.power_on_nodes(image_format)
         if command == "blockdev-backup":
             arguments["target"] = self.add_node(image_format, "copy")
@@ -117,7 +117,7 @@ class BlockJobTest(MachineTest):
         self.check_vm("copy.raw", "raw", self.end_job(is_mirror=True))
 
     def take_snapshots(self, *names):
-        """External ones, in new images of these names; what was stored before each."""
+        """Make external snapshots in new images of these names; returns the state before each."""
         then, below = [], "nvram"
         for name in names:
             image = create_image(self.directory, "qcow2", name=name)
@@ -130,7 +130,7 @@ class BlockJobTest(MachineTest):
         return then
 
     def check_what_is_below(self, then, image_format):
-        """What a snapshot has left behind does not change any more, and opens."""
+        """A file that a snapshot has left behind does not change any more, and opens."""
         shutil.copy(self.path(f"nvram.{image_format}"), self.path("below"))
         self.check_image("below", image_format, then)
 
@@ -143,7 +143,7 @@ class BlockJobTest(MachineTest):
                 self.check_overlay(image_format, "over")
 
     def check_overlay(self, image_format, overlay):
-        """Its image does not know yet what it is on."""
+        """The image does not have its backing file recorded yet."""
         permanent = self.change()
         self.vm.kill()
         machine, tpm = self.power_on(
@@ -155,7 +155,7 @@ class BlockJobTest(MachineTest):
         machine.kill()
 
     def test_stream_into_the_overlay(self):
-        """Then it stands alone, and what was below is as it was."""
+        """Afterwards the image stands alone, and the one below is unchanged."""
         self.power_on_nodes("qcow2")
         then, _ = self.take_snapshots("over", "top")
         self.start_job("block-stream", device="top")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Which drives a TPM can live on: its state survives there, or the drive is refused.
 
-docs/drives.md lists what is tested here.
+docs/drives.md lists what these tests cover.
 """
 
 import os
@@ -32,7 +32,7 @@ class DriveTest(MachineTest):
         return machine, tpm
 
     def check_persistence(self, *args, durable=True):
-        """What was acknowledged is there after the end of QEMU, and after a kill."""
+        """Acknowledged state survives the end of QEMU, and a kill."""
         machine, tpm = self.start(*args)
         self.assertEqual(machine.store()["durable"], durable)
         state.make_permanent(tpm)
@@ -52,7 +52,7 @@ class DriveTest(MachineTest):
             return image.read()
 
     def check_refused(self, *args, says):
-        """With a message, and without writing anything."""
+        """The drive is refused with a message, and nothing is written."""
         before = self.content()
         machine = self.machine(*args, *TPM2)
         with self.assertRaises(VMError):
@@ -62,7 +62,7 @@ class DriveTest(MachineTest):
         self.assertEqual(self.content(), before)
 
     def check_drive(self, **options):
-        """On a drive with options; underscores in their names stand for dashes."""
+        """Use a drive with options; underscores in their names stand for dashes."""
         self.create(options.get("format", "raw"))
         self.check_persistence(*drive(**options))
 
@@ -132,7 +132,7 @@ class FormatTest(DriveTest):
                 self.check_qcow2(*options)
 
     def test_qcow2_with_a_backing_file_has_its_tpm(self):
-        """And does not change it."""
+        """The TPM does not change the backing file."""
         self.create(name="base.img")
         base = drive(file="base.img")
         before = self.check_persistence(*base)
@@ -152,7 +152,7 @@ class FormatTest(DriveTest):
         self.check_qcow2(detect_zeroes="unmap", discard="unmap")
 
     def check_has_to_be_blanked(self, drive, image):
-        """As the message says, with that command."""
+        """The command that the message names makes the image usable."""
         self.check_refused(*SECRET, *drive, says="qemu-io --object secret,id=sec0,file=... -c"
                            f" 'write -z 0 4194304' --image-opts '{image}'")
         subprocess.run([program("QEMU_IO"), "--object", "secret,id=sec0,data=unlikely",
@@ -184,7 +184,7 @@ class FormatTest(DriveTest):
 
 class NBDTest(DriveTest):
     def serve(self, *options):
-        """Export the image; returns what makes a drive of it."""
+        """Export the image; returns the arguments of a drive for it."""
         server = subprocess.Popen(
             [os.path.join(os.path.dirname(program("QEMU_IMG")), "qemu-nbd"), "-f", "raw", "-t",
              "-e", "2", "-k", self.path("socket"), *options, "nvram.img"], cwd=self.directory)
@@ -206,7 +206,7 @@ class NBDTest(DriveTest):
         self.check_refused(*nbd, says="read-only|not writable")
 
     def test_lost_connection_is_an_error_of_the_tpm(self):
-        """What was acknowledged is there when the server is back."""
+        """Acknowledged state is there when the server is back."""
         self.create()
         server, nbd = self.serve()
         machine, tpm = self.start(*nbd)
@@ -224,7 +224,7 @@ class NBDTest(DriveTest):
 
 class DriveOptionTest(DriveTest):
     def test_throttled_drive(self):
-        """Commands that write take the time that it gives them."""
+        """Commands that write take the time that the throttle requires."""
         self.create()
         throttled = drive(**{"throttling.iops-total": 1000})
         self.check_persistence(*throttled)

@@ -50,7 +50,7 @@ class PersistenceTest(EncryptionTest):
                          *store(key=opens_with("file")))
 
     def test_plain_image_is_readable(self):
-        """So the others would find it."""
+        """The search of the other tests would find unencrypted content."""
         machine, _, _ = self.make(*PLAIN)
         machine.quit()
         self.assertTrue(self.readable())
@@ -61,7 +61,7 @@ class QcowPersistenceTest(PersistenceTest):
 
 
 class BadInputTest(EncryptionTest):
-    """Each its own message; nothing is written, and no TPM begins anew."""
+    """Each mistake has its own message; nothing is written, and no new TPM is made."""
 
     def setUp(self):
         super().setUp()
@@ -105,7 +105,7 @@ class BadInputTest(EncryptionTest):
                            says="no key slot can be tried")
 
     def test_key_and_token(self):
-        """The schema says what goes together."""
+        """The schema says which options belong together."""
         self.check_refused(*store("encrypt.key-uri=pkcs11:token=none"),
                            says="'encrypt.key-uri' is unexpected")
         self.check_refused(*store("encrypt.type=token"), says="'encrypt.[a-z-]*' is unexpected")
@@ -309,7 +309,7 @@ class KeyTest(EncryptionTest):
         self.vm.qmp("migrate_cancel")
 
     def test_keys_change_in_a_vm_that_must_be_able_to_move(self):
-        """With -only-migratable, which forbids what keeps it from that for good."""
+        """The machine runs with -only-migratable, which forbids to block migration for good."""
         self.vm.quit()
         self.vm, self.tpm = self.start("-only-migratable", *ENCRYPTED)
         self.assertEqual(self.add("sec1"), 1)
@@ -324,7 +324,7 @@ class KeyTest(EncryptionTest):
 
 
 class ConversionTest(EncryptionTest):
-    """A store becomes encrypted, gets another key, becomes plain, while the TPM is in use."""
+    """A store is encrypted, rekeyed and decrypted while the TPM is in use."""
 
     def encrypt(self, machine, key="sec0"):
         self.run_command(machine, "blobstore-encrypt", id="bs", **new_key(key))
@@ -352,7 +352,7 @@ class ConversionTest(EncryptionTest):
         self.run_command(machine, "blobstore-decrypt", id="bs")
         self.assertNotIn("encryption", machine.store())
         self.assertEqual(state.permanent(tpm), permanent)
-        # It goes on with the object that named a key.
+        # The store still uses the object that named a key.
         for command in "stop", "cont", "system_reset":
             machine.qmp(command)
         machine.quit()
@@ -402,7 +402,7 @@ class QcowConversionTest(ConversionTest):
 
 
 class Killer(threading.Thread):
-    """Kills a machine a moment after it has begun to write to an image."""
+    """Kills a machine shortly after it has begun to write to an image."""
 
     def __init__(self, machine, image, seconds):
         super().__init__()
@@ -421,13 +421,13 @@ class Killer(threading.Thread):
 
 @pytest.mark.scaled
 class CutConversionTest(EncryptionTest):
-    """QEMU is killed at a random moment of a conversion: the next start ends it."""
+    """QEMU is killed at a random moment of a conversion, which the next start ends."""
 
     rounds = 6
     longest_seconds = 0.02
 
     def kill_during(self, machine, command, **arguments):
-        """Returns whether it had ended before."""
+        """Returns whether the conversion had ended before the kill."""
         killer = Killer(machine, self.path(self.image_name),
                         self.random.uniform(0, self.longest_seconds))
         killer.start()
@@ -442,7 +442,7 @@ class CutConversionTest(EncryptionTest):
         return ended
 
     def start_with_either(self, *choice):
-        """Which of the arguments it starts with; the last ones, if with several."""
+        """The arguments that the machine starts with; the last of them, if several work."""
         found = None
         for args in choice:
             machine = self.machine(*self.drive, *args)
@@ -458,7 +458,7 @@ class CutConversionTest(EncryptionTest):
         return found
 
     def open_with_either(self, expected, former, new, must_be_new):
-        """The first start ends what was begun; then one of them holds what it should."""
+        """The first start ends the conversion; then one choice opens the store, content intact."""
         choice = (new,) if must_be_new else (new, former)
         self.assertIsNotNone(self.start_with_either(*choice))
         args = self.start_with_either(*choice)
@@ -490,7 +490,7 @@ class CutConversionTest(EncryptionTest):
 
 
 class KeyringTest(EncryptionTest):
-    """A secret that the kernel keeps, not a file"""
+    """The kernel keeps the secret, not a file."""
 
     def test_secret_in_a_keyring_opens_it(self):
         serial = keyring.add("blobstore-test", b"sesame")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Keys change while the storage fails: what was said is so, and some key opens the store."""
+"""Keys change while the storage fails: responses are true, and some key opens the store."""
 
 import os
 import time
@@ -79,7 +79,7 @@ class FailingRecordTest(EncryptionTest):
         return slots
 
     def reopen(self):
-        """As the store does whenever the VM has been saved."""
+        """The store does the same whenever the VM has been saved."""
         self.vm.qmp("migrate", uri=f"file:{self.path('stream')}")
         while self.vm.qmp("query-migrate")["status"] != "completed":
             time.sleep(0.01)
@@ -120,7 +120,7 @@ class FailingSnapshotTest(EncryptedMigrationTest):
     image_format = "qcow2"
 
     def test_state_is_kept_although_the_image_cannot_be_written_at_first(self):
-        """After a snapshot from before a rekey has been refused"""
+        """A snapshot from before a rekey has been refused."""
         self.drive = faulty_drive(self.image_name, "qcow2")
         machine, tpm = self.start(*ENCRYPTED)
         state.make_permanent(tpm)
@@ -147,9 +147,9 @@ class FailingSnapshotTest(EncryptedMigrationTest):
 
 
 class AfterFailureTest(EncryptionTest):
-    """Any command after a conversion that has failed half way, which ends that first.
+    """Any command after a conversion that has failed half way first ends the conversion.
 
-    The next command brings the raw key.  Either it says why it cannot be done, or it is done.
+    The next command brings the raw key. Either it says why it cannot be done, or it is done.
     """
 
     def setUp(self):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A store is encrypted, rekeyed and decrypted by jobs, while QMP and the TPM go on."""
+"""A store is encrypted, rekeyed and decrypted by jobs, while QMP and the TPM stay usable."""
 
 import time
 import unittest
@@ -15,7 +15,7 @@ SLOW = {**new_key("sec0"), "iter_time": 5000}
 
 
 class JobTest(EncryptionTest):
-    """On an image whose free space is known to nobody to be zero, so that it takes a while"""
+    """The image does not report its free space as zero, so that the job takes a while."""
 
     image_bytes = IMAGE_BYTES
 
@@ -31,14 +31,14 @@ class JobTest(EncryptionTest):
         return job
 
     def wait_job(self, machine, done):
-        """Waits until `done` says so of the job."""
+        """Wait until `done` is true of the job."""
         deadline = time.monotonic() + 60
         while not done(self.job(machine)):
             self.assertLess(time.monotonic(), deadline)
         return self.job(machine)
 
     def wait_zeroing(self, machine):
-        """Until a piece has been zeroed; and there are more of them."""
+        """Wait until one piece has been zeroed; more are left."""
         job = self.wait_job(machine, lambda job: job["current-progress"] > 0)
         self.assertEqual(job["status"], "running")
         self.assertTrue(machine.store()["encryption"]["converting"])
@@ -203,7 +203,7 @@ class FailingZerosTest(JobTest):
         self.drive = faulty_drive(self.image_name)
         machine, tpm, _ = self.make(*PLAIN)
         faults = Faults(machine)
-        # Zeros are written from there on, and nothing else is.
+        # The zeros are the only writes from there on.
         faults.begin("write", sector=(5 << 20) // 512)
         self.begin(machine)
         error = self.wait_concluded(machine)["error"]

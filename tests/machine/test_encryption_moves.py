@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A TPM in an encrypted store moves with its VM, and goes back with it to a snapshot."""
+"""A TPM in an encrypted store moves with its VM, and returns with it to a snapshot."""
 
 import shutil
 import unittest
@@ -38,7 +38,7 @@ class EncryptedMoveTest(EncryptedMigrationTest):
         return destination, moved
 
     def check_move_refused(self, *args, says):
-        """While the source runs, and goes on to."""
+        """The source runs, and continues after the failed move."""
         before = self.content("other.raw")
         destination, _ = self.incoming(*self.other_drive, *args)
         self.slow_down(self.source)
@@ -82,7 +82,7 @@ class EncryptedMoveTest(EncryptedMigrationTest):
             machine.quit()
 
     def test_damaged_key_slot_stays_damaged(self):
-        """Nor is it one that could open the store when the last other is removed."""
+        """A damaged key slot does not count as one that could open the store."""
         self.source.qmp("blobstore-key-add", id="bs", **new_key("sec1"))
         permanent = self.expected["permanent"]
         self.source.quit()
@@ -131,7 +131,7 @@ class EncryptedMoveTest(EncryptedMigrationTest):
                                 says="another key commitment")
 
     def test_plain_copy_of_the_same_store_is_refused_in_time(self):
-        """And one that is not encrypted does not take what is."""
+        """A destination that is not encrypted does not take a store that is."""
         self.run_command(self.source, "blobstore-decrypt", id="bs")
         self.copy_to_other()
         self.run_command(self.source, "blobstore-encrypt", id="bs", **new_key("sec0"))
@@ -163,7 +163,7 @@ class EncryptedMoveTest(EncryptedMigrationTest):
         self.assertNotIn(IN_STREAM, self.save_stream())
 
     def test_stream_of_a_plain_store_tells_it(self):
-        """So the other test would find it."""
+        """The search of the other test would find unencrypted content."""
         self.run_command(self.source, "blobstore-decrypt", id="bs")
         self.assertIn(IN_STREAM, self.save_stream())
 
@@ -173,7 +173,7 @@ class EncryptedMoveTest(EncryptedMigrationTest):
         return Path(self.path("stream")).read_bytes()
 
     def test_stream_that_was_changed_is_refused(self):
-        """Any bit of what a blob is, without the key"""
+        """Any bit of a blob's description is changed, without the key."""
         stream = bytearray(self.save_stream())
         at = stream.rindex(b"permanent\0") + 64 + 1 + 12 + 7
         stream[at] ^= 1
@@ -213,7 +213,7 @@ class EncryptedSnapshotTest(EncryptedMigrationTest):
         self.assertFalse(self.readable())
 
     def test_key_that_was_changed_since_stays_changed(self):
-        """Whoever goes back to a snapshot wants to open it afterwards."""
+        """Whoever returns to a snapshot wants to open the store afterwards."""
         self.vm.qmp("blobstore-key-add", id="bs", keyslot=0, force=True,
                         **new_key("sec1"))
         self.check_back()
@@ -226,12 +226,12 @@ class EncryptedSnapshotTest(EncryptedMigrationTest):
         self.run_command(self.vm, "blobstore-rekey", id="bs", **new_key("sec1"))
 
     def check_not_loaded(self, name, says):
-        """Until a reset the VM is neither what it was nor what was saved."""
+        """Until a reset the VM is neither in its old state nor in the saved one."""
         self.assertRegex(self.vm.hmp(f"loadvm {name}"), says)
         self.assertEqual(self.vm.store()["state"], "failed")
 
     def check_kept(self, name, says, opens, refused):
-        """The snapshot has taken the image back, but the TPM's state of now is not lost."""
+        """The snapshot has reverted the image, but the current state of the TPM is not lost."""
         state.change_permanent(self.tpm, 2)
         expected = state.permanent(self.tpm)
         for _ in range(2):

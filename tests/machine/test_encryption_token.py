@@ -51,7 +51,7 @@ class TokenTest(EncryptionTest):
         self.assertEqual(slot, {"keyslot": 0, "type": "token", "key-uri": uri})
         machine.quit()
         self.assertFalse(self.readable())
-        # The key slot says which key; the user may, too.
+        # The key slot names the key; the user may name it, too.
         self.check_then_quit(expected, *with_token())
         self.check_then_quit(expected, *with_token(uri))
 
@@ -116,7 +116,7 @@ class TokenTest(EncryptionTest):
         self.check_then_quit(expected, *with_token())
 
     def test_wrong_pin_is_not_tried_for_what_is_refused_anyway(self):
-        """It is the medium that is wrong, and the PIN is not presented in vain."""
+        """The medium is wrong, and the PIN is not presented in vain."""
         wrong = with_token(self.uri, "wrong", "create=never")
         self.check_refused(*wrong, says="blank, and no store may be created on it")
         wrong = with_token(self.uri, "wrong", f"key-commitment={'00' * 32}")
@@ -130,14 +130,14 @@ class TokenTest(EncryptionTest):
         self.check_refused(*wrong, says="medium holds the store with uuid")
 
     def test_pin_is_not_presented_again_to_an_image_that_comes_back(self):
-        """After it was decrypted the store has no use for a key."""
+        """A store that was decrypted does not need a key."""
         machine, tpm, _ = self.make(*with_token(self.uri))
         encrypted = self.content()
         self.run_command(machine, "blobstore-decrypt", id="bs")
         machine.qmp("stop")
         with open(self.path(self.image_name), "r+b") as image:
             image.write(encrypted)
-        # It would be asked for here.
+        # A store that wanted the key would need the token here.
         self.without_token()
         machine.qmp("cont")
         with self.assertRaises(TPMError):

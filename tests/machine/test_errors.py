@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Storage that fails for a while under a running TPM, and what the error policy makes of it."""
+"""Storage that fails for a while under a running TPM, and the effect of the error policy."""
 
 import errno
 import os
@@ -13,14 +13,15 @@ from migration import MigrationTest
 from tis import TIS
 
 
-LIMIT_OF_EVENTS = 1000000000        # nanoseconds from one to the next, unless the VM stops
+LIMIT_OF_EVENTS = 1000000000        # Nanoseconds from one event to the next, unless the VM stops
 
 
 class ErrorTest(MigrationTest):
     format = "raw"
 
     def start(self, **policy):
-        """A TPM on a drive with such rerror= or werror=, whose storage can be made to fail."""
+        """Start a TPM on a drive with such rerror= or werror=, whose storage can be made to fail.
+        """
         self.vm = self.machine(*faulty_drive(f"nvram.{self.format}", self.format, **policy), *TPM2)
         self.vm.start()
         self.faults = Faults(self.vm, self.format)
@@ -28,7 +29,7 @@ class ErrorTest(MigrationTest):
         self.tpm.run(tpm2.startup())
 
     def begin(self, **policy):
-        """The same, for the first time; with a counter."""
+        """The same for a new TPM, with a counter."""
         self.image(self.format)
         self.start(**policy)
         state.make_permanent(self.tpm)
@@ -44,7 +45,7 @@ class ErrorTest(MigrationTest):
         return self.tpm.result(tpm2.nv_increment(state.COUNTER))
 
     def increment_until_stop(self):
-        """Start to count; the guest gets no answer while it runs. Returns the event."""
+        """Start to count; the guest gets no answer while the storage fails. Returns the event."""
         self.tpm.start(tpm2.nv_increment(state.COUNTER))
         while not self.tpm.is_done():
             pass
@@ -92,7 +93,7 @@ class WriteErrorTest(ErrorTest):
         self.check_next_process_has(self.count + 1)
 
     def test_cont_just_after_the_error_does_not_leave_the_tpm_waiting(self):
-        """It takes the stop back before that has come about: the write is tried again."""
+        """`cont` takes the stop back before the VM stops: the write is tried again."""
         self.begin(werror="stop")
         for number in range(60):
             self.faults.begin("write", once=True)
@@ -224,7 +225,7 @@ class FlushErrorTest(ErrorTest):
         self.check_next_process_has(self.count + 1)
 
     def begin_to_fail(self):
-        """The kernel may have dropped what it could not flush: to flush again proves nothing."""
+        """The kernel may have dropped what it could not flush, so another flush proves nothing."""
         self.begin(werror="stop")
         self.faults.begin("flush")
         self.increment_until_stop()
@@ -250,7 +251,7 @@ class FlushErrorTest(ErrorTest):
         self.assert_count_is(self.count + 1)
 
     def test_vm_whose_drives_cannot_be_flushed_stays(self):
-        """QEMU does not migrate it, whatever the drive is for; nothing is lost by trying."""
+        """QEMU does not migrate a failing drive, whatever its use; the attempt loses nothing."""
         self.begin_to_fail()
         destination, _ = self.incoming(*drive("nvram.qcow2", "qcow2"), *TPM2)
         self.start_migration(self.vm, destination)
@@ -282,7 +283,8 @@ class FlushErrorTest(ErrorTest):
 
 
 class ReadErrorTest(ErrorTest):
-    """Only after the VM was stopped is anything read again: somebody else may have written."""
+    """The store is read again only after the VM was stopped, when somebody else may have written.
+    """
 
     def test_nothing_is_read_while_the_vm_runs(self):
         self.begin()
@@ -323,7 +325,7 @@ class ReadErrorTest(ErrorTest):
         self.check_next_process_has(self.count + 1)
 
     def test_ignore(self):
-        """What is stored meanwhile is in RAM, and goes to the medium when that can be read."""
+        """Meanwhile, state is stored in RAM, and written when the medium can be read."""
         self.stop_and_continue(rerror="ignore")
         for number in range(1, 3):
             self.assertEqual(self.increment(), 0)

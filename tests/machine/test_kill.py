@@ -19,14 +19,14 @@ from vm import VMError
 COUNTER = 0x01000002
 ROUNDS = rounds(20, 150)    # for each image format
 ROUND_SECONDS = 60          # at most
-YOUNG = 0.25                # of the rounds end while QEMU starts, or little later
+YOUNG = 0.25                # share of the rounds that end while QEMU starts, or little later
 YOUNG_SECONDS = 0.2         # at most, from the start of a process
-COUNTS = 20                 # at most, before the others end
-MOMENT_SECONDS = 0.005      # at most, after that; some commands
+COUNTS = 20                 # at most, in rounds that end while the TPM counts
+MOMENT_SECONDS = 0.005      # at most, after that; time for some commands
 
 
 class Killer(threading.Thread):
-    """Kills a machine after a time; that begins when its process does, at the earliest."""
+    """Kills a machine after a time, which begins with its process at the earliest."""
 
     def __init__(self, machine, seconds):
         super().__init__()
@@ -45,11 +45,11 @@ class KillTest(MachineTest):
     def setUp(self):
         super().setUp()
         self.is_defined = False
-        self.count = 0              # acknowledged
-        self.unacknowledged = 0     # how often one more was found
+        self.count = 0              # number of acknowledged counts
+        self.unacknowledged = 0     # number of rounds that found one count more
 
     def live(self, machine, killer, counts):
-        """Count until the end, which comes after so many counts, or anyway if that is None."""
+        """Count until the kill, which comes after so many counts, or at a time if that is None."""
         machine.start()
         tpm = TIS(machine)
         tpm.run(tpm2.startup())
@@ -94,7 +94,7 @@ class KillTest(MachineTest):
         try:
             self.live(machine, killer, counts)
         except VMError:
-            if killer.ident is None:    # It has not been started, so it was not the killer.
+            if killer.ident is None:    # The thread has yet to start: it did not kill.
                 raise
         finally:
             if killer.ident:

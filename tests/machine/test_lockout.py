@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the host does to a VM does not count as a dictionary attack on its TPM.
+"""Actions of the host on a VM do not count as a dictionary attack on its TPM.
 
 A TPM 2.0 that loses its power after a protected password was used, without TPM2_Shutdown, counts
-that as a failed attempt: after three it refuses right passwords, too. Only the end of the process
-or of the host counts here.
+that as a failed attempt. After three such attempts it refuses right passwords, too. Only the end
+of the process or of the host counts here.
 """
 
 import unittest
@@ -41,7 +41,7 @@ class LockoutTest(MigrationTest):
         self.assertEqual(lockout.use(tpm), 0)
 
     def check_nothing_is_counted(self, tpm):
-        """After a start of the VM."""
+        """Check that the password is accepted after a start of the VM."""
         tpm.run(tpm2.startup())
         self.assertEqual(lockout.counter(tpm), 0)
         self.use(tpm)
@@ -77,7 +77,7 @@ class ResetTest(LockoutTest):
             self.check_nothing_is_counted(tpm)
 
     def test_wrong_password_is_counted(self):
-        """As before: a reset is no way to guess once more."""
+        """A reset still is no way to guess once more."""
         machine, tpm = self.begin()
         for number in range(1, 3):
             self.assertEqual(lockout.use(tpm, b"wrong"), lockout.RC_AUTH_FAIL)
@@ -87,7 +87,7 @@ class ResetTest(LockoutTest):
             self.assertEqual(lockout.counter(tpm), number)
 
     def test_power_failure_is_counted(self):
-        """As on a chip; the lockout ends with time, or by the lockout authorization."""
+        """The lockout works as on a chip: time or the lockout authorization ends it."""
         machine, tpm = self.begin()
         for number in range(3):
             self.assertEqual(lockout.counter(tpm), number)
@@ -100,7 +100,7 @@ class ResetTest(LockoutTest):
         self.use(tpm)
 
     def test_reset_while_the_medium_fails(self):
-        """It is no error; what the TPM notes lands when the medium works again."""
+        """The failed write is no error; the TPM's note lands when the medium works again."""
         self.image()
         machine = self.machine(*faulty_drive("nvram.raw", werror="stop"), *self.tpm_args)
         machine.start()
@@ -118,7 +118,7 @@ class ResetTest(LockoutTest):
             self.check_nothing_is_counted(tpm)
 
     def test_reset_while_the_medium_fails_and_says_so(self):
-        """With report the TPM works after the reset; this reset may be counted."""
+        """With werror=report the TPM works after the reset; this reset may be counted."""
         self.image()
         machine = self.machine(*faulty_drive("nvram.raw", werror="report"), *self.tpm_args)
         machine.start()
@@ -170,7 +170,7 @@ class EndTest(LockoutTest):
         self.check_end(end, "-device", "pvpanic", "-action", "panic=pause")
 
     def test_cont_after_shutdown_and_reset(self):
-        """With -no-shutdown the VM waits for a reset when it was to end."""
+        """With -no-shutdown the VM waits for a reset when it would otherwise end."""
         machine, tpm = self.begin("-M", "q35", "-action", "shutdown=pause")
         self.use(tpm)
         for _ in range(ROUNDS):
@@ -225,7 +225,7 @@ class SuspendTest(LockoutTest):
             self.check_nothing_is_counted(tpm)
 
     def test_guest_asks_a_tpm_that_it_has_shut_down(self):
-        """What changes nothing does not take the shutdown back."""
+        """A command that changes nothing does not take the shutdown back."""
         machine, tpm, pcr = self.begin_q35()
         tpm.run(tpm2.shutdown(tpm2.STATE))
         tpm.run(tpm2.get_random(8))
@@ -362,7 +362,7 @@ class SnapshotTest(LockoutTest):
 
 
 class TPM12Test(LockoutTest):
-    """It counts wrong passwords alone: there is nothing to do, and nothing is done."""
+    """A TPM 1.2 counts wrong passwords alone, so that the host has nothing to do."""
 
     def test_reset_stores_nothing(self):
         self.image()

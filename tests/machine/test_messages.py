@@ -30,16 +30,16 @@ NOT_PROVOKED = {
     "is too far on to show": "wants 64 epochs; tests/unit/test-expect.c has it",
 }
 
-# Of the format: docs/format.md, sections 3 and 5
+# Numbers of the format: docs/format.md, sections 3 and 5
 HEADER, COPY, DIRECTORY, BLOCK = 1280, 16384, 32768, 4096
 SUPERBLOCK_BYTES, SUPERBLOCK_IMAGE = 8704, 12288
 SEED = 88                   # of checks, in the superblock
-HEAD = 472                  # what the head digest is of
+HEAD = 472                  # the bytes that the head digest covers
 KEY_SLOTS, KEY_SLOT_BYTES = 512, 1024
 
 
 def sign(image, change):
-    """Both copies of the superblock after @change of the payload; every check is right."""
+    """Apply @change to both copies of the superblock, and make every check right again."""
     for copy in 0, COPY:
         header = bytearray(image[copy:copy + HEADER])
         payload = bytearray(image[copy + HEADER:copy + HEADER + SUPERBLOCK_BYTES])
@@ -57,7 +57,7 @@ class UsageTest(PageTest, unittest.TestCase):
 
 
 class DriveTest(Saying, EncryptionTest):
-    """What is wrong with the drive, or with the options that name it"""
+    """Mistakes about the drive, or in the options that name it."""
 
     @provokes(USAGE, "no blobstore object, drive or node")
     def test_no_such_store(self):
@@ -132,7 +132,7 @@ class DriveTest(Saying, EncryptionTest):
 
 
 class StoreTest(Saying, EncryptionTest):
-    """What is wrong with a plain store"""
+    """Defects of a plain store."""
 
     def setUp(self):
         super().setUp()
@@ -230,7 +230,7 @@ class StoreTest(Saying, EncryptionTest):
         self.flip(DIRECTORY + HEADER, second + HEADER)
         said = self.refused_now()
         self.flip(HEADER, COPY + HEADER)
-        for copy in 0, COPY:        # with the head alone it would do
+        for copy in 0, COPY:        # A valid head alone would be enough.
             self.flip(copy + HEADER + 40)
         return said + self.refused_now()
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""When a VM does not move or go back, QEMU says what docs/migration.md quotes, word for word."""
+"""When a VM does not move or return to a snapshot, QEMU prints what docs/migration.md quotes."""
 
 import shutil
 import socket
@@ -28,7 +28,7 @@ MIB = 1 << 20
 DIRECTORY = 32768
 KEYS = b"blobstore-identity/keys"
 
-# Fragments of messages that are only compared with the strings of the source, and why
+# Fragments of messages that are compared with the strings of the source only, and why
 NOT_PROVOKED = {
     "is inactive": "wants a destination that locks the image at that moment",
     "COLO is not supported": "wants a QEMU that is built for it",
@@ -42,7 +42,7 @@ class MigrationPageTest(PageTest, unittest.TestCase):
 
 
 class SecondMonitor(threading.Thread):
-    """Runs an HMP command again and again, until it is told to end."""
+    """Runs an HMP command again and again, until end() is called."""
 
     prompt = b"(qemu) "
 
@@ -77,7 +77,7 @@ class MoveTest(Saying, EncryptedMigrationTest):
         shutil.copy(self.path(self.image_name), self.path("other.raw"))
 
     def failing_move(self, source, *args):
-        """What a destination says that a source does not get rid of its VM to."""
+        """The output of a destination that the source cannot move its VM to."""
         destination, _ = self.incoming(*args)
         self.start_migration(source, destination)
         self.assertEqual(self.wait_migration(destination), "failed")
@@ -92,7 +92,7 @@ class MoveTest(Saying, EncryptedMigrationTest):
         return Path(self.path("stream")).read_bytes()
 
     def load_changed(self, stream, at, mask, *args):
-        """What a destination says to a stream with one byte changed."""
+        """The output of a destination that loads a stream with one byte changed."""
         changed = bytearray(stream)
         changed[at] ^= mask
         Path(self.path("stream")).write_bytes(changed)
@@ -104,7 +104,7 @@ class MoveTest(Saying, EncryptedMigrationTest):
         return said
 
     def waiting_move(self, source, *args):
-        """What a destination says that has the VM and cannot start it."""
+        """The output of a destination that has the VM and cannot start it."""
         destination, _ = self.incoming(*args)
         self.start_migration(source, destination)
         self.assertEqual(self.wait_migration(destination), "completed")
@@ -197,7 +197,7 @@ class FlushTest(Saying, MigrationTest):
 
 
 class ForgedStreamTest(MoveTest):
-    """A stream in a file, of which somebody has changed something"""
+    """Somebody has changed a stream in a file."""
 
     def setUp(self):
         super().setUp()
@@ -210,7 +210,7 @@ class ForgedStreamTest(MoveTest):
         self.stream = Path(self.path("stream")).read_bytes()
 
     def load(self, at, data):
-        """What is said of the stream with other bytes at a place."""
+        """The output for the stream with other bytes at a place."""
         forged = bytearray(self.stream)
         forged[at:at + len(data)] = data
         Path(self.path("stream")).write_bytes(forged)
@@ -225,7 +225,7 @@ class ForgedStreamTest(MoveTest):
         return said
 
     def announced(self):
-        """Where the stream says of what kind the permanent blob is; its maximum size follows."""
+        """The place of the permanent blob's kind in the stream; the maximum size follows."""
         name = b"tpm".ljust(64, b"\0") + b"permanent".ljust(64, b"\0")
         return self.stream.index(name) + len(name)
 

@@ -32,7 +32,7 @@ class SharedStorageTest(MigrationTest):
         self.assertEqual(destination.events("BLOBSTORE_STALE"), [])
         source.kill()
 
-        # It is stored where the next process finds it.
+        # The state is stored where the next process finds it.
         state.change_permanent(moved, 1)
         permanent = state.permanent(moved)
         destination.kill()
@@ -103,7 +103,7 @@ class SharedStorageTest(MigrationTest):
         self.assertEqual(moved.run(tpm12.nv_read(1)), b"unlikely")
 
     def move_asleep(self, source, destination):
-        """A machine suspended to RAM moves, and is woken up where it has come to."""
+        """A machine that is suspended to RAM moves, and wakes up at the destination."""
         suspend(source)
         self.start_migration(source, destination)
         self.assertEqual(self.wait_migration(source), "completed")
@@ -126,7 +126,7 @@ class SharedStorageTest(MigrationTest):
         self.assertEqual(destination.events("BLOBSTORE_STALE"), [])
 
     def test_sleeping_tpm12_takes_its_savestate_along(self):
-        """And has consumed it there."""
+        """The TPM has consumed the saved state at the destination."""
         args = ["-M", "q35", *drive(self.image()), *TPM12]
         source, tpm = self.power_on(*args)
         tpm.run(tpm12.startup())
@@ -161,7 +161,7 @@ class SharedStorageTest(MigrationTest):
         self.assertEqual(moved.run(tpm12.pcr_read(10)), pcr)
 
     def check_command_in_flight_completes_once(self, model):
-        """One that waits for its storage when the VM stops, or one that computes."""
+        """One TPM waits for its storage when the VM stops, the other one computes."""
         storage = StallingStorage(self, self.image(), "raw")
         args = storage.drive + model
         source, tpm = self.power_on(*args)
@@ -225,7 +225,7 @@ class SharedStorageTest(MigrationTest):
         self.check_nothing_drifts_in_twenty_moves("qcow2", TPM2_CRB)
 
     def migrate_to_file(self, source):
-        """Returns the stream, and what it is in."""
+        """Returns the stream, and the URI of its file."""
         stream = Path(self.path("stream"))
         self.set_capabilities(source, return_path=False)
         source.qmp("migrate", uri=f"file:{stream}")
@@ -247,19 +247,19 @@ class SharedStorageTest(MigrationTest):
         self.assertNotIn(pcr, Path(self.path("nvram.raw")).read_bytes())
 
     def test_store_comes_early_and_its_blobs_before_the_device(self):
-        """Under its own name."""
+        """Each blob is found under its own name."""
         self.image()
         source, _ = self.power_on(*drive("nvram.raw"), "-object", "blobstore,id=st,drive=nvram",
                                   "-device", "tpm-tis,blobstore=st")
         stream, _ = self.migrate_to_file(source)
-        # Names of sections; the number of the instance, 0, comes next.
+        # A section's name is followed by the number of the instance, 0.
         places = [stream.index(name + bytes(4)) for name in
                   (b"st/blobstore-identity", b"st/blobstore", b"tpm-tis")]
         self.assertEqual(places, sorted(places))
         self.assertLess(places[0], stream.index(b"pc.ram"))
 
     def test_stores_are_known_by_their_names(self):
-        """Not by the order in which they are made."""
+        """The devices are found by name, not in the order in which they are made."""
         self.image()
         stores = [["-object", f"blobstore,id={name},drive={name}"] for name in ("nvram", "other")]
         disk = ["-drive", "if=none,id=other,file=other.raw,format=raw"]
@@ -290,7 +290,7 @@ class SharedStorageTest(MigrationTest):
         self.assertNotEqual(image.read_bytes(), before)
 
     def test_source_writes_nothing_after_the_switch(self):
-        """Whatever is done to it: the medium is the destination's."""
+        """The medium belongs to the destination, whatever is done to the source."""
         self.image()
         source, tpm = self.power_on(*RAW)
         session = state.make(tpm)
@@ -310,7 +310,7 @@ class SharedStorageTest(MigrationTest):
 
 
 class SourceStaysTest(MigrationTest):
-    """What goes wrong with a migration does no harm to the TPM that stays."""
+    """A migration that fails does no harm to the TPM that stays."""
 
     def setUp(self):
         super().setUp()
@@ -385,7 +385,7 @@ class SourceStaysTest(MigrationTest):
         self.assertEqual(self.source.events("BLOBSTORE_STALE"), [])
 
     def test_change_that_could_not_be_written_moves(self):
-        """On storage that fails at the source only."""
+        """The storage fails at the source only."""
         self.source.kill()
         options = {"driver": "raw", "node-name": "node", "file": "good"}
         source, tpm = self.power_on(

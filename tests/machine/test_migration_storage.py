@@ -26,7 +26,7 @@ class OwnStorageTest(MigrationTest):
         self.image()
 
     def export(self, machine):
-        """Its drive, to be written to; returns where."""
+        """Export the destination's drive for writing; returns where."""
         machine.qmp("nbd-server-start",
                     addr={"type": "unix", "data": {"path": self.path("nbd")}})
         machine.qmp("nbd-server-add", device="nvram", writable=True)
@@ -72,7 +72,7 @@ class OwnStorageTest(MigrationTest):
         self.check_image(self.other, permanent)
 
     def test_blank_image_is_formatted_by_nobody_before_that(self):
-        """Nor if it may be written, because it is exported."""
+        """The destination does not write, even if an export makes the drive writable."""
         for export in False, True:
             with self.subTest(export=export):
                 self.blank_image()
@@ -110,7 +110,7 @@ class OwnStorageTest(MigrationTest):
         self.check_image(self.other, permanent)
 
     def test_qcow2_image_becomes_the_store_too(self):
-        """And behind another front end."""
+        """The destination also has another front end."""
         create_image(self.directory, "qcow2", name="other")
         model = TPM2_CRB
         source, tpm = self.power_on(*drive("nvram.raw"), *model)
@@ -127,7 +127,7 @@ class OwnStorageTest(MigrationTest):
             image.write(data)
 
     def damage(self, offset):
-        """Change a byte, whatever it was: one that is drawn may be any."""
+        """Change a byte, whatever its value: one that is drawn may be any."""
         with open(self.path("other.raw"), "r+b") as image:
             image.seek(offset)
             byte = image.read(1)[0]
@@ -228,7 +228,7 @@ class OwnStorageTest(MigrationTest):
         self.check_source_runs(*source)
 
     def test_different_store_is_refused_without_return_path(self):
-        """The source may learn of it too late, but nothing is mixed up."""
+        """The source may learn of the refusal too late, but nothing is mixed up."""
         self.make_other_store()
         source, tpm, session, before, said = self.refuse(*self.other, return_path=False)
         self.assertIn("is this the right image?", said)
@@ -239,7 +239,7 @@ class OwnStorageTest(MigrationTest):
         self.assertEqual(state.all(tpm, session), before)
 
     def test_different_store_is_refused_with_postcopy_while_the_source_runs(self):
-        """Which has a return path of its own."""
+        """Postcopy has a return path of its own."""
         self.make_other_store()
         *source, said = self.refuse(*self.other, return_path=False, postcopy_ram=True)
         self.assertIn("is this the right image?", said)
@@ -261,7 +261,7 @@ class OwnStorageTest(MigrationTest):
         self.check_source_runs(*source)
 
     def move_to_where_it_waits(self, source, *args, begin=lambda machine: None):
-        """The VM comes, and cannot start."""
+        """The VM arrives, and cannot start."""
         destination, moved = self.incoming(*args)
         begin(destination)
         self.start_migration(source, destination)
@@ -276,7 +276,7 @@ class OwnStorageTest(MigrationTest):
         self.assertEqual(destination.events("RESUME"), [])
 
     def check_does_not_start(self, source, tpm, session, says):
-        """The image is not overwritten; the VM can go back, and come again."""
+        """The image is not overwritten; the VM can return, and move again."""
         before = state.all(tpm, session)
         image = Path(self.path("other.raw"))
         content = image.read_bytes()
@@ -328,7 +328,7 @@ class OwnStorageTest(MigrationTest):
         self.check_waits_for_its_medium("write", errno.ENOSPC)
 
     def test_vm_waits_for_a_medium_that_cannot_be_read(self):
-        """Which nothing can be told of while the source runs."""
+        """Nobody can tell that the medium will fail while the source runs."""
         self.check_waits_for_its_medium("read", errno.EIO)
 
     def test_mirror_over_nbd_just_works(self):

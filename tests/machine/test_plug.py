@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Devices that come, go, or fail to come: what they had is whole, and nobody's."""
+"""Devices that are plugged, unplugged, or refused: their state is whole, and no one holds it."""
 
 import unittest
 

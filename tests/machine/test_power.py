@@ -49,7 +49,7 @@ class SuspendTest(MachineTest):
         self.assertEqual(tpm.run(tpm2.pcr_read(7)), bytes(32))
 
     def test_tpm2_suspended_in_a_host_that_crashes_can_resume_in_a_new_process(self):
-        """As hibernation does: the guest's memory is elsewhere."""
+        """The VM's memory is saved elsewhere, as hibernation does."""
         self.image()
         machine, tpm = self.power_on_q35(TPM2)
         tpm.run(tpm2.startup())
@@ -97,7 +97,7 @@ class SuspendTest(MachineTest):
         self.assertNotEqual(tpm.result(tpm12.startup(tpm12.STATE)), 0)
 
     def test_suspend_lets_a_running_command_end(self):
-        """The guest has not saved its TPM: it starts anew, with all that was stored."""
+        """The guest has not saved its TPM, so the TPM starts from what it had stored."""
         self.image()
         machine, tpm = self.power_on_q35(TPM2)
         tpm.run(tpm2.startup())
@@ -112,7 +112,7 @@ class SuspendTest(MachineTest):
 
 
 class EndTest(MachineTest):
-    """However QEMU ends while commands run, what it acknowledged is there at the next start."""
+    """However QEMU ends while commands run, acknowledged state is there at the next start."""
 
     ROUNDS = 3
 

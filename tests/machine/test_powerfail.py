@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The power fails under a TPM that counts: no acknowledged count is lost.
 
-All that QEMU writes to the disk is recorded, by a filter under the image
-format. Of the record every disk is made that a power failure could leave, or
-a sample of them; what is on it must be the last acknowledged state or the one
-in flight.
+A filter under the image format records everything that QEMU writes to the disk. From the record
+the test makes every disk that a power failure could leave, or a sample of them. Each must hold the
+last acknowledged state or the one in flight.
 """
 
 import bisect
@@ -30,7 +29,7 @@ STARTED = 8                 # disks that a new QEMU starts with, as well
 
 @dataclass
 class Step:
-    """Something that has been acknowledged."""
+    """A state that has been acknowledged."""
     end: int                # number of writes in the log by then
     sequence: int           # of the permanent blob
     count: int | None       # of the counter, if there is one
@@ -38,7 +37,7 @@ class Step:
 
 
 class Run:
-    """Counting in two processes: the writes, and what was acknowledged when."""
+    """Counting in two processes: the writes, and the state acknowledged by each."""
 
     def __init__(self, test, image_format):
         self.test = test
@@ -88,7 +87,7 @@ class Run:
         return None
 
     def find_contents(self):
-        """What each step has on the disk: the version that QMP showed."""
+        """The state that each step has on the disk: the version that QMP showed."""
         disk, done = writelog.Disk(self.base), 0
         for step in self.steps:
             for write in self.writes[done:step.end]:
@@ -100,7 +99,8 @@ class Run:
             self.test.assertEqual(sequence, step.sequence)
 
     def power_failures(self):
-        """Each disk that may be left, with the step before it and the one in flight."""
+        """Each disk that a power failure may leave, with the step before it and the one in flight.
+        """
         ends = [step.end for step in self.steps]
 
         def steps(done):
@@ -110,7 +110,7 @@ class Run:
         disk = writelog.Disk(self.base)
         for done, write in enumerate(self.writes):
             if write.is_flush:
-                # qcow2 itself does not stand garbled sectors, nor does the start of a format.
+                # qcow2 itself does not survive garbled sectors, nor does the start of a format.
                 may_garble = self.format == "raw" and steps(done)[0]
                 for draw in range(DRAWN):
                     yield disk.drawn(self.test.random, may_garble and draw == 0), steps(done)
@@ -146,7 +146,7 @@ class PowerFailureTest(MachineTest):
                    f"of {len(run.writes)} writes and flushes, {len(started)} with a new start")
 
     def check_start(self, disk, image_format, counts):
-        """A new QEMU finds one of the counts, and goes on from there."""
+        """A new QEMU finds one of the counts, and continues from there."""
         Path(self.path("after")).write_bytes(disk)
         machine, tpm = self.power_on(*drive("after", image_format), *TPM2)
         tpm.run(tpm2.startup())

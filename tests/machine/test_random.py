@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Whatever is done to a machine while its TPM works: nothing hangs, nothing is lost."""
+"""Random actions on a machine while its TPM works: nothing hangs, nothing is lost."""
 
 import unittest
 from collections import Counter
@@ -18,11 +18,11 @@ ROUND_SECONDS = 60          # at most
 LIMITS = {"throttling.iops-write": 300}     # so that commands take some time
 MIB = 1 << 20
 
-# What may happen in a round; each is a method of the test. All leave the
-# machine running or ended.
+# Actions that a round may draw; each is a method of the test. All leave the machine running or
+# ended.
 WHILE_RUNNING = ["stop_and_continue", "drive_del", "device_del", "object_del", "grow", "info"]
-BLOCK_JOBS = ["backup", "snapshot"]         # while running, too
-FAULTS = ["fail_once", "fail_for_a_while"]  # while running, too
+BLOCK_JOBS = ["backup", "snapshot"]         # Drawn while the machine runs, too
+FAULTS = ["fail_once", "fail_for_a_while"]  # Drawn while the machine runs, too
 WITH_RESET = ["reset", "sleep"]
 FAULTS_WITH_RESET = ["fail_and_reset"]
 AT_THE_END = ["quit", "terminate", "kill"]
@@ -42,7 +42,7 @@ class RandomTest(MachineTest):
         self.count = 0              # acknowledged
         self.files = 0
         self.tried, self.refused = Counter(), Counter()
-        self.paused = 0             # by a fault
+        self.paused = 0             # pauses that a fault caused
         history = []
         actions = self.while_running * 2 + self.with_reset * 2 + self.at_the_end
         self.begin()
@@ -85,7 +85,7 @@ class RandomTest(MachineTest):
         self.count = found
 
     def begin(self):
-        """A new process, with the newest image."""
+        """Start a new process with the newest image."""
         self.vm, self.tpm = self.power_on("-M", "q35", *self.drive(), "-device",
                                           "tpm-tis,id=tpm,blobstore=nvram")
         self.tpm.run(tpm2.startup())
@@ -101,7 +101,7 @@ class RandomTest(MachineTest):
         self.tpm.start(command)
 
     def may_fail(self, command, **arguments):
-        """A QMP command that QEMU may refuse, as things are; returns whether it did not."""
+        """Run a QMP command that QEMU may refuse at the moment; returns whether it was accepted."""
         try:
             self.vm.qmp(command, **arguments)
         except VMError:
@@ -135,7 +135,7 @@ class RandomTest(MachineTest):
             self.size += MIB
 
     def backup(self):
-        """To its end: QEMU 10.0 crashes if another begins just when one ends."""
+        """Run the backup to its end: QEMU 10.0 crashes if another begins just when one ends."""
         self.may_fail("drive-backup", device="nvram", job_id="job", sync="full",
                       target=self.new_file(), format="qcow2")
         while self.vm.qmp("query-jobs"):
@@ -186,7 +186,7 @@ class RandomFaultTest(RandomTest):
         return faulty_drive(self.disk, self.format, werror="stop", rerror="stop", **LIMITS)
 
     def start(self, command, action):
-        """If the action is a fault, storage begins to fail shortly before or after."""
+        """If the action is a fault, storage begins to fail shortly before or after it."""
         self.faults = Faults(self.vm, self.format)
         fault = {"access": self.random.choice(["read", "write", "write"]),
                  "once": action == "fail_once"}
@@ -198,13 +198,13 @@ class RandomFaultTest(RandomTest):
             self.faults.begin(**fault)
 
     def wait(self):
-        """Until the command has ended. If it has failed, the machine pauses before that."""
+        """Wait until the command has ended. If it failed, the machine has paused before that."""
         while not self.tpm.is_done():
             self.vm.pass_time()
         self.paused += self.vm.status == "io-error"
 
     def recover(self):
-        """Nothing fails any more; a machine that has been continued too soon may pause again."""
+        """End the faults; a machine that was continued too soon may pause again."""
         self.faults.end()
         while (self.vm.status, self.vm.store()["state"]) != ("running", "active"):
             if self.vm.status != "running":

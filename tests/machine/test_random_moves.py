@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A VM moves, stays, stops and goes back in any order while its TPM works: nothing hangs or is lost."""
+"""A VM moves, stays, stops and returns in any order while its TPM works: nothing is lost."""
 
 import unittest
 from collections import Counter
@@ -22,14 +22,14 @@ ROUND_SECONDS = 60          # at most
 LEAST_IN_FLIGHT = 2         # for each action, if there are enough rounds for that
 PCR = 16
 SNAPSHOT = "moment"
-NOT_RUNNING = "paused", "prelaunch", "postmigrate"      # by stop, reset and a migration
+NOT_RUNNING = "paused", "prelaunch", "postmigrate"      # after stop, reset and a migration
 INCREMENT = tpm2.nv_increment(state.COUNTER)
 SNAPSHOTS = ["savevm", "loadvm", "loadvm", "loadvm_in_a_new_process"]
 
 
 @dataclass
 class Moment:
-    """What a TPM has, when the command that was in flight last has been done."""
+    """The state of a TPM after the command that was last in flight."""
     count: int
     pcr: bytes
     command: Command | None = None      # whose response has not been read
@@ -41,9 +41,10 @@ class Moment:
 
 @pytest.mark.drawn
 class MovesTest(MigrationTest):
-    """Each action comes upon a command in flight, unless the VM is paused.
+    """Each action meets a command in flight, unless the VM is paused.
 
-    On storage that stalls that is sure of one that stores something; of the others it is likely.
+    Storage that stalls makes that certain for a command that stores something; for others it is
+    likely.
     """
 
     actions = ["move", "move", "cancel", "lose_destination", "hand_back", "stop", "cont", "cont",
@@ -60,7 +61,7 @@ class MovesTest(MigrationTest):
         self.numbers = 0
         self.is_running = True
         tried, history = Counter(), []
-        self.in_flight = Counter()          # commands, by the action that came upon them
+        self.in_flight = Counter()          # commands, by the action that met them
         for _ in range(ROUNDS):
             action = self.random.choice(self.actions)
             history = [*history[-20:], action]
@@ -86,14 +87,14 @@ class MovesTest(MigrationTest):
             self.finish_command()
 
     def draw_command(self):
-        """The first ones of an action take long."""
+        """Start a command; the first ones of an action take long."""
         key = tpm2.create_rsa_key(self.numbers)
         if self.in_flight[self.action] < LEAST_IN_FLIGHT:
             return INCREMENT if self.storage else key
         return self.random.choice([INCREMENT, INCREMENT, tpm2.get_random(16), key])
 
     def start_command(self):
-        """Just before the action, if the VM runs."""
+        """Start a command just before the action, if the VM runs."""
         if not self.is_running:
             return
         self.numbers += 1
@@ -111,7 +112,7 @@ class MovesTest(MigrationTest):
         self.in_flight[self.action] += not is_done
 
     def finish_command(self):
-        """It has been done once; at most once if the TPM was reset."""
+        """Check that the command was done once, or at most once if the TPM was reset."""
         if self.storage:
             self.storage.go_on()
         command, self.now.command = self.now.command, None
@@ -135,12 +136,12 @@ class MovesTest(MigrationTest):
         return ("running",) if self.is_running else NOT_RUNNING
 
     def begin_at(self, machine, tpm):
-        """The VM is there now."""
+        """Use the destination, where the VM is now."""
         self.vm.kill()
         self.vm, self.tpm = machine, tpm
 
     def begin_migration(self, **capabilities):
-        """It comes upon a command in flight when the VM stops, rather than when it begins."""
+        """Pause before the switch, so that the command is in flight when the VM stops."""
         destination, tpm = self.incoming(*self.args)
         if not self.is_running:
             self.start_migration(self.vm, destination, **capabilities)
@@ -161,7 +162,7 @@ class MovesTest(MigrationTest):
         self.begin_at(destination, tpm)
 
     def cancel(self):
-        """At any moment; it may be too late."""
+        """Cancel the migration at any moment, possibly too late."""
         destination, tpm = self.begin_migration()
         if self.random.randrange(2):
             self.wait_migration(self.vm, ["active", "device", *ENDED])
@@ -184,7 +185,7 @@ class MovesTest(MigrationTest):
         self.wait_status(self.vm, *self.expected_states)
 
     def hand_back(self):
-        """It runs at the destination first, unless it is paused."""
+        """The VM runs at the destination first, unless it is paused."""
         destination, _ = self.begin_migration()
         self.assertEqual(self.wait_migration(self.vm), "completed")
         self.wait_status(destination, *self.expected_states)
@@ -209,7 +210,7 @@ class MovesTest(MigrationTest):
         self.now.is_on = False
 
     def drive_del(self):
-        """The store keeps what the name stood for."""
+        """drive_del removes the name, but the store keeps its drive."""
         self.start_command()
         self.vm.hmp("drive_del nvram")
 
@@ -219,7 +220,7 @@ class MovesTest(MigrationTest):
             self.vm.qmp("device_del", id="tpm")
 
     def power_off(self, *args):
-        """A new process, which runs."""
+        """Start a new process, which runs."""
         if self.storage:
             self.storage.go_on()
         self.vm, self.tpm = self.power_on(*self.args, *args)
@@ -237,7 +238,7 @@ class MovesTest(MigrationTest):
         self.power_off()
 
     def may_snapshot(self):
-        """QEMU does not, of any disk, in a paused VM that has come and not run yet.
+        """QEMU saves no disk of a paused VM that has migrated in and not run yet.
 
         After a migration that has failed QEMU 10.0 lets loadvm fail, but not after a savevm.
         """
@@ -279,12 +280,12 @@ class MovesTest(MigrationTest):
             self.now = self.saved.copy()
 
     def savevm_is_refused(self):
-        """On raw, at once; nothing happens."""
+        """On raw, QEMU refuses at once, and nothing happens."""
         self.start_command()
         self.assertIn("does not support snapshots", self.vm.hmp(f"savevm {SNAPSHOT}"))
 
     def loadvm_is_refused(self):
-        """Which leaves a VM stopped that ran."""
+        """A failed loadvm leaves a VM stopped that was running."""
         self.start_command()
         self.assertIn("does not support snapshots", self.vm.hmp(f"loadvm {SNAPSHOT}"))
         if self.is_running:

@@ -12,8 +12,8 @@ from vm import VMError
 
 MIB = 1 << 20
 SIZE = 4 * MIB              # of a new image
-ONE_SLOT = 256 << 10        # has room for one slot of the permanent blob
-TOO_SMALL = 64 << 10        # not for that, nor for the second copy of the directory
+ONE_SLOT = 256 << 10        # enough for one slot of the permanent blob
+TOO_SMALL = 64 << 10        # too little for that, and for the second copy of the directory
 NOT_EVEN_A_SUPERBLOCK = 512
 
 
@@ -38,13 +38,13 @@ class ResizeTest(MachineTest):
         self.expected = state.permanent(self.tpm)
 
     def wait_until_active(self):
-        """What is in RAM is written back after the resize, not within it."""
+        """The state in RAM is written after the resize, not within it."""
         while self.vm.store()["state"] == "dirty":
             pass
         self.assertEqual(self.vm.store()["state"], "active")
 
     def check(self):
-        """Now, and in a new process."""
+        """The TPM has its state now, and in a new process."""
         self.assertEqual(state.permanent(self.tpm), self.expected)
         self.vm.kill()
         self.power_on_again()
@@ -98,7 +98,7 @@ class ResizeTest(MachineTest):
         self.check()
 
     def crash_cut_to(self, size):
-        """The image as a shrunk one is left, and then enlarged again; refused in between."""
+        """Make an image that was shrunk and then enlarged again; it is refused in between."""
         self.begin("raw")
         self.change()
         self.resize(size)
@@ -117,7 +117,7 @@ class ResizeTest(MachineTest):
         self.assert_refused("tpm/permanent")
 
     def test_with_one_slot_cut_off_the_other_is_used(self):
-        """Which is that of the change before, if the last one is gone without a trace."""
+        """The TPM has the state before the last change, if that change is gone without a trace."""
         self.crash_cut_to(ONE_SLOT)
         self.power_on_again()
         counter = self.tpm.run(tpm2.nv_counter(state.COUNTER))

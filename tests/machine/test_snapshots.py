@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A TPM goes back to a snapshot with its VM."""
+"""A TPM returns to a snapshot with its VM."""
 
 import re
 import subprocess
@@ -18,7 +18,7 @@ MOMENTS = 3
 
 
 def name_of(moment):
-    """Not a number, which could be the id of another snapshot."""
+    """The name is not a number, which could be the id of another snapshot."""
     return f"at{moment}"
 
 
@@ -55,7 +55,7 @@ class SnapshotTest(MachineTest):
         return name
 
     def make_moments(self, machine, tpm, session, save):
-        """States of the TPM, and snapshots of them with their number as name."""
+        """Make states of the TPM, and snapshots of them with their number as name."""
         moments = []
         for number in range(MOMENTS):
             state.change_permanent(tpm, number)
@@ -146,7 +146,7 @@ class SnapshotTest(MachineTest):
         self.assertEqual(state.all(tpm, session), before)
 
     def test_snapshot_without_the_nvram_brings_its_state_back(self):
-        """Only the VM's state goes back; the medium is brought to it."""
+        """Only the VM's state reverts; the medium is written to match it."""
         machine, tpm, session = self.power_on_new("-blockdev", (
             "driver=qcow2,node-name=disk,file.driver=file,file.filename="
             + create_image(self.directory, "qcow2", "8M", "disk")))
@@ -198,15 +198,15 @@ class SnapshotTest(MachineTest):
             tpm.finish()
             expected["permanent"]["counter"] += 1
             self.assertEqual(state.all(tpm, session), expected)
-            # There the response still waits to be read.
+            # After loadvm the response still waits to be read.
             self.load(machine, "flight")
             tpm.take_over(tpm2.nv_increment(state.COUNTER))
             self.assertEqual(state.all(tpm, session), expected)
 
     def fail_half_way(self, stop_first):
-        """The nvram has gone back already when another disk cannot; the TPM has not.
+        """The nvram has reverted already when another disk cannot; the TPM has not.
 
-        Returns the machine, its TPM and what that has.
+        Returns the machine, its TPM and the state of that.
         """
         create_image(self.directory, "qcow2", "8M", "disk")
         options = {"driver": "qcow2", "node-name": "disk"}
@@ -251,7 +251,10 @@ class SnapshotTest(MachineTest):
                 self.check_stored(permanent)
 
     def make_snapshot_without_a_tpm(self):
-        """Its image holds one, though. And a machine with it that has changed since."""
+        """Save a snapshot of a machine without a TPM, on an image that holds a TPM.
+
+        Returns a machine with that TPM, which has changed since, and the TPM.
+        """
         machine, *_ = self.power_on_new()
         machine.quit()
         machine, _ = self.power_on(*drive("nvram.qcow2", "qcow2"))
@@ -263,7 +266,7 @@ class SnapshotTest(MachineTest):
         return machine, tpm
 
     def test_vm_waits_after_a_snapshot_without_the_tpm(self):
-        """Its state was not loaded: a reset makes the TPM begin anew, with all it has stored."""
+        """The TPM's state was not loaded: after a reset the TPM has what it had stored."""
         machine, tpm = self.make_snapshot_without_a_tpm()
         permanent = state.permanent(tpm)
         self.assertIn("not loaded completely", machine.hmp("loadvm none"))
@@ -278,11 +281,11 @@ class SnapshotTest(MachineTest):
         self.check_waits_for_a_reset(machine, tpm, permanent)
 
     def damage_volatile_state_in_snapshots(self):
-        """Which are in the image of the nvram."""
+        """The snapshots are in the image of the nvram."""
         image = Path(self.path("nvram.qcow2"))
         content = bytearray(image.read_bytes())
         name = b"tpm".ljust(64, b"\0") + b"volatile".ljust(64, b"\0") + b"\1"
-        sizes = 3 * 4                       # behind that, and before metadata and content
+        sizes = 3 * 4                       # behind the name, and before metadata and content
         self.assertIn(name, content)
         for found in re.finditer(re.escape(name), content):
             start = found.end() + sizes + 16
@@ -290,7 +293,7 @@ class SnapshotTest(MachineTest):
         image.write_bytes(content)
 
     def test_vm_waits_after_a_snapshot_that_the_tpm_refuses(self):
-        """It begins with what it had before, not with what came with the snapshot."""
+        """The TPM starts from the state that it had before, not from the snapshot's."""
         machine, tpm, _ = self.power_on_new()
         self.save(machine, "old")
         state.change_permanent(tpm, 1)
@@ -321,7 +324,7 @@ class SnapshotTest(MachineTest):
 
 
 class SnapshotBehindACRBTest(SnapshotTest):
-    """Commands and responses are in memory of the guest there."""
+    """A CRB keeps commands and responses in memory of the guest."""
 
     model = TPM2_CRB
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Guests suspended to RAM whose storage fails: repair it, `cont`, and they are as they were."""
+"""Guests suspended to RAM whose storage fails: after a repair and `cont` their state is intact."""
 
 import unittest
 
@@ -25,7 +25,7 @@ class SuspendedTest(MigrationTest):
         return vm, tpm, Faults(vm, image_format)
 
     def check_cont_works_after_repair(self, vm, faults):
-        """It fails until the storage is repaired, and leaves a suspended guest."""
+        """The storage fails until it is repaired; the guest stays suspended."""
         for _ in range(2):
             vm.qmp("cont")
             self.assertEqual(vm.status, "io-error")
@@ -48,7 +48,7 @@ class SuspendedTest(MigrationTest):
         again.kill()
 
     def sleep(self, vm, tpm):
-        """Suspend the guest; returns what its TPM must have when it wakes up."""
+        """Suspend the guest; returns the state that its TPM must have when it wakes up."""
         before = state.permanent(tpm)
         tpm.run(tpm2.shutdown(tpm2.STATE))
         suspend(vm)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""qemu-blobstore looks at a store that no VM uses, and changes its keys."""
+"""qemu-blobstore inspects a store that no VM uses, and changes its keys."""
 
 import subprocess
 import unittest
@@ -29,7 +29,7 @@ class ToolTest(EncryptionTest):
         return done.stdout
 
     def tool_fails(self, command, *options, says, status=ERROR):
-        """And writes nothing."""
+        """The tool writes nothing."""
         before = self.content()
         done = self.run_tool(command, *options)
         self.assertEqual(done.returncode, status, done.stderr)

@@ -29,7 +29,7 @@ class TIS(FrontEnd):
 
     def _send(self, data):
         self.machine.write_byte(self._base + ACCESS, ACCESS_REQUEST_USE)
-        # Once from idle to ready; in ready it goes to the buffer's start.
+        # The first write leads from idle to ready, the second to the buffer's start.
         for _ in range(2):
             self.machine.write_long(self._base + STS, STS_COMMAND_READY)
         for start in range(0, len(data), XFIFO_BYTES):

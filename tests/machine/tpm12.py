@@ -28,7 +28,7 @@ def get_ticks():
 
 
 def extend(pcr, digest):
-    """With a SHA-1 digest."""
+    """Extend a PCR with a SHA-1 digest."""
     return command(0x14, struct.pack(">I", pcr) + digest)
 
 
@@ -37,7 +37,7 @@ def pcr_read(pcr):
 
 
 def nv_define(index):
-    """Of a new TPM, which lets anybody."""
+    """Define an area in a new TPM, which allows that to anybody."""
     public = (struct.pack(">HI", 0x18, index) + ANY_PCR * 2 +
               struct.pack(">HI3BI", 0x17, 1, 0, 0, 0, NV_BYTES))
     return command(0xcc, public + bytes(20))

@@ -64,12 +64,12 @@ def get_random(size):
 
 
 def pcr_extend(pcr, digest):
-    """With a SHA-256 digest."""
+    """Extend a PCR with a SHA-256 digest."""
     return authorized(0x182, [pcr], struct.pack(">IH", 1, SHA256) + digest)
 
 
 def pcr_read(pcr):
-    """Its SHA-256 value."""
+    """Read the SHA-256 value of a PCR."""
     bits = (1 << pcr).to_bytes(3, "little")
     return plain(0x17e, struct.pack(">IHB", 1, SHA256, len(bits)) + bits,
                  lambda response: first_sized(response[18:]))
@@ -98,7 +98,7 @@ def nv_read(index):
 
 
 def nv_counter(index):
-    """The value of a counter."""
+    """Read the value of a counter."""
     return authorized(0x14e, [OWNER, index], struct.pack(">HH", NV_BYTES, 0),
                       lambda response: int.from_bytes(first_sized(response), "big"))
 
@@ -110,13 +110,13 @@ def create_primary(public, unique):
 
 
 def create_ecc_key():
-    """A storage key: ECC P-256, AES-128-CFB. The handle it gets."""
+    """Make a storage key: ECC P-256, AES-128-CFB. The value is its handle."""
     return create_primary(bytes.fromhex("0023 000b 00030072 0000 0006 0080 0043 0010 0003 0010"),
                           sized(b"") + sized(b""))
 
 
 def create_rsa_key(number):
-    """The same with RSA 2048, which takes long; another one for each number."""
+    """The same with RSA 2048, which takes long; each number gives another key."""
     return create_primary(bytes.fromhex("0001 000b 00030072 0000 0006 0080 0043 0010 0800"
                                         "00000000"), sized(struct.pack(">I", number)))
 
@@ -130,18 +130,18 @@ def flush_context(any_handle):
 
 
 def read_public(key):
-    """The public area of a key."""
+    """Read the public area of a key."""
     return plain(0x173, struct.pack(">I", key), first_sized)
 
 
 def start_policy_session():
-    """The handle it gets."""
+    """Start a policy session; the value is its handle."""
     return plain(0x176, struct.pack(">II", NULL, NULL) + sized(bytes(16)) + sized(b"") +
                  struct.pack(">BHH", POLICY_SESSION, ALG_NULL, SHA256), handle)
 
 
 def policy_command_code(session, code):
-    """Extends the policy digest of a session."""
+    """Extend the policy digest of a session."""
     return plain(0x16c, struct.pack(">II", session, code))
 
 

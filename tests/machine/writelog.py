@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What reached a disk: the log of QEMU's blklogwrites, in the format of Linux's dm-log-writes."""
+"""Read the log of QEMU's blklogwrites, in the format of Linux's dm-log-writes."""
 
 import struct
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ SECTOR = 512
 
 @dataclass
 class Write:
-    """A write to a disk; or a flush, if there is no data."""
+    """A write to a disk; a flush if there is no data."""
     offset: int
     data: bytes
 
@@ -28,7 +28,7 @@ class Write:
 
 
 def count(path):
-    """The number of entries up to the last flush, also while the log is written."""
+    """The number of entries up to the last flush; the log may still be written meanwhile."""
     with open(path, "rb") as log:
         magic, version, entries, sector = SUPERBLOCK.unpack(log.read(SUPERBLOCK.size))
     assert (magic, version, sector) == (MAGIC, 1, SECTOR)
@@ -48,7 +48,7 @@ def read(path):
 
 
 class Disk:
-    """What a disk may hold when the power fails between the writes that it is given."""
+    """The contents that a disk may have when the power fails between the given writes."""
 
     def __init__(self, content):
         self._durable = bytearray(content)
@@ -62,7 +62,7 @@ class Disk:
             self._pending.append(write)
 
     def content(self, landed=None):
-        """With all pending writes, or those parts of them that have landed."""
+        """The content with all pending writes, or with those parts of them that have landed."""
         return self._put(bytearray(self._durable), self._pending if landed is None else landed)
 
     def _put(self, content, writes):
@@ -73,7 +73,7 @@ class Disk:
         return content
 
     def drawn(self, random, garble):
-        """With some pending sectors; garbled: one is neither old nor new."""
+        """The content with some pending sectors; garbled: one of them is neither old nor new."""
         sectors = [sector for write in self._pending for sector in write.sectors]
         landed = [sector for sector in sectors if random.getrandbits(1)]
         if garble and sectors:

@@ -108,7 +108,8 @@ static void test_missing_blob_among_very_many_commits(Trio *trio,
             trio_expect(trio, "a2", "b1", "damaged");
             trio_renew(trio);
         } else {
-            trio_crash_fails(trio, BLOBSTORE_ERROR_CORRUPT, "*is lost, of more than one*");
+            trio_crash_fails(trio, BLOBSTORE_ERROR_CORRUPT,
+                             "*is lost, of more than one*");
         }
     }
 }
