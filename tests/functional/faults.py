@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A drive whose storage fails for a while, at the wish of a test."""
+"""A drive whose storage fails for a while when a test wants that."""
 
 import errno
 
 
 def faulty_drive(image, image_format="raw", **options):
-    """The arguments of a drive like any other, but that its nodes have names."""
+    """The arguments of a drive like any other, except that its nodes have names."""
     words = [f"if=none,id=nvram,driver={image_format},node-name=node,file.driver=file",
              f"file.node-name=good,file.filename={image}",
              *(f"{name}={value}" for name, value in options.items())]
@@ -13,7 +13,7 @@ def faulty_drive(image, image_format="raw", **options):
 
 
 class Faults:
-    """Of the faulty_drive of a machine."""
+    """The faults of a machine's faulty_drive."""
 
     def __init__(self, machine, image_format="raw", direct=False):
         self._machine = machine
@@ -21,14 +21,15 @@ class Faults:
         self._cache = {"direct": direct}    # as the drive's
 
     def begin(self, access, number=errno.EIO, once=False, sector=-1):
-        """From now on every read, write or flush fails, or the next one, or at a sector."""
+        """Make every read, write or flush fail from now on, or the next one, or those at a sector.
+        """
         rule = {"event": "none", "iotype": access, "errno": number, "once": once}
         if sector >= 0:
             rule["sector"] = sector
         self._begin(inject_error=[rule])
 
     def begin_at_flush(self, count):
-        """The flush of that number fails, once."""
+        """Make the flush of that number fail, once."""
         flush = {"event": "flush_to_disk"}
         self._begin(inject_error=[{**flush, "state": count, "iotype": "flush",
                                    "errno": errno.EIO, "once": True}],

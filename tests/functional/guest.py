@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The Linux guest of scripts/guest.sh: give it a job, get back what it found."""
+"""The Linux guest of scripts/guest.sh: it gets a job, and returns what it found."""
 
 import os
 import shutil
@@ -25,13 +25,13 @@ def boot_args(job, **parameters):
 
 
 def tpm_args(image, image_format, front_end="tpm-tis"):
-    """The user's line: a TPM whose state lives in an image."""
+    """The arguments of a user: a TPM whose state lives in an image."""
     return ["-drive", f"if=none,id=nvram,file={image},format={image_format}",
             "-device", f"{front_end},blobstore=nvram"]
 
 
 class GuestFailure(VMError):
-    """The guest did its job and reports that something is wrong."""
+    """The guest did its job and reports an error."""
 
 
 class Guest(VM):
@@ -57,7 +57,7 @@ class Guest(VM):
 
 
 class GuestCase(unittest.TestCase):
-    """Tests with guests; each has a folder of its own."""
+    """Tests with guests; each test has a folder of its own."""
 
     logs = BUILD / "functional"
 
@@ -70,7 +70,7 @@ class GuestCase(unittest.TestCase):
         return os.path.join(self.directory, name)
 
     def guest(self, *args):
-        """A guest in a QEMU with these arguments, to be started; killed at the end of the test."""
+        """A guest in a QEMU with these arguments, which the test starts and its end kills."""
         self._guests += 1
         log = self.logs / f"{self.id()}-{self._guests}"
         guest = Guest(list(args), self.directory, log)

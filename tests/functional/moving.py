@@ -9,9 +9,9 @@ ENDED = "completed", "failed", "cancelled"
 
 
 class Moving:
-    """What tests with pairs of VMs have in common.
+    """Helpers for tests with pairs of VMs.
 
-    Sources learn of a failing destination in time.
+    A source learns in time that its destination fails.
     """
 
     capabilities = {"return-path": True, "events": True, "pause-before-switchover": False,
@@ -24,7 +24,7 @@ class Moving:
             for name, on in {**self.capabilities, **capabilities}.items()])
 
     def listen(self, vm, **capabilities):
-        """It was started with "-incoming defer", and waits for another one now."""
+        """Let a VM that was started with "-incoming defer" wait for another one now."""
         self.set_capabilities(vm, **capabilities)
         vm.address = self.path(f"migration-{vm.pid}")
         vm.qmp("migrate-incoming", uri=f"unix:{vm.address}", exit_on_error=False)
@@ -34,14 +34,15 @@ class Moving:
         source.qmp("migrate", uri=f"unix:{destination.address}")
 
     def slow_down(self, source):
-        """Its migration has no time to end."""
+        """Leave the migration of the source no time to end."""
         source.qmp("migrate-set-parameters", max_bandwidth=1 << 16, downtime_limit=0)
 
     def speed_up(self, source):
         source.qmp("migrate-set-parameters", max_bandwidth=1 << 34, downtime_limit=300)
 
     def start_and_pause(self, source, destination):
-        """The source has stopped, and waits for migrate-continue."""
+        """Start a migration, and wait until the source has stopped and waits for migrate-continue.
+        """
         self.start_migration(source, destination, pause_before_switchover=True)
         self.wait_migration(source, ["pre-switchover"])
 
@@ -49,13 +50,13 @@ class Moving:
         source.qmp("migrate-continue", state="pre-switchover")
 
     def finish_migration(self, source, destination):
-        """It is successful, and the destination runs then."""
+        """Wait until the migration has succeeded, and check that the destination runs then."""
         self.assertEqual(self.wait_migration(source), "completed")
         self.assertEqual(self.wait_migration(destination), "completed")
         self.wait_status(destination, "running")
 
     def migrate(self, source, destination, **capabilities):
-        """With the capabilities, all the way."""
+        """Migrate from start to end, with the capabilities."""
         if capabilities.get("postcopy_ram"):
             self.slow_down(source)
         self.start_migration(source, destination, **capabilities)

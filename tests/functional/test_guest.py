@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What a Linux guest sees of a TPM whose state lives in a disk image."""
+"""A Linux guest uses a TPM whose state lives in a disk image."""
 
 import secrets
 import unittest
@@ -10,7 +10,7 @@ from vm import create_image
 
 class GuestTest(GuestCase):
     def boot(self, job, image, image_format, front_end="tpm-tis", **parameters):
-        """A QEMU that stands before the first instruction of its guest."""
+        """A QEMU that is paused before the first instruction of its guest."""
         return self.guest("-S", *tpm_args(image, image_format, front_end),
                           *boot_args(job, **parameters))
 

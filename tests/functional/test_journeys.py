@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""A Linux guest that uses its TPM while it moves, goes back, sleeps, or its storage fails.
+"""A Linux guest uses its TPM while it moves, reverts, sleeps, or its storage fails.
 
-Its counter may neither skip a step nor take one twice, as the guest itself
-checks; PCRs and what it has loaded stay.
+The guest itself checks that its counter neither skips a step nor takes one twice; PCRs and loaded
+objects stay.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ import reader  # noqa: E402
 
 
 def pcr_after(rounds):
-    """What job=count makes of a PCR."""
+    """The value that job=count gives to a PCR."""
     pcr = bytes(32)
     for number in range(1, rounds + 1):
         pcr = hashlib.sha256(pcr + number.to_bytes(32, "big")).digest()
@@ -30,7 +30,7 @@ def pcr_after(rounds):
 
 
 class Journey:
-    """What a guest has said so far, through several QEMUs."""
+    """The output of a guest so far, through several QEMUs."""
 
     def __init__(self, guest):
         self.guest = guest
@@ -43,7 +43,7 @@ class Journey:
 
     @property
     def facts(self):
-        """All of them, in order."""
+        """All facts, in order."""
         said = "".join(guest.serial_log.read_text(encoding="utf-8", errors="replace")
                        for guest in self._guests)
         return [tuple(line.removeprefix(MARKER).rstrip().split(" ", 1))
@@ -57,7 +57,7 @@ class Journey:
         return [int(value) for value in self.values("round")]
 
     def wait_for_rounds(self, count):
-        """That many more."""
+        """Wait until the guest has done that many more rounds."""
         self.wait_until(len(self.rounds) + count, lambda: len(self.rounds))
 
     def wait_until(self, wanted, found):
@@ -119,7 +119,7 @@ class JourneyTest(Moving, GuestCase):
         self.assertGreater(len(journey.rounds), rounds)
 
     def test_guest_does_not_hear_of_what_is_not_stored(self):
-        """It is paused before the command that could not be stored is answered."""
+        """The guest is paused before it gets a response to the command that was not stored."""
         rounds = 5
         create_image(self.directory, "raw")
         trace = self.path("trace")
@@ -148,7 +148,7 @@ class JourneyTest(Moving, GuestCase):
         self.assertEqual(journey.rounds, list(range(1, rounds + 1)))
 
     def sleep(self, *tpm):
-        """Suspended to RAM; returns what it is in, asleep."""
+        """Suspend the guest to RAM; returns the journey of the sleeping guest."""
         create_image(self.directory, "raw")
         journey = self.begin("-drive", "if=none,id=nvram,file=nvram.raw,format=raw", *tpm,
                              *boot_args("sleep"))
@@ -170,7 +170,7 @@ class JourneyTest(Moving, GuestCase):
         self.assertEqual(before, after)
 
     def test_guest_with_a_tpm12_sleeps_and_wakes_up(self):
-        """Its saved state is there while it sleeps; afterwards it has been consumed."""
+        """The saved state is there while the guest sleeps; afterwards it has been consumed."""
         journey = self.sleep("-tpmdev", "libtpms,id=dev,blobstore=nvram,version=1.2",
                              "-device", "tpm-tis,tpmdev=dev")
         self.assertTrue(journey.guest.blob("savestate")["present"])

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Run one QEMU process: start it, speak QMP with it, wait for it, keep its logs."""
+"""Run one QEMU process: start it, send QMP to it, wait for it, keep its logs."""
 
 import asyncio
 import os
@@ -21,11 +21,11 @@ QMP_TIMEOUT_SECONDS = 30
 
 
 class VMError(Exception):
-    """Something went wrong with a VM; the message names the log to read."""
+    """A VM did something wrong; the message names the log to read."""
 
 
 def program(variable):
-    """The program that make put into an environment variable, such as QEMU."""
+    """The program that make named in an environment variable, such as QEMU."""
     path = os.environ.get(variable, "")
     if not os.access(path, os.X_OK):
         raise VMError(f"{variable}={path!r} names no program;"
@@ -34,7 +34,7 @@ def program(variable):
 
 
 def create_image(directory, image_format, size="4M", name="nvram"):
-    """A blank image called NAME.FORMAT in directory; returns that."""
+    """Make a blank image called NAME.FORMAT in directory; returns that name."""
     name = f"{name}.{image_format}"
     subprocess.run([program("QEMU_IMG"), "create", "-q", "-f", image_format, name, size],
                    cwd=directory, check=True)
@@ -42,16 +42,16 @@ def create_image(directory, image_format, size="4M", name="nvram"):
 
 
 def machine_args(accel=None):
-    """The program and the arguments that every machine here has in common."""
+    """The program and the arguments that every machine here shares."""
     return [program("QEMU"), "-accel", accel or os.environ.get("ACCEL", "tcg"), "-m", "256M",
             "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
 
 
 class VM:
-    """A QEMU process, killed on leaving the context if it still runs then.
+    """A QEMU process, which is killed if it still runs at the end of the context.
 
-    It runs in the folder `directory`; LOG.qemu gets its command line and what
-    it says, LOG.serial what the guest prints.
+    It runs in the folder `directory`; LOG.qemu gets its command line and its output, LOG.serial
+    the guest's output.
     """
 
     accel = None                # that of the environment
@@ -67,7 +67,7 @@ class VM:
         self._process = None
         self._loop = None
         self._client = QMPClient(log.name)
-        self.answered = 0.0         # when QMP did so last
+        self.answered = 0.0         # when QMP last answered
 
     def __enter__(self):
         try:
@@ -97,7 +97,7 @@ class VM:
         try:
             self._sync(self._client.connect(ours))
         except (ConnectError, asyncio.TimeoutError, AssertionError) as error:
-            # The last is how the client says that QEMU has gone just then.
+            # The client raises the last of these if QEMU has gone just then.
             ours.close()
             raise self.error("QEMU did not start") from error
 
@@ -112,7 +112,7 @@ class VM:
             raise self.error(f"QMP {command}: {error or 'no answer'}") from error
 
     def qmp_in_a_row(self, commands):
-        """Without a pause: each is sent when the one before has been answered."""
+        """Run QMP commands without a pause: each is sent when the last one has been answered."""
         async def run():
             for command in commands:
                 await self._client.execute(command)
@@ -130,12 +130,12 @@ class VM:
             raise self.error(f"no event {name}") from error
 
     def events(self, name):
-        """The data of all events `name` so far."""
+        """The data of all events `name` up to now."""
         return [event.get("data", {}) for event in self._client.events.history
                 if event["event"] == name]
 
     def times(self, name):
-        """When the events `name` came, in seconds."""
+        """The times of the events `name`, in seconds."""
         return [event["timestamp"]["seconds"] + event["timestamp"]["microseconds"] / 1e6
                 for event in self._client.events.history if event["event"] == name]
 
@@ -147,7 +147,7 @@ class VM:
         return self.qmp("query-status")["status"]
 
     def store(self):
-        """What blobstore-info says of the only store."""
+        """The entry of blobstore-info for the only store."""
         store, = self.qmp("blobstore-info")
         return store
 
@@ -156,7 +156,7 @@ class VM:
         return blob
 
     def wait(self, timeout, on_serial_line=None):
-        """Wait for QEMU to end by itself, and well."""
+        """Wait for QEMU to end by itself, and successfully."""
         deadline = time.monotonic() + timeout
         with open(self.serial_log, encoding="utf-8", errors="replace") as serial:
             running, text = True, ""
@@ -181,26 +181,26 @@ class VM:
             try:
                 self._sync(self._client.disconnect())
             except (EOFError, OSError, QMPError):
-                pass            # it went before we did
+                pass            # QEMU ended before the client did
             self._loop.close()
             self._loop = None
 
     @property
     def pid(self):
-        """Of its process, once there is one."""
+        """The id of the QEMU process, once there is one."""
         return self._process and self._process.pid
 
     @property
     def exit_status(self):
-        """Of its process, which ends now."""
+        """The exit status of the QEMU process, which is about to end."""
         return self._process.wait(QMP_TIMEOUT_SECONDS)
 
     def kill(self):
-        """End it at once, as a crash of QEMU would."""
+        """End QEMU at once, as a crash would."""
         self.stop()
 
     def terminate(self):
-        """Ask it to end, as the host's shutdown would, and wait."""
+        """Ask QEMU to end, as the host's shutdown would, and wait."""
         self._process.send_signal(signal.SIGTERM)
         self.wait(QMP_TIMEOUT_SECONDS)
 
@@ -209,7 +209,7 @@ class VM:
         self.wait(QMP_TIMEOUT_SECONDS)
 
     def error(self, what):
-        """An error with the last thing QEMU itself said, and where the logs are."""
+        """An error with the last message of QEMU itself, and the place of the logs."""
         said = self.qemu_log.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
         cause = f": {said[-1]}" if said else ""
         return VMError(f"{what}{cause}\n  logs: {self.qemu_log}\n        {self.serial_log}")
