@@ -8,7 +8,7 @@
 #include <string.h>
 #include "fuzz.h"
 
-/* A sector on its way to the medium */
+/* A sector that has yet to reach the medium */
 typedef struct Pending {
     uint64_t offset;
     bool failed;                /* of a write that was reported as failed */
@@ -26,7 +26,7 @@ static bool fails_now(FuzzDisk *disk, unsigned *count, GError **error)
 
     *count -= *count > 0;
     if (disk->cut && fails) {
-        *count = 1;             /* no power, no calls */
+        *count = 1;             /* every call fails without power */
     }
     if (fails) {
         disk->failed = true;
@@ -57,7 +57,10 @@ static bool overlaps(const BlobSlot *slot, uint64_t offset, size_t bytes)
            slot->offset < offset + bytes;
 }
 
-/* To its own slot that is not the current one, or to one of nobody */
+/*
+ * A write of a blob goes to its own slot that is not current, or to free
+ * space.
+ */
 static void check_blob_write(const BlobStore *store, uint64_t id,
                              uint64_t offset, size_t bytes)
 {
@@ -84,7 +87,7 @@ static bool is_zero(const uint8_t *buf, size_t bytes)
     return !buf[0] && !memcmp(buf, buf + 1, bytes - 1);
 }
 
-/* Zeros go where nothing is that counts. */
+/* Zeros go only where nothing has content that counts. */
 static void check_zeros(const BlobStore *store, uint64_t offset, size_t bytes)
 {
     BlobSlot current;
@@ -109,7 +112,7 @@ static void check_zeros(const BlobStore *store, uint64_t offset, size_t bytes)
     }
 }
 
-/* Only whole images of slots, where they belong; and zeros */
+/* A write is a whole image of a slot, in its place, or zeros. */
 static void check_write(const FuzzDisk *disk, uint64_t offset,
                         const uint8_t *buf, size_t bytes)
 {
@@ -171,8 +174,8 @@ static void add_pending(FuzzDisk *disk, uint64_t offset, const uint8_t *data,
 }
 
 /*
- * Storage writes in order what it has accepted for the same place.  Of what
- * it has failed to write, nobody knows.
+ * Storage writes accepted data for the same place in order.  Nobody knows the
+ * fate of data whose write failed.
  */
 static void drop_older(FuzzDisk *disk, uint64_t offset, size_t bytes)
 {
@@ -203,7 +206,10 @@ static void take(FuzzDisk *disk, uint64_t offset, const uint8_t *buf,
     }
 }
 
-/* Any part of it is seen at once, any part lands until the next flush. */
+/*
+ * A reader sees any part of the write at once; any part lands until the next
+ * flush.
+ */
 static void leave(FuzzDisk *disk, uint64_t offset, const uint8_t *buf,
                   size_t bytes)
 {

@@ -12,16 +12,16 @@ enum { FUZZ_SECTOR_BYTES = 512 };
 
 /*
  * Reads and writes beyond the medium, unaligned ones, and writes to a place
- * where none belongs are findings.
+ * that must not be written are findings.
  */
 typedef struct FuzzDisk {
     BlobStorage parent;
     uint8_t *data;              /* what a reader sees */
     uint64_t bytes;
-    const BlobStore *store;     /* of whom writes come */
+    const BlobStore *store;     /* the store that writes */
     bool frozen;                /* nothing may be written */
-    bool knows_zero;            /* tells what reads as zero */
-    unsigned fail_read;         /* this call of read from here on; 0: none */
+    bool knows_zero;            /* reports what reads as zero */
+    unsigned fail_read;         /* calls of read until one fails; 0: none */
     unsigned fail_write;        /* the same for write and flush */
     bool cut;                   /* with that one the power fails */
     bool failed;                /* some call has failed */
@@ -35,7 +35,10 @@ FuzzDisk *fuzz_disk_new(uint64_t bytes);
 void fuzz_disk_free(FuzzDisk *disk);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(FuzzDisk, fuzz_disk_free)
 
-/* From now on it is known what is durable: what is there now. */
+/*
+ * Tracks which data is durable from now on, beginning with the current
+ * content.
+ */
 void fuzz_disk_track(FuzzDisk *disk);
 
 /* New space is zero; everything is durable afterwards. */

@@ -1,5 +1,5 @@
 /*
- * What the fuzz targets share
+ * Helpers that the fuzz targets share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -28,7 +28,7 @@ void fuzz_fail(const char *format, ...)
     abort();
 }
 
-/* The pointer is volatile because AddressSanitizer says so. */
+/* The pointer is volatile because AddressSanitizer declares it so. */
 static void on_malloc(const volatile void *at, size_t bytes)
 {
     heap_room -= bytes;
@@ -38,7 +38,7 @@ static void on_malloc(const volatile void *at, size_t bytes)
     }
 }
 
-/* The same here: volatile. */
+/* The pointer is volatile for the same reason. */
 static void on_free(const volatile void *at)
 {
     heap_room += at ? __sanitizer_get_allocated_size(at) : 0;

@@ -67,7 +67,7 @@ static void append_piece(GByteArray *out, const uint8_t *data, uint32_t offset,
     g_byte_array_append(out, data + offset, n);
 }
 
-/* Where the piece ends that begins at @start, and where its last byte is */
+/* Returns the end of the piece that begins at @start, and its last byte. */
 static uint64_t piece_end(const FuzzDisk *disk, uint64_t start)
 {
     uint64_t end = start + 1;

@@ -60,7 +60,7 @@ BlobStore *life_open_store(Life *life, bool read_only, GError **error)
     return blob_store_open(storage, &options, error);
 }
 
-/* A format cut short twice may look like something else. */
+/* A format that was cut short twice may look like something else. */
 bool life_open(Life *life)
 {
     g_autoptr(GError) error = NULL;
@@ -96,7 +96,7 @@ void life_register(Life *life)
     }
 }
 
-/* Whether it started; if the medium was at fault, that is made good. */
+/* Returns whether the store started; a fault of the medium is repaired. */
 static bool start_once(Life *life)
 {
     g_autoptr(GError) error = NULL;
@@ -127,7 +127,7 @@ static bool start_once(Life *life)
         fuzz_disk_resize(life->disk, required);
         break;
     default:
-        /* Space that was gained is not blank: see resize(). */
+        /* New space is not blank: see resize(). */
         blob_store_get_status(life->store, &info);
         FUZZ_CHECK(info.capacity < life->disk->bytes);
         memset(life->disk->data + info.capacity, 0,

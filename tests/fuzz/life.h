@@ -14,46 +14,46 @@ typedef struct Life {
     BlobStore *store;
     BlobStoreOptions options;
     bool sealed;                /* from the beginning */
-    BlobKeySlots key_slots;     /* of a store that is sealed from then on */
+    BlobKeySlots key_slots;     /* of a store that is sealed later */
     Blob *blobs[FUZZ_BLOBS];    /* NULL: not registered */
     bool registered[FUZZ_BLOBS]; /* from the next start on */
     uint64_t max_size[FUZZ_BLOBS];
     FuzzPromise promise;
     FuzzCrash crash;            /* if the power fails */
-    bool formatted;             /* it was a store once */
-    bool over;                  /* it never became one */
+    bool formatted;             /* the medium once was a store */
+    bool over;                  /* the medium never became a store */
 } Life;
 
-/* The failures that were due have come, or will not. */
+/* Cancels the planned failures that have not happened. */
 void life_disarm(Life *life);
 bool life_power_is_gone(const Life *life);
 
 /*
- * Opens the store with the key that it wants, perhaps @read_only; fails as
+ * Opens the store with the key that it needs, perhaps @read_only.  Fails as
  * blob_store_open() does.
  */
 BlobStore *life_open_store(Life *life, bool read_only, GError **error);
 
-/* Returns false if reading fails as told, or if the life is over. */
+/* Returns false if a read fails as planned, or if the life is over. */
 bool life_open(Life *life);
 void life_close(Life *life);
 
-/* Registers what is to be registered and is not yet. */
+/* Registers the blobs that are to be registered and are not yet. */
 void life_register(Life *life);
 
 /*
- * Starts the open store: at once, after a failure, with a larger medium,
- * after that was blanked.
+ * Starts the open store: at once, after a failure, with a larger medium, or
+ * after the larger medium was blanked.
  */
 void life_start(Life *life);
 
-/* Opens the store, which must hold what was promised, and starts it. */
+/* Opens the store, which must hold what it promised, and starts it. */
 void life_open_and_start(Life *life);
 
-/* The power fails, and the store is opened and started again. */
+/* Lets the power fail, then opens and starts the store again. */
 void life_crash(Life *life);
 
-/* A finding unless the running store holds what was acknowledged. */
+/* Reports a finding unless the running store holds what was acknowledged. */
 void life_check(Life *life);
 
 #endif /* TESTS_FUZZ_LIFE_H */

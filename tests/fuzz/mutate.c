@@ -1,5 +1,5 @@
 /*
- * Changes a hostile image where it matters: in its fields
+ * Changes a hostile image in its fields, where it matters
  *
  * libFuzzer alone would mostly break the division into pieces.
  *
@@ -11,7 +11,7 @@
 
 enum { MAX_PIECES = 512, HEADER_FIELDS_BYTES = 240 };
 
-/* Where the pieces of an input begin, with their heads */
+/* The places where the pieces of an input begin, with their heads */
 typedef struct Pieces {
     uint8_t *data;
     size_t bytes;
@@ -35,7 +35,7 @@ static void find_pieces(Pieces *pieces)
     }
 }
 
-/* The bytes of piece @n, and where they go on the medium */
+/* Returns the bytes of piece @n, and their place on the medium. */
 static uint8_t *piece(const Pieces *pieces, unsigned n, uint32_t *offset,
                       size_t *bytes)
 {
@@ -72,7 +72,7 @@ static uint64_t word_like(const Pieces *pieces, uint64_t old,
     }
 }
 
-/* Fields are 4 or 8 bytes at multiples of that. */
+/* Fields have 4 or 8 bytes, at multiples of their size. */
 static void change_word(Pieces *pieces, uint64_t *random)
 {
     uint32_t offset;
@@ -138,7 +138,10 @@ static void copy_piece(Pieces *pieces, uint64_t *random)
     append_piece(pieces, offset, at, bytes);
 }
 
-/* A field that was zero, in a block that is not: of its header, or anywhere */
+/*
+ * Sets a field that was zero, in a block that is not: of its header, or
+ * anywhere.
+ */
 static void add_word(Pieces *pieces, uint64_t *random)
 {
     uint32_t offset;

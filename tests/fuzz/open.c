@@ -15,13 +15,13 @@ enum {
     OPTION_FORMAT_NEVER = 1 << 1,
     OPTION_UUID = 1 << 2,
     OPTION_CLEAN = 1 << 3,      /* close cleanly */
-    OPTION_READS_ZERO = 1 << 4, /* the medium does not know what is zero */
+    OPTION_READS_ZERO = 1 << 4, /* the medium does not report zeros */
 };
 
-/* FuzzHead.key: with what a store is opened */
+/* FuzzHead.key: the key that a store is opened with */
 typedef enum KeyChoice {
     KEY_THAT_FITS,              /* if it is sealed */
-    KEY_OF_SLOTS,               /* the same; a blank medium is to be sealed */
+    KEY_OF_SLOTS,               /* the same; a blank medium becomes sealed */
     KEY_NONE,
     KEY_OTHER,
     KEY_CHOICE_COUNT,
@@ -41,7 +41,7 @@ enum {
     /* An open store allocates no more than this and a few times the medium. */
     HEAP_BYTES = 2 << 20,
     HEAP_MEDIA = 8,
-    SCRIPT_BLOBS = 8,           /* of what is there, one script byte each */
+    SCRIPT_BLOBS = 8,           /* existing ones; a script byte each */
 };
 
 typedef struct Session {
@@ -53,12 +53,12 @@ typedef struct Session {
     bool in_doubt;              /* a failed write may come to life */
 } Session;
 
-/* Of no store that is fuzzed */
+/* The UUID of no store in the inputs */
 static const uint8_t other_uuid[BLOB_UUID_BYTES] = {
     [6] = 0x40, [8] = 0x80,
 };
 
-/* What is to be released, if there is anything, becomes *@unlocked. */
+/* Sets *@unlocked to a key that the caller has to release, if there is one. */
 static bool choose_key(const Session *session, BlobStoreOptions *options,
                        BlobKeySlots *slots, BlobKey **unlocked,
                        GError **error)
@@ -114,7 +114,7 @@ static void count_finding(const BlobFinding *finding, void *opaque)
     count[finding->kind]++;
 }
 
-/* Whether blob_store_check() agrees with what reading said */
+/* Checks that blob_store_check() agrees with the results of reading. */
 static void check_store(BlobStore *store, const FuzzView *view)
 {
     unsigned count[BLOB_FINDING_LEAK + 1] = { 0 };
@@ -127,7 +127,7 @@ static void check_store(BlobStore *store, const FuzzView *view)
     }
 }
 
-/* Fills what is expected; returns whether the image opens at all. */
+/* Fills in the expected content; returns whether the image opens at all. */
 static bool look(Session *session)
 {
     g_autoptr(GError) error = NULL;
@@ -145,7 +145,7 @@ static bool look(Session *session)
     return true;
 }
 
-/* A failing read is reported, and no reason to believe anything else. */
+/* A failing read is reported, and is no reason to believe anything else. */
 static void look_with_failure(Session *session)
 {
     g_auto(FuzzView) view = { 0 };
@@ -190,7 +190,9 @@ static void register_one(Session *session, BlobStore *store,
     }
 }
 
-/* Registers what the script says: some of what is there, and new ones. */
+/*
+ * Registers the blobs that the script names: some existing ones, and new ones.
+ */
 static void register_blobs(Session *session, BlobStore *store)
 {
     const uint8_t *script = session->head.script;
@@ -218,7 +220,7 @@ static void register_blobs(Session *session, BlobStore *store)
     }
 }
 
-/* Returns whether the store is started, perhaps at the second attempt. */
+/* Returns whether the store has started, perhaps at the second attempt. */
 static bool start_store(Session *session, BlobStore *store)
 {
     g_autoptr(GError) error = NULL;
@@ -267,7 +269,7 @@ static void expect(Session *session, BlobStore *store)
     fuzz_view_compare(&session->expected, &found);
 }
 
-/* What the medium fails to write changes nothing, and can be repeated. */
+/* A write that the medium fails changes nothing, and can be repeated. */
 static bool write_some(Session *session, BlobStore *store,
                        const BlobChange *changes, guint count)
 {
@@ -276,7 +278,7 @@ static bool write_some(Session *session, BlobStore *store,
     int code = fuzz_outcome(ok, &error, WRITE_CODES);
 
     if (ok && store->unwiped) {
-        session->disk->failed = false;  /* S8: to be zeroed later */
+        session->disk->failed = false;  /* S8: zeroing is deferred */
     }
     FUZZ_CHECK((code == BLOBSTORE_ERROR_IO) == session->disk->failed);
     if (code == BLOBSTORE_ERROR_IO) {
@@ -285,12 +287,12 @@ static bool write_some(Session *session, BlobStore *store,
         ok = blob_store_write(store, changes, count, &error);
         code = fuzz_outcome(ok, &error, WRITE_CODES & ~FUZZ_CODE(IO));
     }
-    /* Without another epoch a write that has failed is not put to rest. */
+    /* A failed write is not settled if there is no further epoch. */
     session->in_doubt |= code == BLOBSTORE_ERROR_EXHAUSTED;
     return ok;
 }
 
-/* Writes or deletes what is registered, in one commit or each in its own. */
+/* Writes or deletes the registered blobs, in one commit or each in its own. */
 static void write_blobs(Session *session, BlobStore *store)
 {
     static const char *const metadata[] = { "key=value", "a=", NULL };
@@ -326,8 +328,8 @@ static void write_blobs(Session *session, BlobStore *store)
 }
 
 /*
- * Whether a slot proves the directory stale (R10).  After a clean close that
- * is not looked for, and comes to light only when it is opened again.
+ * Returns whether a slot proves the directory stale (R10).  After a clean
+ * close nobody looks for such a slot, and only the next opening finds it.
  */
 static bool has_slot_from_the_future(const BlobStore *store)
 {
@@ -351,7 +353,7 @@ static bool has_slot_from_the_future(const BlobStore *store)
     return false;
 }
 
-/* Opens the store once more and demands what is expected. */
+/* Opens the store once more and checks the expected content. */
 static BlobStore *reopen(Session *session)
 {
     int code;
@@ -369,8 +371,8 @@ static BlobStore *reopen(Session *session)
 }
 
 /*
- * Returns whether it is known what the store holds when it is opened again.
- * One whose directory is stale may be refused from now on.
+ * Returns whether the content of the store is known when it is opened again.
+ * A store with a stale directory may be refused from now on.
  */
 static bool use(Session *session)
 {
@@ -398,7 +400,7 @@ static bool use(Session *session)
     return !session->in_doubt;
 }
 
-/* Gives up what is damaged, one blob after the other. */
+/* Gives up damaged content, one blob after the other. */
 static void repair(Session *session)
 {
     for (size_t i = 0; ; i++) {

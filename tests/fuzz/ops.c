@@ -1,8 +1,8 @@
 /*
  * Fuzz target: a sequence of operations, failures and crashes
  *
- * An input is operations of four bytes: which, and three arguments.  What a
- * store then holds must be what was promised.
+ * An input is a list of operations of four bytes: a code and three arguments.
+ * The store must then hold what it promised.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,7 +19,7 @@ enum {
     FIRST_BLOCKS = 24,
     OP_SEALED = 0x20,           /* in the first operation: a sealed store */
     OP_KEYS = 0xb4,             /* from here on: keys change */
-    OP_ARM = 0xc0,              /* from here on: something is to fail */
+    OP_ARM = 0xc0,              /* from here on: the next operation fails */
 };
 
 typedef struct Op {
@@ -35,13 +35,13 @@ static size_t content_bytes(uint64_t max_size, uint8_t choice)
                                : max_size * choice / 256;
 }
 
-/* Writes the blobs in @mask that are registered, deletes those in @deleted. */
+/* Writes the registered blobs in @mask, and deletes those in @deleted. */
 static void write_blobs(Life *life, uint8_t mask, uint8_t deleted,
                         uint8_t choice)
 {
     FuzzWorld after = life->promise.acknowledged;
     BlobChange changes[FUZZ_BLOBS] = { 0 };
-    /* S10: a conversion that was cut short has to be ended first. */
+    /* S10: a conversion that was cut short must be completed first. */
     bool refuses = life->store->voucher;
     g_autoptr(GError) error = NULL;
     size_t count = 0;
@@ -92,7 +92,10 @@ static void close_clean(Life *life)
     }
 }
 
-/* Who registers what from now on; what has grown never shrinks. */
+/*
+ * Chooses which blobs are registered from now on; a blob that has grown never
+ * shrinks.
+ */
 static void choose_blobs(Life *life, uint8_t mask, uint8_t sizes)
 {
     static const uint64_t table[] = { 60, 4608, 4609, 9000 };
@@ -118,7 +121,7 @@ static void restart(Life *life, const Op *op)
     life_open_and_start(life);
 }
 
-/* Another choice of blobs while the store is open */
+/* Chooses other blobs while the store is open. */
 static void change_users(Life *life, const Op *op)
 {
     for (unsigned n = 0; n < FUZZ_BLOBS; n++) {
@@ -130,7 +133,7 @@ static void change_users(Life *life, const Op *op)
     choose_blobs(life, op->a, op->b);
     for (unsigned n = 0; n < FUZZ_BLOBS; n++) {
         if (life->blobs[n]) {
-            /* As it is registered, so it stays. */
+            /* A registered blob keeps its size. */
             BlobInfo info;
 
             blob_get_info(life->blobs[n], &info);
@@ -142,7 +145,7 @@ static void change_users(Life *life, const Op *op)
     life_start(life);
 }
 
-/* The first byte that no slot of the open store takes */
+/* Returns the first byte that no slot of the open store takes. */
 static uint64_t used_end(const BlobStore *store)
 {
     uint64_t end = store->super.data_offset;
@@ -185,7 +188,7 @@ static void note_damage(const BlobFinding *finding, void *opaque)
     FUZZ_CHECK(finding->kind != BLOB_FINDING_DAMAGED_BLOB);
 }
 
-/* Somebody else reads along, and the store looks at itself. */
+/* Another user reads along, and the store checks itself. */
 static void look(Life *life)
 {
     g_autoptr(GError) error = NULL;
@@ -227,7 +230,7 @@ static void intrude(Life *life)
     blob_store_free(ours);
 }
 
-/* A byte of what blob @n has written, in header, payload or trailer */
+/* Returns a byte that blob @n has written, in header, payload or trailer. */
 static uint64_t byte_of(const Blob *blob, uint16_t choice)
 {
     BlobSlot slot = blob_slot_of(blob, blob->entry.slot);
@@ -248,8 +251,8 @@ static void flip(FuzzDisk *disk, uint64_t at)
 }
 
 /*
- * The current version of blob @n is damaged: it does not read, the rest does,
- * and an older version of it comes back at most.
+ * Damages the current version of blob @n: it cannot be read, the others can,
+ * and at most an older version of it returns.
  */
 static void fall_back(Life *life, unsigned n, uint64_t damaged)
 {
@@ -314,7 +317,9 @@ static void refuse_registration(Life *life, const char *name, BlobKind kind,
     FUZZ_CHECK(fuzz_outcome(blob, &error, code) != FUZZ_OK);
 }
 
-/* What breaks a documented limit is refused and changes nothing. */
+/*
+ * An operation that breaks a documented limit is refused and changes nothing.
+ */
 static void misuse(Life *life, const Op *op)
 {
     static const char *const no_metadata[] = { "novalue", NULL };
@@ -348,7 +353,9 @@ static void misuse(Life *life, const Op *op)
     refuse_write(life, changes, 1, FUZZ_CODE(INVALID));
 }
 
-/* Another secret in key slot 1, or none any more; there is always one left. */
+/*
+ * Adds another secret to key slot 1, or removes it; one secret is always left.
+ */
 static void change_key_slots(Life *life)
 {
     g_autoptr(GError) error = NULL;
@@ -401,7 +408,7 @@ static void change_keys(Life *life, const Op *op)
     }
 }
 
-/* The next operation fails, or ends with the power. */
+/* Makes the next operation fail, or the power fail during it. */
 static void arm(Life *life, const Op *op)
 {
     life->disk->fail_read = op->c & 4 ? op->a % 32 : 0;
@@ -410,7 +417,7 @@ static void arm(Life *life, const Op *op)
     life->crash = op->b % FUZZ_CRASH_COUNT;
 }
 
-/* Everything but a change of keys */
+/* Does everything but a change of keys. */
 static void do_plain_op(Life *life, const Op *op)
 {
     switch (op->what % 12) {

@@ -1,5 +1,6 @@
 /*
- * What a store has promised to hold, while operations succeed and fail
+ * The content that a store has promised to hold, while operations succeed and
+ * fail
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -36,7 +37,7 @@ int fuzz_promise_new(FuzzPromise *promise, size_t bytes)
     uint8_t *content = g_malloc(bytes + 1);
     uint64_t random = version;
 
-    /* Every second one deflates. */
+    /* Every second content deflates. */
     for (size_t i = 0; i < bytes; i++) {
         content[i] = version & 1 ? version + i / 256 : fuzz_random(&random);
     }
@@ -68,7 +69,10 @@ void fuzz_promise_failed(FuzzPromise *promise, const FuzzWorld *after)
     g_array_append_val(promise->maybe, *after);
 }
 
-/* The version that a blob's metadata names, if the content is that one's */
+/*
+ * Returns the version that a blob's metadata names, if the content is that
+ * version's.
+ */
 static int identify(const FuzzPromise *promise, GBytes *content,
                     char **metadata)
 {

@@ -1,5 +1,6 @@
 /*
- * What a store has promised to hold, while operations succeed and fail
+ * The content that a store has promised to hold, while operations succeed and
+ * fail
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -26,18 +27,18 @@ void fuzz_promise_clear(FuzzPromise *promise);
 
 const char *fuzz_blob_name(unsigned n);
 
-/* A new version of @bytes, with its content (borrowed) and metadata */
+/* Returns a new version of @bytes, with its content (borrowed) and metadata. */
 int fuzz_promise_new(FuzzPromise *promise, size_t bytes);
 GBytes *fuzz_promise_content(const FuzzPromise *promise, int version);
 char **fuzz_promise_metadata(int version);
 
-/* An operation has led to @after, or has failed to and may still. */
+/* Notes that an operation has led to @after, or has failed to and may still. */
 void fuzz_promise_done(FuzzPromise *promise, const FuzzWorld *after);
 void fuzz_promise_failed(FuzzPromise *promise, const FuzzWorld *after);
 
 /*
- * Reads what @store holds.  Content that was never written is a finding, and
- * so is a failure but for FUZZ_DAMAGED and FUZZ_UNREAD (the medium failed).
+ * Reads the content of @store.  Content that was never written is a finding,
+ * and so is a failure except FUZZ_DAMAGED and FUZZ_UNREAD (the medium failed).
  */
 void fuzz_promise_read(const FuzzPromise *promise, BlobStore *store,
                        FuzzWorld *world);
@@ -45,7 +46,7 @@ void fuzz_promise_read(const FuzzPromise *promise, BlobStore *store,
 bool fuzz_world_is(const FuzzWorld *a, const FuzzWorld *b);
 bool fuzz_world_has(const FuzzWorld *world, int version);
 
-/* A finding unless a store that was opened anew may hold @world. */
+/* Reports a finding unless a store that was opened again may hold @world. */
 void fuzz_promise_check(const FuzzPromise *promise, const FuzzWorld *world);
 
 #endif /* TESTS_FUZZ_PROMISE_H */

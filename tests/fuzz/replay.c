@@ -1,5 +1,5 @@
 /*
- * Gives a fuzz target the inputs of a folder, each once: no libFuzzer needed
+ * Runs a fuzz target on the inputs of a folder, each once, without libFuzzer
  *
  * usage: replay FOLDER
  *
@@ -44,7 +44,7 @@ static void replay(const char *path)
     if (!g_file_get_contents(path, &data, &bytes, &error)) {
         fuzz_fail("%s", error->message);
     }
-    /* Without the NUL at its end: nothing may be read there. */
+    /* The copy ends without the NUL, which nothing may read. */
     copy = g_memdup2(data, bytes);
     LLVMFuzzerTestOneInput(copy, bytes);
 }

@@ -1,5 +1,5 @@
 /*
- * What the files that sign slots, and undo that, share
+ * Shared by the files that sign slots, and undo that
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,7 +8,7 @@
 
 #include "resign.h"
 
-/* Where fields are: docs/format.md, written down here a second time. */
+/* The places of fields: docs/format.md, implemented a second time */
 enum {
     AT_FLAGS = 8,
     AT_EPOCH_ID = 16,
@@ -41,9 +41,9 @@ typedef struct Signing {
     BlobMedium medium;
     const FuzzHead *head;
     BlobGuard *zero_guard;
-    BlobGuard *guard;           /* NULL before the superblock is known */
+    BlobGuard *guard;           /* NULL until the superblock is known */
     BlobGuard *former;          /* of a store that is converted, or NULL */
-    const BlobGuard *active;    /* that of the directory */
+    const BlobGuard *active;    /* the guard of the directory */
     BlobSuperblock super;
     BlobDirectory directory;
 } Signing;
@@ -51,20 +51,20 @@ typedef struct Signing {
 uint32_t signing_get32(const uint8_t *at);
 bool signing_is_zero(const uint8_t *at, size_t bytes);
 
-/* Where the image ends that the header at @header describes, or 0 */
+/* Returns the end of the image that the header at @header describes, or 0. */
 uint64_t signing_image_end(const BlobSlot *slot, const uint8_t *header);
 
 bool signing_is_sealed(const BlobGuard *guard, const uint8_t *header);
 
-/* Slot @n of @pair, which is that of @entry or NULL */
+/* Returns slot @n of @pair, which belongs to @entry or NULL. */
 BlobSlot signing_slot(const BlobPair *pair, const BlobEntry *entry,
                       unsigned n);
 
-/* Whether a superblock, and a directory, came out that lead on */
+/* Return whether the superblock, or the directory, is one that leads on. */
 bool signing_do_superblock(Signing *signing);
 bool signing_do_directory(Signing *signing);
 
-/* Of the directory, as many as there is room for in the head */
+/* Returns an entry of the directory, up to as many as the head has room for. */
 const BlobEntry *signing_entry(const Signing *signing, guint i);
 BlobPair signing_pair(const Signing *signing, guint i);
 guint signing_count(const Signing *signing);

@@ -8,12 +8,12 @@
 
 #include "image.h"
 
-/* Puts right what @head demands. */
+/* Makes the values right that @head demands. */
 void fuzz_resign(FuzzDisk *disk, const FuzzHead *head);
 
 /*
- * unsign.c: zeroes what fuzz_resign() computes with @head->repair, so that it
- * need not be stored, and sets @head->sign.
+ * unsign.c: zeroes the values that fuzz_resign() computes with @head->repair,
+ * so that no input has to store them, and sets @head->sign.
  */
 void fuzz_unsign(FuzzDisk *disk, FuzzHead *head);
 

@@ -1,5 +1,5 @@
 /*
- * Sealed stores in fuzz inputs: keys, and what is sealed put right or bare
+ * Sealed stores in fuzz inputs: keys, and sealed data, sealed again or opened
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -22,7 +22,8 @@ enum {
 };
 
 /*
- * How an image is made: a step each.
+ * Recipes of images: each letter is a step.
+ *
  * w, v, n  write blob 0, 1, 2
  * m        write blobs 0 and 1 together
  * d        delete blob 1
@@ -31,8 +32,8 @@ enum {
  * u        the same without registering blob 1
  * p        the same, and pack from now on
  * S, D     superblock, directory: the copy in slot 1 is lost
- * T, H     of the current version of blob 0 the trailer, header is lost
- * P        of the current version of blob 0 a byte has changed
+ * T, H     the trailer, the header of the current version of blob 0 is lost
+ * P        a byte of the current version of blob 0 has changed
  * O        the current version of blob 0 is lost without a trace
  * E, F     in front: the store is sealed with data key 1, or 2
  * k        another secret opens it
@@ -234,8 +235,8 @@ static void step(Maker *maker, char what)
 }
 
 /*
- * The input for the medium as it is.  A damaged one must not be put right, so
- * less and less of it is.
+ * Returns the input for the current medium.  Damage must not be repaired, so
+ * the input repairs less and less until it gives the same bytes.
  */
 static GByteArray *encode(const uint8_t *bytes)
 {
@@ -262,7 +263,7 @@ static GByteArray *encode(const uint8_t *bytes)
     fuzz_fail("an input does not give the image it was made from");
 }
 
-/* Saves the medium as inputs that do different things to it. */
+/* Saves the medium as inputs that run different operations on it. */
 static void save_all(const char *folder, unsigned n, const uint8_t *bytes)
 {
     static const uint8_t scripts[][16] = {
@@ -309,7 +310,9 @@ static void make(const char *folder, unsigned n)
     blob_store_free(maker.store);
 }
 
-/* What is no store: blank, half created, something else */
+/*
+ * Makes media that are no stores: blank, half created, and with other content.
+ */
 static void make_others(const char *folder, unsigned n)
 {
     g_autoptr(BlobStorage) storage =

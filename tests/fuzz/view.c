@@ -1,5 +1,5 @@
 /*
- * What a store holds, to be compared with what it holds later
+ * The content of a store, to be compared with its later content
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
