@@ -1,5 +1,5 @@
 /*
- * What the tests of keys in tokens share
+ * Helpers that the tests of keys in tokens share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,7 +14,10 @@
 
 const uint8_t hsm_uuid[BLOB_KEY_UUID_BYTES] = { 0xb1, 0x0b };
 
-/* Of the process, as what p11-kit and its modules know is */
+/*
+ * p11-kit and its modules keep their state for the whole process, so this
+ * does, too.
+ */
 static bool is_nss;
 static Shim *shim;
 static char *directory;
@@ -44,8 +47,9 @@ static void make_directory(const char *name)
 }
 
 /*
- * p11-kit takes its configuration from places that are compiled in, and as
- * root from no others.  This tells it others, which the strings must outlive.
+ * p11-kit reads its configuration from compiled-in places, and as root from no
+ * others.  This function gives it other places; the strings must outlive
+ * p11-kit's use of them.
  */
 static void configure_p11_kit(const char *reserved)
 {
@@ -77,7 +81,7 @@ static void configure_softhsm(void)
     configure_p11_kit("");
 }
 
-/* It takes its configuration from an argument of C_Initialize(). */
+/* NSS reads its configuration from an argument of C_Initialize(). */
 static void configure_nss(void)
 {
     g_autofree char *database = in_directory("nss");
@@ -106,7 +110,10 @@ static void remove_all(const char *path)
     g_remove(path);
 }
 
-/* For good, or a leak checker could not name what a module keeps. */
+/*
+ * The module stays loaded, so that a leak checker can name what the module
+ * keeps.
+ */
 static void *load_module(const char *path)
 {
     return dlopen(path, RTLD_NOW | RTLD_NODELETE);

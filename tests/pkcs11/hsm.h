@@ -1,6 +1,6 @@
 /*
- * What the tests of keys in tokens share: tokens in a directory of their own,
- * which are all that p11-kit has in this process
+ * Helpers that the tests of keys in tokens share: tokens in a directory of
+ * their own, the only ones that p11-kit has in this process
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,14 +14,17 @@
 #define HSM_PIN "1234-user"
 #define HSM_NSS_TOKEN "NSS Certificate DB"
 
-/* As g_test_init(), and takes --nss: with NSS's token, not with SoftHSM's */
+/*
+ * Like g_test_init(); also takes --nss, which chooses NSS's token instead of
+ * SoftHSM's.
+ */
 void hsm_init(int *argc, char ***argv);
 bool hsm_is_nss(void);
 
 /*
- * Runs the tests that have been added, after @provision has made the tokens;
- * returns the exit status.  Skips them all if the module is not installed.
- * Before each test the shim is set to zeros; after it nothing may be open.
+ * Runs the added tests, after @provision has made the tokens; returns the exit
+ * status.  Skips all tests if the module is not installed.  The shim is set to
+ * zeros before each test; nothing may be open after it.
  */
 int hsm_run(void (*provision)(void));
 void hsm_add(const char *path, void (*test)(void));
@@ -29,15 +32,15 @@ void hsm_add(const char *path, void (*test)(void));
 /* The module as p11-kit sees it */
 Shim *hsm_shim(void);
 
-/* A new token of SoftHSM; without a user PIN if @pin is NULL */
+/* Makes a new token of SoftHSM, without a user PIN if @pin is NULL. */
 void hsm_add_token(const char *token, const char *pin);
 
-/* Makes ready the only token that NSS has, so that it wants no PIN. */
+/* Prepares the only token that NSS has, so that it needs no PIN. */
 void hsm_init_nss_token(void);
 
 /*
- * New keys in a token, whose PIN is HSM_PIN or which wants none; @id is of
- * one byte.  The private key's @use is CKA_DECRYPT or CKA_SIGN.
+ * These make new keys in a token, whose PIN is HSM_PIN or which needs none;
+ * @id has one byte.  The private key's @use is CKA_DECRYPT or CKA_SIGN.
  */
 void hsm_add_rsa(const char *token, const char *key, uint8_t id,
                  CK_ULONG bits);
@@ -47,15 +50,18 @@ void hsm_add_rsa_with(const char *token, const char *key, uint8_t id,
 void hsm_add_ec(const char *token, const char *key, uint8_t id);
 void hsm_add_aes(const char *token, const char *key, uint8_t id,
                  CK_ULONG bytes);
-/* ... of these bytes; can be used without a login */
+/* The same with these bytes; nobody needs a login to use the key. */
 void hsm_add_public_aes(const char *token, const char *key, uint8_t id,
                         const uint8_t *value, CK_ULONG bytes);
 
-/* Runs @action while another session has an AES key that ends with it. */
+/*
+ * Runs @action while another session has an AES key that ends with that
+ * session.
+ */
 void hsm_with_session_key(const char *token, const char *key, uint8_t id,
                           void (*action)(void));
 
-/* The store of all slots here */
+/* The UUID of the store of all slots here */
 extern const uint8_t hsm_uuid[BLOB_KEY_UUID_BYTES];
 
 /* Puts data key 1 into slot 2 by @uri, or fails. */

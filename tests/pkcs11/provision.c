@@ -10,14 +10,17 @@
 
 #define SO_PIN "5678-officer"
 
-/* A session that may write, in which the user is logged in */
+/* A session that may write, with the user logged in */
 typedef struct Login {
     CK_FUNCTION_LIST **modules;
     CK_FUNCTION_LIST *module;
     CK_SESSION_HANDLE session;
 } Login;
 
-/* The first one that is @label's, or not initialised if that is NULL */
+/*
+ * Returns the first slot with the token @label, or not initialised if that is
+ * NULL.
+ */
 static CK_SLOT_ID find_slot(CK_FUNCTION_LIST *module, const char *label)
 {
     CK_SLOT_ID slots[32];
@@ -97,7 +100,7 @@ void hsm_add_token(const char *token, const char *pin)
     unload(&login);
 }
 
-/* With an empty PIN a database of NSS wants no login. */
+/* A database of NSS with an empty PIN needs no login. */
 void hsm_init_nss_token(void)
 {
     Login login = load();

@@ -13,7 +13,7 @@ Shim shim;
 
 static CK_FUNCTION_LIST *real;
 
-/* Whether @call is one that has to fail; counts it. */
+/* Returns whether this @call has to fail; counts it. */
 static bool fails(ShimCall call)
 {
     int number = g_atomic_int_add(&shim.calls, 1) + 1;
@@ -145,7 +145,7 @@ static CK_RV get_attribute(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
            ? lie(SHIM_GET_ATTRIBUTE, &attributes->ulValueLen, rv) : rv;
 }
 
-/* An object that has been made as @attributes say, or not */
+/* Counts an object if it has been made as @attributes say. */
 static CK_RV count_object(const CK_ATTRIBUTE *attributes,
                           CK_ULONG attribute_count, CK_RV rv)
 {
@@ -202,7 +202,7 @@ static CK_RV encrypt_init(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism,
            : real->C_EncryptInit(session, mechanism, key);
 }
 
-/* What has been begun ends, however that fails. */
+/* The operation ends, however it fails. */
 static CK_RV encrypt(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_bytes,
                      CK_BYTE *out, CK_ULONG *bytes)
 {

@@ -1,10 +1,10 @@
 /*
  * A PKCS#11 module between the tests and a real one
  *
- * It passes every call on to the module that the environment variable SHIM_OF
- * names, counts, and may be told to let a call fail or to lie about what was
- * answered.  p11-kit loads it like any other module; the test finds "shim" in
- * it by name.
+ * The shim passes every call on to the module that the environment variable
+ * SHIM_OF names, and counts calls.  A test may let a call fail or make the
+ * shim lie about an answer.  p11-kit loads the shim like any other module; the
+ * test finds "shim" in p11-kit's list by name.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,7 +14,7 @@
 #include <p11-kit/pkcs11.h>
 #include <stdbool.h>
 
-/* The calls that can be told to fail or lie */
+/* The calls that can fail or lie on request */
 typedef enum ShimCall {
     SHIM_NONE,
     SHIM_INITIALIZE,
@@ -50,13 +50,13 @@ typedef struct Shim {
 
     /* What is to happen */
     int fail_at;                /* which of the calls, from 1; or 0 */
-    ShimCall fail;              /* this one, each time */
-    CK_RV rv;                   /* with which both fail */
-    ShimCall lie;               /* says that it gave @lie_bytes */
+    ShimCall fail;              /* the call that fails each time */
+    CK_RV rv;                   /* the error of both */
+    ShimCall lie;               /* claims to have given @lie_bytes */
     CK_ATTRIBUTE_TYPE lie_attribute;    /* of SHIM_GET_ATTRIBUTE: which */
     CK_ULONG lie_bytes;
     CK_ATTRIBUTE_TYPE hidden;   /* cannot be read */
-    bool garble;                /* what comes out of SHIM_DECRYPT */
+    bool garble;                /* the output of SHIM_DECRYPT is wrong */
     CK_FLAGS set_flags;         /* of every token */
     CK_FLAGS clear_flags;
     CK_FLAGS flags_after_login; /* more, once a PIN was presented */

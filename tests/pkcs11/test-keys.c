@@ -1,5 +1,5 @@
 /*
- * Which token and key a PKCS#11 URI names
+ * The token and the key that a PKCS#11 URI names
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -63,7 +63,7 @@ static void test_absent_token_is_named_as_such(void)
     g_assert_cmpint(hsm_shim()->logins, ==, 0);
 }
 
-/* The PIN is not presented to one that may not be meant. */
+/* The PIN is not presented to a token that the user may not mean. */
 static void test_several_tokens_are_told_apart_by_serial(void)
 {
     CK_FUNCTION_LIST **modules = p11_kit_modules_load_and_initialize(0);
@@ -127,13 +127,13 @@ static void open_by_the_only_key(void)
     expect_opens("pkcs11:token=lonely;object=only");
 }
 
-/* Such as what another thread is wrapping or unwrapping at the moment */
+/* Such a key may be one that another thread wraps or unwraps at the moment. */
 static void test_keys_of_other_sessions_are_none_of_the_token(void)
 {
     hsm_with_session_key("lonely", "only", 0x09, open_by_the_only_key);
 }
 
-/* What was one key when the slot was made may be two now. */
+/* A URI that named one key when the slot was made may name two now. */
 static void test_key_must_still_be_the_only_one(void)
 {
     BlobKeySlots slots = { 0 };
@@ -155,7 +155,10 @@ static void test_keys_that_cannot_be_used_are_refused(void)
                    "*does not unwrap what it has wrapped, use another: *");
 }
 
-/* What a message shows of a token cannot do anything to a terminal. */
+/*
+ * The parts of a message that a token supplies cannot do anything to a
+ * terminal.
+ */
 static void test_names_are_shown_printable(void)
 {
     hsm_shim()->label = "\033[2J\n\377";

@@ -23,7 +23,9 @@ static void provision(void)
     hsm_add_token("new", NULL);
 }
 
-/* With @slots of uris[0], and without any yet */
+/*
+ * The PIN is refused with @slots of uris[0], and while there are no slots yet.
+ */
 static void expect_refused(const BlobKeySlots *slots, const char *pin,
                            const char *pattern, int logins)
 {
@@ -60,7 +62,7 @@ static void test_what_a_token_wraps_is_private_to_its_user(void)
     g_assert_cmpint(hsm_shim()->public_objects, ==, 0);
 }
 
-/* Of other slots with the same token none is tried after that. */
+/* After a wrong PIN no other slot with the same token is tried. */
 static void test_wrong_pin_is_tried_once(void)
 {
     BlobKeySlots slots = { 0 };
@@ -90,7 +92,7 @@ static void test_without_a_pin_none_is_tried(void)
     expect_refused(&slots, "", "it wants a PIN, and none was given", 0);
 }
 
-/* A file that was written by an editor has a newline at its end. */
+/* A file that an editor wrote has a newline at its end. */
 static void test_pin_with_a_newline_is_not_tried(void)
 {
     BlobKeySlots slots = { 0 };
@@ -110,7 +112,7 @@ static void test_pin_is_not_tried_where_it_could_lock_the_token(void)
     hsm_shim()->set_flags = CKF_USER_PIN_FINAL_TRY;
     expect_refused(&slots, HSM_PIN, "one more wrong PIN would lock it, so "
                    "none was tried*", 0);
-    /* One that is not the last may be tried. */
+    /* A PIN may be tried if this is not the last attempt. */
     hsm_shim()->set_flags = CKF_USER_PIN_COUNT_LOW;
     hsm_unlock_ok(&slots, HSM_PIN);
 }
@@ -169,14 +171,14 @@ static void test_token_that_wants_no_login_gets_no_pin(void)
     hsm_unlock_ok(&slots, NULL);
     hsm_unlock_ok(&slots, "some PIN");
     g_assert_cmpint(hsm_shim()->logins, ==, 0);
-    /* It wants one after all. */
+    /* The token needs a PIN after all. */
     hsm_shim()->clear_flags = 0;
     hsm_unlock_ok(&slots, HSM_PIN);
 }
 
 /*
- * Each call in turn, that of tidying up included.  It may not matter; else
- * the error says so, and nothing stays behind.
+ * Each call fails in turn, including those that clean up.  Either the failure
+ * does not matter, or the error names it, and nothing stays behind.
  */
 static void fail_everywhere(const char *uri, CK_RV rv)
 {
@@ -231,14 +233,14 @@ static void test_every_failure_is_reported_and_tidied_up(void)
     }
 }
 
-/* Whatever length a token claims, no more is read than there is room for. */
+/* Whatever length a token claims, no more is read than the buffer holds. */
 static void test_lies_about_lengths_are_caught(void)
 {
     static const struct {
         ShimCall call;
         CK_ATTRIBUTE_TYPE attribute;
         unsigned uri;
-        bool in_put;            /* only there; else in unlocking too */
+        bool in_put;            /* only in put; else in unlock too */
     } lies[] = {
         { SHIM_DECRYPT, 0, 0 },
         { SHIM_GET_ATTRIBUTE, CKA_VALUE, 1 },
@@ -288,7 +290,7 @@ static void test_lies_about_numbers_are_caught(void)
     }
 }
 
-/* Of an id, which is only shown, no more is shown than there is. */
+/* An id is only shown, and no more of it than exists. */
 static void test_lies_about_names_are_caught(void)
 {
     static const CK_ULONG lengths[] = { 65, 4096, CK_UNAVAILABLE_INFORMATION };
@@ -303,7 +305,7 @@ static void test_lies_about_names_are_caught(void)
     }
 }
 
-/* A slot is not made if what comes out again is not what went in. */
+/* A slot is not made if unwrapping gives something else than was wrapped. */
 static void test_lies_about_content_are_caught(void)
 {
     hsm_shim()->garble = true;
@@ -349,7 +351,7 @@ static gpointer unlock_often(gpointer slots)
     return NULL;
 }
 
-/* They share one login, whoever came first or is last to go. */
+/* The threads share one login, whoever came first or is the last to go. */
 static void test_threads_do_not_disturb_each_other(void)
 {
     BlobKeySlots slots[G_N_ELEMENTS(uris)] = { 0 };

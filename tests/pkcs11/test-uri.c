@@ -1,5 +1,5 @@
 /*
- * Which PKCS#11 URIs a key slot may have
+ * The PKCS#11 URIs that a key slot may have
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,7 +13,7 @@ static void provision(void)
     hsm_add_aes("box", "key", 1, 32);
 }
 
-/* Before any module is loaded */
+/* The URI is refused before any module is loaded. */
 static void expect_refused(const char *uri, const char *pattern)
 {
     hsm_put_fails(uri, HSM_PIN, BLOBSTORE_ERROR_INVALID, pattern);
@@ -67,7 +67,7 @@ static void test_uri_names_what_unwraps(void)
     expect_refused("pkcs11:token=box;type=data", "*type*");
 }
 
-/* p11-kit ignores what follows an empty attribute. */
+/* p11-kit ignores attributes that follow an empty one. */
 static void test_malformed_uris_are_refused(void)
 {
     g_autofree char *text = g_strnfill(BLOB_KEY_URI_MAX_BYTES, 'x');
@@ -86,7 +86,7 @@ static void test_malformed_uris_are_refused(void)
     expect_refused("pkcs11:token=\033[2J", "*as %XX");
 }
 
-/* What an image says is as little trusted as what a user says. */
+/* A URI in an image is trusted as little as one from the user. */
 static void test_uri_of_an_image_is_checked_too(void)
 {
     static const char *const bad[] = {

@@ -1,5 +1,5 @@
 /*
- * What keys in a token wrap, and what they do not unwrap
+ * What keys in a token wrap, and what they refuse to unwrap
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -44,7 +44,7 @@ static void provision(void)
     hsm_add_public_aes(token, "rfc3394", 9, kek, sizeof(kek));
 }
 
-/* By the key of this name; returns the slot taken apart. */
+/* Wraps with the key of this name; returns the decoded slot. */
 static BlobKeySlot wrap_by(const char *key, BlobKeySlots *slots)
 {
     g_autofree char *token = g_uri_escape_string(token_name(), NULL, false);
@@ -59,13 +59,13 @@ static BlobKeySlot wrap_by(const char *key, BlobKeySlots *slots)
     return slot;
 }
 
-/* That of NSS wants none. */
+/* NSS's token needs no PIN. */
 static const char *pin(void)
 {
     return hsm_is_nss() ? NULL : HSM_PIN;
 }
 
-/* SHA-1 is the only one that SoftHSM has. */
+/* SoftHSM has no hash but SHA-1. */
 static BlobKeyHash expected_hash(void)
 {
     return hsm_is_nss() ? BLOB_KEY_HASH_SHA256 : BLOB_KEY_HASH_SHA1;
@@ -142,7 +142,7 @@ static void test_slot_is_bound_to_its_store_and_number(void)
     }
 }
 
-/* A bit of every eighth byte of what was wrapped, and of the last one */
+/* Flips a bit in every eighth byte of the wrapped key, and in its last byte. */
 static void flip_bits(BlobKeySlots *slots, unsigned bytes)
 {
     hsm_unlock_ok(slots, pin());
@@ -166,7 +166,7 @@ static void test_any_change_of_what_was_wrapped_is_refused(void)
         BlobKeySlot slot = wrap_by(keys[i], &slots);
 
         flip_bits(&slots, slot.wrapped_bytes);
-        /* For RSA that is above the modulus. */
+        /* The value is above the modulus of RSA. */
         memset(slots.bytes[2] + WRAPPED_AT, 0xff, slot.wrapped_bytes);
         hsm_unlock_fails(&slots, pin(), BLOBSTORE_ERROR_KEY,
                          "*does not unwrap*");
@@ -253,7 +253,7 @@ static void test_hash_of_a_slot_must_be_right(void)
     }
 }
 
-/* RFC 3394 by libgcrypt, without a token */
+/* Wraps by RFC 3394 with libgcrypt, without a token. */
 static void wrap_here(const uint8_t *kek, unsigned kek_bytes,
                       const uint8_t *data, unsigned bytes, uint8_t *out)
 {
@@ -271,10 +271,10 @@ static void wrap_here(const uint8_t *kek, unsigned kek_bytes,
 }
 
 /*
- * The longest vector of RFC 3394 has 32 bytes of key data, what a slot wraps
- * has 56.  So libgcrypt's AES key wrap is held against vectors of the RFC,
- * and the token's against libgcrypt's: there is one right result, so that the
- * slot must have these bytes, and the token must unwrap what libgcrypt made.
+ * The longest vector of RFC 3394 has 32 bytes of key data, but a slot wraps
+ * 56.  So the test compares libgcrypt's AES key wrap with vectors of the RFC,
+ * and the token's with libgcrypt's.  There is one right result, so the slot
+ * must have these bytes, and the token must unwrap what libgcrypt made.
  */
 static void test_aes_key_wrap_is_that_of_rfc_3394(void)
 {
@@ -305,7 +305,10 @@ static void test_aes_key_wrap_is_that_of_rfc_3394(void)
     slot = wrap_by("rfc3394", &slots);
     g_assert_cmpmem(slot.wrapped, slot.wrapped_bytes, out, sizeof(out));
 
-    /* Another slot of the same key, which the token has not wrapped */
+    /*
+     * The data names another slot of the same key, which the token has not
+     * wrapped.
+     */
     data[BLOB_KEY_BYTES + BLOB_KEY_UUID_BYTES] = 5;
     wrap_here(kek, 32, data, sizeof(data), slot.wrapped);
     memset(&slots, 0, sizeof(slots));
@@ -314,8 +317,8 @@ static void test_aes_key_wrap_is_that_of_rfc_3394(void)
 }
 
 /*
- * The token unwraps what libgcrypt has encrypted, so the two have the same
- * OAEP.  Tokens that do not encrypt are common.
+ * The token unwraps what libgcrypt has encrypted, so both have the same OAEP.
+ * Many tokens do not encrypt.
  */
 static void test_what_a_token_does_not_encrypt_is_encrypted_here(void)
 {
@@ -340,7 +343,7 @@ static void test_token_encrypts_if_it_can(void)
     BlobKeySlots slots;
     BlobKeySlot slot;
 
-    /* Without that it cannot be done here. */
+    /* The core cannot encrypt without the exponent. */
     shim->hidden = CKA_PUBLIC_EXPONENT;
     slot = wrap_by("rsa2048", &slots);
     g_assert_cmpint(slot.hash, ==, expected_hash());
