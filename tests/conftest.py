@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What pytest is told about all our tests."""
+"""Settings of pytest for all our tests."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 BUILD = Path(__file__).resolve().parents[1] / 'build'
-ROUNDS = re.compile(r'# .*\b\d+ (rounds|states)\b')     # what a loop says of itself
+ROUNDS = re.compile(r'# .*\b\d+ (rounds|states)\b')     # a loop's report
 
 
 def pytest_addoption(parser):
@@ -25,12 +25,12 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """The longest begin first."""
+    """The longest tests begin first."""
     items.sort(key=lambda item: not item.get_closest_marker('drawn'))
 
 
 class Loops:
-    """Shows what a loop has done, also of a test that passes."""
+    """Shows what a loop has done, even if the test passes."""
 
     def __init__(self, config):
         self.config = config

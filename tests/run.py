@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Call the test runners and add up what they count.
 
-C is run by meson, Python by pytest; both report in JUnit's XML. A program that
-fails without a failed case, or without a report, is one more failure. The last
-line is 'N passed, N failed, N skipped'; the exit status is 0 only if something
-passed and nothing failed. EFFORT= and SEED= reach the tests through the
-environment. JOBS= tests run at a time. LENGTH, which is set here, tells the
-tests which of the three lengths runs.
+meson runs the C tests, pytest the Python tests; both report in JUnit's XML. A program that fails
+without a failed case, or without a report, counts as one more failure. The last line is 'N passed,
+N failed, N skipped'; the exit status is 0 only if something passed and nothing failed. EFFORT= and
+SEED= reach the tests through the environment. JOBS= tests run at a time. This program sets LENGTH,
+which tells the tests which of the three lengths runs.
 """
 
 import argparse
@@ -35,10 +34,10 @@ PYTHON = '/usr/bin/python3'     # Debian's, which has Debian's pytest
 
 JOBS = os.environ.get('JOBS') or str(os.cpu_count() or 1)
 EFFORT = int(os.environ.get('EFFORT') or 1)
-IS_DIFFERENT = bool(EFFORT > 1 or os.environ.get('SEED'))   # from what make check draws
-SILENCE_SECONDS = 60            # then a line says what still runs
-HANG_SECONDS = 1800 * EFFORT    # of silence: then the runner is ended
-END_SECONDS = 20                # for a runner that is asked to end
+IS_DIFFERENT = bool(EFFORT > 1 or os.environ.get('SEED'))   # from the draws of make check
+SILENCE_SECONDS = 60            # after that, a line names what still runs
+HANG_SECONDS = 1800 * EFFORT    # of silence, after which the runner is ended
+END_SECONDS = 20                # for a runner to end on request
 SLOWEST = 8                     # tests that pytest names, with their times
 
 LENGTHS = ('quick', 'check', 'night')
@@ -68,7 +67,7 @@ def meson(name, build, *arguments, patience=1):
 
 
 def pytest(name, *arguments, jobs=JOBS):
-    """Files and folders of Python tests; those of a module stay in one process, in order."""
+    """Files and folders of Python tests; tests of one module stay in one process, in order."""
     report = REPORTS / f'{name}.xml'
     return Run(name, [PYTHON, '-m', 'pytest', '-v', '--tb=short', '-p', 'no:cacheprovider',
                       f'--numprocesses={jobs}', f'--durations={SLOWEST}',
@@ -145,7 +144,7 @@ def mutants(_):
     return [pytest('mutants', 'tests/mutants')]
 
 
-# The function that has the calls, what they show, and in which lengths they are.
+# Each suite: the function that has the calls, the name shown, and the lengths.
 SUITES = {
     'core': (core, 'the core on memory and files, with ASan and UBSan', LENGTHS),
     'format': (format_readers, 'a second reader of images, written from format.md alone',
@@ -171,7 +170,7 @@ def read_lines(stream, lines):
 
 
 def show_output(process, name):
-    """Print each line as it comes, and in long silence that the runner still runs."""
+    """Print each line as it arrives, and during long silence what still runs."""
     started = last = time.monotonic()
     lines = queue.Queue()
     threading.Thread(target=read_lines, args=(process.stdout, lines), daemon=True).start()
@@ -193,7 +192,7 @@ def show_output(process, name):
 
 
 def end(process):
-    """With all that it has started: runners end their tests when they are asked to."""
+    """End the runner and all that it has started: runners end their tests on request."""
     for sent in signal.SIGTERM, signal.SIGKILL:
         try:
             os.killpg(process.pid, sent)
@@ -203,7 +202,7 @@ def end(process):
 
 
 def call(run):
-    """Returns the exit status, or why there is none."""
+    """The exit status, or the reason why there is none."""
     for path in run.report, run.programs:
         if path:
             path.unlink(missing_ok=True)
@@ -222,7 +221,7 @@ def call(run):
 
 
 def count_cases(report):
-    """Of a file in JUnit's XML; and the names of the suites that have a failed case."""
+    """The counts of a file in JUnit's XML, and the names of suites with a failed case."""
     counts, failing = Counter(), set()
     for suite in xml.parse(report).iter('testsuite'):
         for case in suite.iter('testcase'):
@@ -235,14 +234,14 @@ def count_cases(report):
 
 
 def count_programs(log, failing):
-    """How many of meson's programs failed though each case in the report is good."""
+    """The number of meson's programs that failed although every reported case is good."""
     failed = 0
     for program in map(json.loads, log.read_text().splitlines()):
         name = program['name'].rpartition(' / ')[2].rpartition(':')[2]
         said = program.get('stdout', '')
         has_cases = any(line.startswith(('ok ', 'not ok ')) for line in said.split('\n'))
         if program['result'] == 'SKIP':
-            # For meson it also is one if it says nothing.
+            # meson also takes a program that prints nothing for a skipped one.
             bad = program['returncode'] == 0 and '# skip' not in said.lower()
         else:
             # A program without cases is a case itself.
@@ -296,7 +295,7 @@ def main():
     unknown = set(arguments.suite) - set(SUITES)
     if unknown:
         parser.error(f'no such suite: {", ".join(sorted(unknown))}')
-    # make ends its children by a signal; so do we.
+    # make ends its children by a signal, and this program ends its own then.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     os.environ['LENGTH'] = arguments.length
     REPORTS.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""scripts/graft.py on the files it hooks of a real QEMU tree.
+"""scripts/graft.py works on the files of a real QEMU tree that get hooks.
 
-Each test has a tree of its own: the originals of every hooked file, taken from
-build/qemu/src, and a repository of its own with one small file for everything
-that a hook needs.
+Each test has a tree of its own, with the originals of every hooked file from build/qemu/src, and a
+repository of its own, with one small file for everything that a hook needs.
 """
 
 import re
@@ -150,7 +149,7 @@ class GraftTest(unittest.TestCase):
                 path.write_text(content)
 
     def test_hooks_in_c_are_nothing_without_their_symbol(self):
-        """Also where no build for x86 looks. Headers of ours may be included."""
+        """Hooks are right where no build for x86 looks, too. Headers of ours may be included."""
         for hook in TABLE:
             if hook.file.endswith('.c') or hook.file == 'hw/tpm/tpm_tis.h':
                 rest = re.sub(r'^#ifdef CONFIG_(BLOBSTORE|LIBTPMS)\n.*?^#endif\n', '', hook.text,

@@ -18,7 +18,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 MEMORY_MIB = 5500
 DEPTH = 100000
-SHOWN = 2000                # characters of what the checker says
+SHOWN = 2000                # characters of the checker's output
 EFFORT = int(os.environ.get('EFFORT') or 1)
 MODEL_LIMIT = re.compile(r'version row|\((v|new_dir)<|\((epoch|counter)<16')
 
@@ -85,21 +85,21 @@ def build(case, folder):
     if case.broken:
         options.append(f'-DBREAK_{case.broken}')
     subprocess.run(['spin', '-a', *options, case.model], cwd=folder, check=True)
-    # HC4: a state is remembered by a hash of 8 bytes.
+    # HC4 remembers a state by a hash of 8 bytes.
     subprocess.run(['gcc', '-O1' if case.broken else '-O2', '-w', '-DSAFETY', '-DHC4',
                     f'-DMEMLIM={MEMORY_MIB}', '-o', 'pan', 'pan.c'], cwd=folder, check=True)
     return options
 
 
 def was_promise_broken(output):
-    """By a history, that is: not because a table or the memory is full."""
+    """Whether a history leads to a violation: a full table or full memory is none."""
     violation = re.search(r'pan:\d+: (.*)', output)
     return bool(violation and violation[1].startswith('assertion violated') and
                 'array index' not in violation[1] and not MODEL_LIMIT.search(violation[1]))
 
 
 def tell(case, options, output, folder):
-    """The history that leads to a violation, or else what the checker said."""
+    """The history that leads to a violation, or else the checker's output."""
     if 'pan:' not in output:
         return output[:SHOWN]
     trail = subprocess.run(['spin', '-t', *options, case.model], cwd=folder, text=True,

@@ -4,9 +4,8 @@
 
 usage: mutants.py       list them, and fail unless each has its one place
 
-Each is (rule, what is broken, text, replacement). The text stands in exactly
-one place of the core's .c files, whichever that is; only its tokens count, so
-that comments and line breaks may change.
+Each is (rule, what is broken, text, replacement). The text occurs in exactly one place of all the
+core's .c files; only its tokens count, so that comments and line breaks may change.
 """
 
 import re
@@ -343,12 +342,12 @@ TOKEN = re.compile(r"\w+|\S")
 
 
 def c_files(core):
-    """Those that run without QEMU."""
+    """The C files of the core, which run without QEMU."""
     return sorted(path for path in core.rglob("*.c") if "qemu" not in path.parts[-2:])
 
 
 def pattern(text):
-    """Matches the tokens of text, with any space between them."""
+    """A regular expression for the tokens of text, with any space between them."""
     regex = ""
     for token in TOKEN.findall(without_comments(text)):
         is_word = token[-1].isalnum() or token[-1] == "_"
@@ -359,7 +358,7 @@ def pattern(text):
 
 
 def without_comments(source):
-    """The same length, so that places stay."""
+    """The source without comments, of the same length, so that places stay."""
     return COMMENT.sub(lambda comment: " " * len(comment[0]), source)
 
 
@@ -371,7 +370,7 @@ def find(text, core=CORE):
 
 
 def find_faults(mutants):
-    """What is wrong with the list, in sentences."""
+    """The faults of the list, in sentences."""
     faults = [f"{rule} has no mutant" for rule in sorted(RULES - {mutant[0] for mutant in mutants})]
     known = {word for path in c_files(CORE) for word in TOKEN.findall(path.read_text())}
     for rule, what, text, replacement in mutants:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Break the core in one place at a time and demand that one of its tests notices.
+"""Break the core in one place at a time and demand that one of its tests fails.
 
-Each of pytest's processes breaks a copy of the core and its tests of its own.
-ONLY= in the environment chooses the mutants of one rule, or all of a letter.
+Each of pytest's processes breaks its own copy of the core and its tests. ONLY= in the environment
+chooses the mutants of one rule, or all of a letter.
 """
 
 import os
@@ -21,10 +21,10 @@ PARTS = ("meson.build", "meson_options.txt", "blobstore", "include", "tests/seal
          "tests/crash", "tests/format", "tests/fuzz", "tests/pkcs11", "tests/conftest.py")
 TIMEOUT_MULTIPLIER = 3
 QUICK_FIRST = ["--suite=unit"], ["crash-ids", "crash-explorer"], ["algebra", "damage"], ["faults"]
-SHOWN = 3000                # characters of what a compiler says
+SHOWN = 3000                # characters of a compiler's output
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(MESON), "G_DEBUG": "fatal-warnings"}
-# The copy's own tests must not be told where the programs of another build are.
+# The tests of the copy must not use the programs of another build.
 for name in "EXPLORE", "FORMAT_PROGRAMS":
     ENVIRONMENT.pop(name, None)
 
@@ -48,7 +48,7 @@ class Core:
         for part in PARTS:
             source, target = REPO / part, self.source / part
             target.parent.mkdir(parents=True, exist_ok=True)
-            # New times: the last mutant's objects are newer than the sources.
+            # The new times make the sources newer than the last mutant's objects.
             if source.is_dir():
                 shutil.copytree(source, target, copy_function=shutil.copy)
             else:
@@ -64,7 +64,7 @@ class Core:
         assert done.returncode == 0, f"it does not compile:\n{done.stdout[-SHOWN:]}"
 
     def failing_test(self):
-        """What meson says of the first test that fails; or None."""
+        """meson's report of the first test that fails; or None."""
         for tests in QUICK_FIRST:
             done = meson("test", "--no-rebuild", "--maxfail=1", "--num-processes=1",
                          f"--timeout-multiplier={TIMEOUT_MULTIPLIER}", "-C", str(self.folder),
@@ -74,7 +74,7 @@ class Core:
         return None
 
     def break_it(self, text, replacement):
-        """What meson says of the test that notices; or None."""
+        """meson's report of the test that notices; or None."""
         (path, start, end), = find(text, self.source / "blobstore")
         intact = path.read_text()
         try:

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Which folder may know which: the table of CONTRIBUTING.md, and who breaks it.
+"""The table of rooms in CONTRIBUTING.md, and the files that break it.
 
-Run alone it prints what breaks the table and counts it, for this repository or
-for the one that its argument names.
+Run alone it prints what breaks the table and counts it, for this repository or for the one that
+its argument names.
 """
 
 import re
@@ -20,13 +20,13 @@ QUOTED = re.compile(r'`([^`]+)`')
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.M)
 LIBRARIES = {'glib', 'gcrypt', 'zlib', 'p11-kit', 'libtpms', 'lmdb', 'sqlite3'}
 
-# A comment, a string or a character: whatever in it looks like code is none.
+# Nothing in a comment, a string or a character is code, whatever it looks like.
 NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)
 DIRECTIVE = re.compile(r'^[ \t]*#(?:[^\n\\]|\\.|\\\n)*', re.M)
 WORD = re.compile(r'\b[A-Za-z_]\w*\b')
 TRACE = re.compile(r'\btrace_\w+(?=\s*\()')
 FUNCTION = re.compile(r'(\w+)\s*\(')
-# Of a declaration outside functions up to its '=' or '{'
+# The text is a declaration outside functions, up to its '=' or '{'.
 VARIABLE = re.compile(r'(\w+)\s*(?:\[[^\]]*\]\s*)*$')
 HIDDEN = {'static', 'typedef', 'extern', 'enum'}
 
@@ -59,17 +59,17 @@ def read_rooms(text):
 
 
 def blank_out(match):
-    """As many lines, and nothing in them"""
+    """As many line breaks, and nothing else."""
     return '\n' * match[0].count('\n') or ' '
 
 
 def code_of(text):
-    """What is left without comments, strings and the preprocessor's lines."""
+    """The code without comments, strings and preprocessor lines."""
     return DIRECTIVE.sub(blank_out, NO_CODE.sub(blank_out, text))
 
 
 def declarations(code):
-    """What stands outside all braces, each piece with what ended it: '{' or ';'."""
+    """The text outside all braces, each piece with the '{' or ';' that ends it."""
     depth, start = 0, 0
     for place in re.finditer(r'[{};]', code):
         if place[0] == '{':
@@ -98,7 +98,7 @@ def defined_name(declaration, end):
 
 
 def definitions(code):
-    """The names that a file defines: those that others can use, and its own."""
+    """The names that a file defines: those that others can use, and private ones."""
     shared, own = set(), set()
     for declaration, end in declarations(code):
         name = defined_name(declaration, end)
@@ -109,7 +109,7 @@ def definitions(code):
 
 
 class House:
-    """The C files of a repository, and what they know of each other."""
+    """The C files of a repository, and their knowledge of each other."""
 
     def __init__(self, root):
         self.root = root
@@ -126,11 +126,11 @@ class House:
         return max(rooms, key=lambda room: len(room.path.parts), default=None)
 
     def includes(self, file):
-        """(what is written, whether it is in quotes)"""
+        """Pairs (name, whether it is in quotes)."""
         return [(name, mark == '"') for mark, name in INCLUDE.findall(self.texts[file])]
 
     def find(self, file, name):
-        """Our header that @file names so; None if it is somebody else's."""
+        """Our header that @file includes by that name; None if the header is not ours."""
         room = self.room(file)
         for place in file.parent / name, Path(name), PUBLIC / name:
             if place in self.texts:
@@ -144,13 +144,13 @@ class House:
             return place.relative_to(self.root) if place.is_file() else None
         return None
 
-    # What breaks the table: a list of sentences each
+    # Each of these lists, in sentences, what breaks the table.
 
     def homeless(self):
         return [f'{file} is in no room' for file in self.files if not self.room(file)]
 
     def upward(self):
-        """Includes of a room that the table does not allow, and of libraries"""
+        """Includes of a room that the table does not allow, and of libraries."""
         found = []
         for file in self.files:
             room = self.room(file)
@@ -169,7 +169,7 @@ class House:
         return found
 
     def misspelt(self):
-        """Headers of the same room are included by name, others by their whole path."""
+        """A header of the same room is included by its name, others by their whole path."""
         found = []
         for file in self.files:
             for name, quoted in self.includes(file):
@@ -195,7 +195,8 @@ class House:
         return found
 
     def edges(self):
-        """For each file what it needs: the headers it includes, and where what it uses is."""
+        """For each file the files that it needs: included headers, and the homes of what it uses.
+        """
         sources = [file for file in self.files if file.suffix == '.c']
         names = {file: definitions(self.codes[file]) for file in sources}
         homes = {}
@@ -216,12 +217,12 @@ class House:
         return edges
 
     def may_know(self, file, other):
-        """Else a name that both have is two things."""
+        """A name that both rooms have would be two things."""
         room, home = self.room(file), self.room(other)
         return room is home or bool(room and home and home.path in room.may)
 
     def circles(self):
-        """Groups of files each of which needs, in the end, itself."""
+        """Groups of files, each of which in the end needs itself."""
         edges = self.edges()
         found = []
         for group in components(edges):

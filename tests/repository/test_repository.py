@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What every file of this repository keeps to."""
+"""Rules for every file of this repository."""
 
 import re
 import subprocess
@@ -9,17 +9,17 @@ from pathlib import Path
 REPO = Path(__file__).resolve().parents[2]
 QEMU = REPO / 'build/qemu/src'
 LARGEST_BYTES = 512 * 1024
-CORPUS = REPO / 'tests/fuzz/corpus'      # its README.md names the licence of all in it
+CORPUS = REPO / 'tests/fuzz/corpus'      # the corpus's README.md names the licence of all its files
 LARGEST_INPUT_BYTES = 4096
 LARGEST_CORPUS_BYTES = 300 * 1024
-COPIED_LINES = 6        # this many lines in a row as in QEMU are a copy
+COPIED_LINES = 6        # so many lines in a row that are also in QEMU are a copy
 
 # Lines that any two C files may share.
 COMMON_LINES = ('#include', '#define', '#endif', '#ifndef', '/*', '*', '//', 'return')
 
 
 def files(*patterns):
-    """Our files, without what is built or git's own."""
+    """Our files, without build output or git's own files."""
     tops = [path for path in REPO.iterdir() if path.name not in ('build', '.git')]
     paths = [path for top in tops for path in (top, *top.rglob('*')) if path.is_file()]
     return sorted(path for path in paths
@@ -32,12 +32,12 @@ def fuzz_inputs():
 
 
 def texts():
-    """All files but the inputs of the fuzz targets, which are any bytes."""
+    """All files except the inputs of the fuzz targets, which may have any bytes."""
     return [path for path in files() if path.parent.parent != CORPUS]
 
 
 def telling_lines(path):
-    """The lines of @path that say something, without their indentation."""
+    """The lines of @path that have content, without their indentation."""
     lines = (line.strip() for line in path.read_text(errors='replace').splitlines())
     return [line for line in lines if len(line) > 8 and not line.startswith(COMMON_LINES)]
 

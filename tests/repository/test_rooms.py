@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The table of rooms in CONTRIBUTING.md holds, and its test sees when it does not."""
+"""The table of rooms in CONTRIBUTING.md holds, and the test notices when it does not."""
 
 import re
 import sys
@@ -35,7 +35,7 @@ GOOD = {
 
 
 class RoomsTest(unittest.TestCase):
-    """Of this repository"""
+    """The rooms of this repository."""
 
     @classmethod
     def setUpClass(cls):
@@ -78,7 +78,7 @@ class RoomsTest(unittest.TestCase):
 
 
 class CheckTest(unittest.TestCase):
-    """A small house; then one thing in it is wrong."""
+    """A small house, in which each test then breaks one thing."""
 
     def house(self, **changes):
         folder = tempfile.TemporaryDirectory()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Where tests/mutants/mutants.py finds the text of a mutant, and what it complains of."""
+"""tests/mutants/mutants.py finds the text of a mutant, and complains of faults."""
 
 import sys
 import tempfile

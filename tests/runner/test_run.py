@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What tests/run.py makes of runners whose tests pass, fail, crash, hang or do not run."""
+"""tests/run.py handles runners whose tests pass, fail, crash, hang or do not run."""
 
 import contextlib
 import importlib.util
@@ -55,7 +55,7 @@ class RunnerTest(unittest.TestCase):
         self.said = io.StringIO()
 
     def script(self, script, cases=None):
-        """A runner in shell that reports these cases, if any."""
+        """A runner, in shell, that reports these cases, if any."""
         report = self.folder / 'report.xml'
         if cases is not None:
             (self.folder / 'ready.xml').write_text(REPORT.format(cases))
@@ -103,7 +103,7 @@ class CallTest(RunnerTest):
         self.check(run.Run('r', ['/nonexistent/r'], self.folder / 'report.xml'), failed=1)
 
     def test_what_it_says_is_shown_as_it_comes(self):
-        """The first line is shown before the runner goes on to the second."""
+        """The first line is shown before the runner writes the second."""
         fifo = self.folder / 'fifo'
         os.mkfifo(fifo)
 
@@ -147,7 +147,7 @@ class CallTest(RunnerTest):
 
 class MesonTest(RunnerTest):
     def check_programs(self, programs, *arguments, **counts):
-        """Shell scripts as tests of a project; those whose names begin with tap speak TAP."""
+        """Shell scripts as tests of a project; those whose names begin with tap use TAP."""
         lines = ["project('a')", "sh = find_program('sh')"]
         for name, script in programs.items():
             protocol = 'tap' if name.startswith('tap') else 'exitcode'

@@ -1,5 +1,5 @@
 /*
- * For tests whose stores are plain
+ * Leaves the stores of a test plain
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,9 +1,9 @@
 /*
  * Makes every store of a test a sealed one
  *
- * Linked into a test with -Wl,--wrap=blob_store_open, it gives a key to
- * whatever the test opens without caring for keys itself.  What holds for plain
- * stores holds for sealed ones.
+ * Linked into a test with -Wl,--wrap=blob_store_open, this file gives a key to
+ * every store that the test opens without keys of its own.  The same must hold
+ * for plain and for sealed stores.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -8,10 +8,13 @@
 
 #include "blobstore/store.h"
 
-/* The key of every store of this program, or NULL if they are plain */
+/* Returns the key of every store of this program, or NULL if they are plain. */
 BlobKey *sealed_key(void);
 
-/* Key slots that hold it, of a store with UUID zero, never to be unlocked */
+/*
+ * Returns key slots that hold that key, of a store with UUID zero; nobody
+ * unlocks them.
+ */
 const BlobKeySlots *sealed_key_slots(void);
 
 #endif /* TESTS_SEALED_SEALED_H */

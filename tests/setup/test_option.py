@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""--disable-blobstore gives QEMU as it was, and a machine without libtpms has no such TPM.
+"""--disable-blobstore gives the original QEMU, and without libtpms there is no such TPM.
 
-QEMU's configure runs in directories of the test's own, on the tree in build/qemu/src. Of
-each build only what tells the difference is made: what is generated from the QAPI schema,
-and the objects of the C files that got hooks.
+QEMU's configure runs in directories of the test's own, on the tree in build/qemu/src. Of each
+build only those parts are made that show the difference: files generated from the QAPI schema, and
+the objects of the C files that got hooks.
 """
 
 import os
@@ -24,12 +24,12 @@ import graft    # noqa: E402
 import hooks    # noqa: E402
 
 HOOKED = sorted({hook.file for hook in hooks.hooks(graft.our_files(REPO))})
-# What the symbols, strings, properties and QAPI names of ours have in common
+# All our symbols, strings, properties and QAPI names contain one of these words.
 OURS = re.compile(rb'blobstore|libtpms', re.IGNORECASE)
 
 
 def usual_flags():
-    """Those of scripts/build-qemu.sh, but for the switch."""
+    """The flags of scripts/build-qemu.sh, except for the switch."""
     script = (REPO / 'scripts/build-qemu.sh').read_text()
     array, = re.findall(r'^flags=\(\n.*?^\)$', script, re.MULTILINE | re.DOTALL)
     printed = subprocess.run(['bash', '-c', array + '\nprintf "%s\\n" "${flags[@]}"'],
@@ -41,7 +41,7 @@ USUAL_FLAGS = usual_flags()
 
 
 class OptionTest(unittest.TestCase):
-    """With the flags @flags, and a pkg-config that does not know @missing."""
+    """Configure with the flags @flags, and a pkg-config that does not know @missing."""
     flags = None
     missing = None
 
@@ -82,7 +82,7 @@ class OptionTest(unittest.TestCase):
         return result.stdout
 
     def defined(self):
-        """Which of our two symbols are defined in config-host.h."""
+        """Check which of our two symbols are defined in config-host.h."""
         self.assertEqual(self.configured.returncode, 0, self.configured.stdout[-4000:])
         header = (self.build / 'config-host.h').read_text()
         return set(re.findall(r'^#define CONFIG_(BLOBSTORE|LIBTPMS)\b', header, re.MULTILINE))
@@ -146,7 +146,7 @@ class DisabledTest(OptionTest):
         self.assertIn('query-tpm', ours)
 
     def generate_original(self):
-        """What QEMU generates from its own schema."""
+        """The files that QEMU generates from its own schema."""
         copy = self.build / 'original'
         shutil.copytree(QEMU / 'qapi', copy / 'qapi', symlinks=True)
         for file in HOOKED:
@@ -161,7 +161,7 @@ class DisabledTest(OptionTest):
         sources = [file for file in HOOKED if file.endswith('.c')]
         objects = self.make_objects([*sources, 'monitor/hmp.c', 'monitor/hmp-target.c',
                                      'hw/tpm/tpm_tis_common.c'])
-        # This one is for another target.
+        # This file is for another target.
         self.assertEqual(set(sources) - set(objects), {'hw/tpm/tpm_spapr.c'})
         self.assert_not_ours(objects)
 
@@ -173,7 +173,7 @@ class DisabledTest(OptionTest):
 
 
 class WithoutLibtpmsTest(OptionTest):
-    # By default what has no switch is looked for.
+    # By default QEMU looks for each feature that has no switch.
     flags = [flag for flag in USUAL_FLAGS if flag != '--without-default-features']
     missing = 'libtpms'
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The set-up scripts: packages that are missing, and QEMU_SRC.
+"""The set-up scripts handle missing packages and QEMU_SRC.
 
 The scripts run in a copy, beside a build/ of the test's own.
 """
@@ -73,7 +73,7 @@ class PackagesTest(SetUpTest):
 
 
 class QemuSrcTest(SetUpTest):
-    """No network: what else the script would fetch is there already."""
+    """The tests need no network: everything else that the script would fetch exists already."""
 
     def setUp(self):
         super().setUp()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""QEMU's checkpatch.pl on every C file of ours, or with --changed on some."""
+"""Run QEMU's checkpatch.pl on every C file of ours, or with --changed on some."""
 
 import subprocess
 from pathlib import Path
@@ -17,14 +17,14 @@ def c_files():
 
 
 def git(*arguments):
-    """What git says, by lines; nothing if it has nothing to say about this folder."""
+    """The lines that git prints; none if git does not know this folder."""
     done = subprocess.run(['git', *arguments], cwd=REPO, stdout=subprocess.PIPE,
                           stderr=subprocess.DEVNULL, text=True, check=False)
     return done.stdout.splitlines() if done.returncode == 0 else None
 
 
 def changed_files():
-    """What is new or differs from where this branch left the main one; all without git."""
+    """Files that are new or have changed since this branch left the main one; all without git."""
     left = git('merge-base', 'HEAD', '@{upstream}') or git('merge-base', 'HEAD', 'origin/main')
     changed = git('diff', '--name-only', *(left or ['HEAD']))
     added = git('ls-files', '--others', '--exclude-standard')
