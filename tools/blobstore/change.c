@@ -25,7 +25,7 @@ static bool check_sealed(Tool *tool, bool sealed, GError **error)
     if (info.blank) {
         return invalid(error, "the image is blank");
     }
-    /* What it becomes will be known when that has been ended. */
+    /* Until the conversion has ended, nobody knows what the store becomes. */
     if (info.sealed != sealed && !info.converting) {
         return invalid(error, sealed ? "the store is not encrypted"
                                      : "the store is already encrypted");
@@ -87,7 +87,7 @@ static bool coroutine_fn add(Tool *tool, GError **error)
     g_autofree BlobKeySlots *slots = g_new(BlobKeySlots, 1);
     unsigned n;
 
-    /* Nothing is written before all of this is settled. */
+    /* Nothing is written before all these questions are settled. */
     blob_store_get_key_slots(tool->store, slots);
     if (!check_sealed(tool, true, error) ||
         !choose_slot(tool, slots, &n, error) ||

@@ -1,5 +1,5 @@
 /*
- * qemu-blobstore: looks at blob stores in images, and changes their keys
+ * qemu-blobstore: inspects blob stores in images, and changes their keys
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -41,7 +41,7 @@ static const Command commands[] = {
     { "decrypt", tool_decrypt, true, true, "make it plain" },
 };
 
-/* How the image is opened */
+/* The options for opening the image */
 typedef struct Image {
     const char *name;
     const char *format;
@@ -157,8 +157,8 @@ static bool parse_key_type(const char *text, int *type)
 }
 
 /*
- * Settles what kind of key @source names: of @type, or if that is negative of
- * the kind that the other options suggest.
+ * Settles what kind of key @source names: one of @type, or if that is
+ * negative, of the kind that the other options suggest.
  */
 static bool settle_key(BlobStoreKeySource *source, int type, Error **errp)
 {
@@ -183,7 +183,7 @@ static bool settle_key(BlobStoreKeySource *source, int type, Error **errp)
     return blobstore_credential_check_iter_time(source->iter_time, errp);
 }
 
-/* What belongs to keys.  Returns false if the value makes no sense. */
+/* Takes an option about keys.  Returns false if the value makes no sense. */
 static bool take_key_option(Tool *tool, int option)
 {
     switch (option) {
@@ -221,7 +221,7 @@ static bool take_key_option(Tool *tool, int option)
     }
 }
 
-/* Returns the exit status, or -1 to go on. */
+/* Returns the exit status, or -1 to continue. */
 static int parse_options(int argc, char **argv, Tool *tool, Image *image)
 {
     int option;
@@ -313,7 +313,7 @@ static BlockBackend *open_image(const Image *image, bool writable)
     return blk;
 }
 
-/* What runs in the coroutine */
+/* The arguments and results of the coroutine */
 typedef struct Run {
     Tool *tool;
     const Command *command;
@@ -322,7 +322,7 @@ typedef struct Run {
     bool done;
 } Run;
 
-/* The key stays with the tool, too: new key slots are to hold it. */
+/* The tool keeps the key, too, because new key slots have to hold it. */
 static bool coroutine_fn unlock(const BlobStoreLabel *label, void *opaque,
                                 BlobKey **key, GError **error)
 {

@@ -91,7 +91,7 @@ static void print_finding(const BlobFinding *finding, void *opaque)
            finding->bytes, finding->text,
            finding->heals ? " (heals when the store is used)" : "");
     if (finding->kind == BLOB_FINDING_LEAK) {
-        return;                 /* no error: a device may come back to it */
+        return;                 /* no error: a device may use it again */
     }
     /* The store was opened by another key slot. */
     if (!finding->heals && finding->kind != BLOB_FINDING_KEY_SLOT) {
@@ -127,7 +127,7 @@ static void print_key_slot(unsigned n, const BlobKeySlot *slot)
     putchar('\n');
 }
 
-/* Of the label: no key is needed for it. */
+/* A label shows its key slots without a key. */
 int coroutine_fn tool_key_list(Tool *tool, GError **error)
 {
     if (!tool->label.sealed) {

@@ -1,5 +1,5 @@
 /*
- * qemu-blobstore: looks at blob stores in images, and changes their keys
+ * qemu-blobstore: inspects blob stores in images, and changes their keys
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,17 +10,17 @@
 #include "blobstore/qemu/glue.h"
 #include "blobstore/store.h"
 
-/* A contract: see docs/usage.md. */
+/* Scripts rely on these values: see docs/usage.md. */
 typedef enum ToolExit {
     TOOL_EXIT_OK = 0,
     TOOL_EXIT_ERROR = 1,
     TOOL_EXIT_USAGE = 2,
     TOOL_EXIT_DAMAGED = 3,      /* check: some content is lost */
-    TOOL_EXIT_HEALS = 4,        /* check: something is wrong, but none is */
+    TOOL_EXIT_HEALS = 4,        /* check: only damage that heals */
 } ToolExit;
 
 typedef struct Tool {
-    /* As the command line says */
+    /* The values of the command line */
     BlobStoreKeySource key;     /* that opens the store */
     int key_slot;               /* or BLOB_KEY_SLOT_ANY */
     BlobStoreKeySource new_key;
@@ -30,13 +30,13 @@ typedef struct Tool {
     bool progress;              /* of a conversion is shown */
 
     BlockStorage medium;
-    BlobStoreLabel label;       /* key-list alone */
+    BlobStoreLabel label;       /* only for key-list */
     uint8_t uuid[BLOB_UUID_BYTES];      /* of an open store */
     BlobKey *data_key;          /* NULL if the store is plain */
     BlobStore *store;
 } Tool;
 
-/* In a coroutine; the store is open. */
+/* Runs in a coroutine while the store is open. */
 typedef int coroutine_fn ToolCommand(Tool *tool, GError **error);
 
 static inline bool tool_names_key(const BlobStoreKeySource *source)
