@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# Everything is built under build/. The scripts do only what is out of date, so
-# the targets call them each time. QEMU_SRC=DIR builds on a QEMU 10.0 tree of
-# yours (copied) instead of fetching one.
+# All build output goes below build/. The scripts do only what is out of date,
+# so the targets call them each time. QEMU_SRC=DIR builds on a QEMU 10.0 tree
+# of yours (copied) instead of fetching one.
 
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/bash
-# The tools at work use all processors themselves.
+# The tools that the targets run use all processors themselves.
 .NOTPARALLEL:
 
 build := $(CURDIR)/build
@@ -17,7 +17,7 @@ ninja := PYTHONPATH=$(build)/debian/usr/lib/python3/dist-packages ninja
 
 export QEMU_SRC
 
-# What tests and the demo run.
+# The programs that tests and the demo run.
 programs := QEMU=$(qemu)/qemu-system-x86_64 QEMU_IMG=$(qemu)/qemu-img \
 	QEMU_IO=$(qemu)/qemu-io QEMU_BLOBSTORE=$(qemu)/tools/blobstore/qemu-blobstore
 
@@ -154,7 +154,7 @@ BENCH_MIGRATION_JSON ?= $(build)/bench-migration.json
 .PHONY: bench
 bench: bench-commits bench-block bench-migration
 
-# 1 and 1,000 blobs through QEMU's block layer
+# The benchmark writes to 1 and 1,000 blobs through QEMU's block layer.
 .PHONY: bench-block
 bench-block: qemu
 	@mkdir -p $(BENCH_DIR)

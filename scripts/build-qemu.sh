@@ -11,9 +11,9 @@ dir=$top/build/qemu/build
 debian=$top/build/debian
 configured=$dir/configured-with
 
-# A lean QEMU: what a machine with a TPM on a block device needs, and the block
-# layer that its tests use (raw, qcow2, luks, nbd, blkdebug, blklogwrites and
-# throttle have no switch and are always there).
+# A lean QEMU: only what a machine with a TPM on a block device needs, and the
+# block layer that its tests use (raw, qcow2, luks, nbd, blkdebug, blklogwrites
+# and throttle have no switch and are always built).
 flags=(
     --target-list=x86_64-softmmu
     --without-default-features
@@ -32,7 +32,7 @@ export PYTHONPATH=$debian/usr/lib/python3/dist-packages
 
 if command -v ccache >/dev/null; then
     flags+=("--cc=ccache cc" "--host-cc=ccache cc")
-    # The same result in every checkout.
+    # These make the result the same in every checkout.
     export CCACHE_BASEDIR=$top/build/qemu CCACHE_NOHASHDIR=1
 fi
 
@@ -62,7 +62,7 @@ configure() {
     echo "${flags[*]}" > "$configured"
 }
 
-# QEMU looks for firmware in this directory when it runs from its build tree.
+# QEMU finds firmware in this directory when it runs from its build tree.
 link_firmware() {
     local place=$dir/qemu-bundle/usr/local/share/qemu-firmware file
     mkdir -p "$place"
@@ -71,7 +71,7 @@ link_firmware() {
     done
 }
 
-# A log gets every hundredth line of progress, and whatever else is said.
+# A log gets every hundredth line of progress, and all other output.
 run_ninja() {
     if [ -t 1 ]; then
         ninja -C "$dir" "$@"

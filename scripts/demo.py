@@ -61,7 +61,7 @@ def show_store(store):
 
 
 def boot(job, image_format, directory, image, before=None, **parameters):
-    """One QEMU process, from start to power-off; returns the guest's facts."""
+    """Run one QEMU process from start to power-off; returns the guest's facts."""
     tpm = tpm_args(image, image_format)
     print(f"  qemu-system-x86_64 ... {shlex.join(tpm)}", flush=True)
     started = time.monotonic()
@@ -76,7 +76,7 @@ def boot(job, image_format, directory, image, before=None, **parameters):
 
 
 def ask_store(guest):
-    """What is on the medium before the guest has run an instruction."""
+    """Show what is on the medium before the guest has run an instruction."""
     print("    asked over QMP before the guest runs: blobstore-info")
     stores = guest.qmp("blobstore-info")
     for store in stores:

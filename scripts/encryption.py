@@ -41,7 +41,7 @@ def heading(text):
 
 
 def shown(text):
-    """A line of what a user would see, for docs that quote it."""
+    """Show a line that a user would see, for docs that quote it."""
     say(f"    {text}".rstrip())
 
 
@@ -58,7 +58,7 @@ class Demo:
         self.path(name).write_text(text)
 
     def run(self, command):
-        """As in a shell, and show what it says."""
+        """Run a command as in a shell, and show its output."""
         shown(f"$ {command}")
         done = subprocess.run(command, shell=True, cwd=self.directory, text=True,
                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -66,7 +66,7 @@ class Demo:
             shown(line)
 
     def start(self, image, tpm, job, **parameters):
-        """A QEMU whose guest has not run yet."""
+        """Start a QEMU whose guest has not run yet."""
         words = ["-drive", f"if=none,id=nvram,file={image},format=raw", *tpm]
         shown(f"$ qemu-system-x86_64 ... {shlex.join(words)}")
         self.boots += 1
@@ -76,7 +76,7 @@ class Demo:
         return guest
 
     def boot(self, image, tpm, job, **parameters):
-        """From start to power-off; returns what the guest found."""
+        """Run a guest from start to power-off; returns its facts."""
         guest = self.start(image, tpm, job, **parameters)
         try:
             guest.qmp("cont")
@@ -95,7 +95,7 @@ class Demo:
         raise VMError(f"{image} was not refused")
 
     def entropy(self, image):
-        """Of the blob in which the sentence is: its current version."""
+        """The current version of the blob that holds the sentence."""
         data = self.path(image).read_bytes()
         start = largest_payload(data)
         shown(f"{image}: {bits_per_byte(data[start:start + SAMPLE_BYTES]):.2f} bits per byte "
@@ -108,7 +108,7 @@ def bits_per_byte(data):
 
 
 def largest_payload(data):
-    """Where the payload of the last blob slot begins that is in use."""
+    """The start of the payload of the last blob slot in use."""
     starts = [at for at in range(98304, len(data), 4096) if data[at:at + 8] == b"QEMUBLOB"]
     return starts[-1] + 1280
 
@@ -126,7 +126,7 @@ def wait_for_fact(guest, name):
 
 
 def show_qmp(guest, command, **arguments):
-    """As QEMU's documentation shows it."""
+    """Run a QMP command, and show it as QEMU's documentation does."""
     named = {name.replace("_", "-"): value for name, value in arguments.items()}
     show_json("->", {"execute": command, "arguments": named})
     show_json("<-", {"return": guest.qmp(command, **arguments)})

@@ -23,7 +23,7 @@ apt=$build/apt
 keyring=/usr/share/keyrings/debian-archive-keyring.gpg
 suite=trixie
 wanted=10.0
-# All architecture-independent, so they run on any Debian.
+# All these packages are architecture-independent, so they run on any Debian.
 extra_packages=(meson seabios ipxe-qemu qemu-system-data)
 
 say() {
@@ -35,8 +35,9 @@ fail() {
     exit 1
 }
 
-# Places this machine's apt fetches its own release from. Other vendors use
-# Debian's suite names too; apt tells them apart by their keys later.
+# Prints the places from which this machine's apt fetches its own release.
+# Other vendors use Debian's suite names, too; apt tells them apart by their
+# keys later.
 mirrors() {
     local codename
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
@@ -149,12 +150,12 @@ fetch_qemu() (
 copy_qemu() {
     say "copying $QEMU_SRC"
     mkdir -p "$src.new"
-    # A .git would turn on developer defaults such as -Werror.
+    # A .git directory would turn on developer defaults such as -Werror.
     tar -C "$QEMU_SRC" --exclude=./.git --exclude=./build -cf - . |
         tar -C "$src.new" -xf -
 }
 
-# Leaves QEMU_SRC as an absolute path; nothing is removed for a wrong one.
+# Leaves QEMU_SRC as an absolute path. A wrong path does not remove anything.
 check_given_tree() {
     local given=$QEMU_SRC
     QEMU_SRC=$(cd "$given" 2>/dev/null && pwd -P) ||
@@ -168,7 +169,7 @@ check_given_tree() {
     check_version "$QEMU_SRC" "QEMU_SRC=$given"
 }
 
-# The tree that is there stays until the new one is complete.
+# The old tree stays until the new one is complete.
 replace_tree() {
     mkdir -p "$build/qemu"
     rm -rf "$src.new"
@@ -199,7 +200,7 @@ main() {
     else
         want="Debian $suite"
     fi
-    # One at a time, also under make -j.
+    # Only one fetch runs at a time, also under make -j.
     exec 9> "$build/fetch.lock"
     flock 9
 

@@ -31,7 +31,7 @@ class GraftError(Exception):
 
 
 def our_files(repo):
-    """Our files that go into the tree, as paths relative to @repo."""
+    """Our files that belong in the tree, as paths relative to @repo."""
     roots = sorted({pattern.split('/')[0] for pattern in hooks.GRAFTED})
     paths = [path.relative_to(repo).as_posix()
              for root in roots
@@ -41,7 +41,7 @@ def our_files(repo):
 
 
 def is_leftover(name):
-    """Is @name that of a file some editor left behind?"""
+    """Whether @name is that of a file that some editor left behind."""
     return name.startswith(('.', '#')) or name.endswith(('~', '.orig', '.rej'))
 
 
@@ -105,7 +105,7 @@ class Graft:
                              f'is {self.tree} a QEMU 10.0 tree?') from None
 
     def plan(self):
-        """What the grafted tree has: links and hooked files with content."""
+        """The content of the grafted tree: links, and hooked files with their text."""
         files = our_files(self.repo)
         for file in files:
             path = self.tree / file
@@ -121,7 +121,7 @@ class Graft:
         return files, {file: text.encode() for file, text in content.items()}
 
     def refuse_edited_files(self):
-        """Work somebody did by hand in a file with hooks must not get lost."""
+        """Refuse to lose changes that somebody made by hand in a file with hooks."""
         for file, digests in self.hooked.items():
             path = self.tree / file
             content = path.read_bytes()
@@ -143,7 +143,7 @@ class Graft:
         return (self.tree / file).read_bytes() == content
 
     def differences(self):
-        """What a graft would change, as a list of lines."""
+        """The changes that a graft would make, as a list of lines."""
         files, content = self.plan()
         lines = [f'missing: {file}' for file in files
                  if not self.is_current_link(file)]
@@ -196,7 +196,7 @@ class Graft:
         return changes
 
     def undo(self):
-        """Take everything of ours out again."""
+        """Remove everything of ours from the tree again."""
         self.refuse_edited_files()
         for file in sorted(self.links):
             self.remove_link(file)

@@ -25,13 +25,13 @@ fail() {
     exit 1
 }
 
-# The versioned package that the meta package stands for today.
+# Prints the versioned package that the meta package stands for today.
 kernel_package() {
     apt-cache depends --important "$kernel_meta" 2>/dev/null |
         sed -n 's/^ *Depends: \(linux-image-.*-cloud-amd64\)$/\1/p'
 }
 
-# Into the current directory, as the package lists have it.
+# Downloads into the current directory, as the package lists say.
 download_kernel() {
     local package
     package=$(kernel_package)
@@ -60,7 +60,8 @@ make_kernel() {
     rm -rf "$unpacked"
 }
 
-# What the initramfs is made of; it is made again when this changes.
+# The ingredients of the initramfs, which is made again when one of them
+# changes.
 ingredients() {
     cat "$top/scripts/guest.sh" "$init"
     dpkg-query -W busybox-static tpm2-tools 'libtss2-*' libc6

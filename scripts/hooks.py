@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What of ours goes into a QEMU 10.0 tree: our files, and the hook lines.
+"""The parts that go into a QEMU 10.0 tree: our files, and the hook lines.
 
-Everything of ours lives in files of our own. QEMU only learns of them through
-the few lines in this table, each placed at an anchor: the shortest text that
-occurs exactly once in the file, always within one line.
+Everything of ours lives in files of our own. QEMU knows of them only through the few lines in this
+table, each placed at an anchor: the shortest text that occurs exactly once in the file, always
+within one line.
 """
 
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def matching(paths, *patterns):
 
 
 def grafted(paths):
-    """Those of @paths (all files of ours) that go into QEMU's tree."""
+    """The files among @paths (all files of ours) that go into QEMU's tree."""
     return matching(paths, *GRAFTED)
 
 
@@ -61,14 +61,14 @@ def hooks(paths):
     return [hook for hook in table if hook.needs in paths]
 
 
-# A switch of QEMU's configure and what it decides. Unless it is given, QEMU gets
-# what the machine has the libraries for.
+# A switch of QEMU's configure and its effect. Without the switch, QEMU gets everything for which
+# the machine has the libraries.
 OPTION = [
     Hook('meson_options.txt', needs='blobstore/meson.build',
          before="option('blkio',",
          text="option('blobstore', type : 'feature', value : 'auto',\n"
               "       description: 'device state in blob stores, a TPM among it')\n"),
-    # Just what scripts/meson-buildoptions.py makes of that.
+    # This is exactly what scripts/meson-buildoptions.py makes of the option.
     Hook('scripts/meson-buildoptions.sh', needs='blobstore/meson.build',
          after="'  blkio ",
          text="  printf \"%s\\n\" '  blobstore       device state in blob stores, a TPM among it'\n"),
@@ -110,7 +110,7 @@ BUILD = [
          text="if libtpms.found()\n"
               "  trace_events_subdirs += ['hw/tpm/libtpms']\n"
               "endif\n"),
-    # Where the tools are, and what they link with is known.
+    # At this place the tools and their libraries are known.
     Hook('meson.build', needs='tools/blobstore/meson.build',
          before="qemu_img = executable('qemu-img',",
          text="  if have_blobstore\n"
@@ -122,8 +122,8 @@ BUILD = [
 ]
 
 QAPI = [
-    # Modules that are not listed here are generated all the same, and not
-    # compiled; their trace events do not exist.
+    # QEMU generates code for modules that are not listed here, too, but does not compile it, and
+    # their trace events do not exist.
     Hook('qapi/meson.build', needs='qapi/blobstore-object.json',
          before='qapi_nonmodule_outputs = [',
          text="if have_blobstore\n"
@@ -139,9 +139,8 @@ QAPI = [
          text="if libtpms.found()\n"
               "  qapi_all_modules += ['blobstore-tpm']\n"
               "endif\n"),
-    # Object properties: for every program that has -object, so free of
-    # commands. First included ahead of qom.json, or its types would be
-    # generated into that module.
+    # Every program with -object gets the object properties, so they may not need commands. The
+    # module is included ahead of qom.json, which would otherwise contain its types.
     Hook('qapi/qapi-schema.json', needs='qapi/blobstore-object.json',
          before="{ 'include': 'qom.json' }",
          text="{ 'include': 'blobstore-object.json' }\n"),
@@ -156,7 +155,7 @@ QAPI = [
          before="'can-host-socketcan':  ",
          text="      'blobstore':                  { 'type': 'BlobstoreProperties',\n"
               "                                      'if': 'CONFIG_BLOBSTORE' },\n"),
-    # QemuOpts, by which QEMU parses -object there, has no unions: keyval has.
+    # QEMU parses -object there with QemuOpts, which has no unions; keyval has.
     Hook('system/vl.c', needs='qapi/blobstore-object.json',
          before='opts_visitor_new(opts);',
          text='\n' +
@@ -164,7 +163,7 @@ QAPI = [
                    '            !strcmp(type, "blobstore") ?\n'
                    '            qobject_input_visitor_new_str(str, "qom-type", &error_fatal) :\n') +
               '            '),
-    # Commands and events: for the system emulator alone.
+    # Only the system emulator gets commands and events.
     Hook('qapi/qapi-schema.json', needs='qapi/blobstore.json',
          after="{ 'include': 'tpm.json' }",
          text="{ 'include': 'blobstore.json' }\n"),
@@ -189,7 +188,7 @@ JOB = [
               "           { 'name': 'blobstore-encrypt', 'if': 'CONFIG_BLOBSTORE' },\n"
               "           { 'name': 'blobstore-rekey', 'if': 'CONFIG_BLOBSTORE' },\n"
               "           { 'name': 'blobstore-decrypt', 'if': 'CONFIG_BLOBSTORE' }"),
-    # A driver can only put off that a job is cancelled, not refuse it.
+    # A driver can only delay the cancelling of a job, not refuse it.
     Hook('include/qemu/job.h', needs='blobstore/qemu/convert-job.c',
          after='bool (*cancel)(Job *job, bool force);',
          text='\n' + when('CONFIG_BLOBSTORE',
@@ -248,9 +247,9 @@ TPM = [
           ('hw/tpm/tpm_tis_isa.c', 'be_driver', 'if (!tpm_find()) {'),
           ('hw/tpm/tpm_tis_sysbus.c', 'be_driver', 'if (!tpm_find()) {'),
           ('hw/tpm/tpm_spapr.c', 'be_driver', 'if (!tpm_find()) {'),
-          # This one looks for a -tpmdev whatever its property says.
+          # This device looks for a -tpmdev whatever its property says.
           ('hw/tpm/tpm_tis_i2c.c', 'be_driver', 'if (!s->be_driver) {'))),
-    # query-tpm shows the backends in a list that only -tpmdev puts them in.
+    # query-tpm shows the backends in a list to which only -tpmdev adds them.
     Hook('include/system/tpm_backend.h', needs='hw/tpm/libtpms/meson.build',
          after='TPMBackend *qemu_find_tpm_be(const char *id);',
          text=when('CONFIG_LIBTPMS',
@@ -335,8 +334,8 @@ START = [
                    '    if (!blobstore_vm_prepare_start()) {\n'
                    '        return -1;\n'
                    '    }\n')),
-    # The command line has been carried out: before QEMU tells a parent that
-    # waits for it (-daemonize), and before a VM's state is loaded (-loadvm).
+    # The command line has been processed: before QEMU reports to a parent that waits for it
+    # (-daemonize), and before a VM's state is loaded (-loadvm).
     Hook('system/vl.c', needs='include/blobstore/machine.h',
          after='#include "system/runstate.h"',
          text='#include "blobstore/machine.h"\n'),
@@ -356,7 +355,7 @@ SUSPENDED = [
     Hook('system/runstate.c', needs='include/blobstore/vm-start.h',
          before='{ RUN_STATE_SUSPENDED, RUN_STATE_RUNNING },',
          text=when('CONFIG_BLOBSTORE', '    { RUN_STATE_SUSPENDED, RUN_STATE_IO_ERROR },\n')),
-    # It has stopped before it is suspended: it is that when it goes on.
+    # The VM stops before it is suspended, and is suspended when it continues.
     Hook('system/runstate.c', needs='include/blobstore/vm-start.h',
          before='runstate_set(RUN_STATE_SUSPENDED);',
          text=when('CONFIG_BLOBSTORE',
@@ -368,12 +367,12 @@ SUSPENDED = [
 ]
 
 MONITOR = [
-    # A guest can make it happen as often as it likes.
+    # A guest can cause this event as often as it likes.
     Hook('monitor/monitor.c', needs='qapi/blobstore.json',
          before='[QAPI_EVENT_QUORUM_FAILURE]',
          text=when('CONFIG_BLOBSTORE',
                    '    [QAPI_EVENT_BLOBSTORE_WRITE_ERROR] = { 1000 * SCALE_MS },\n')),
-    # Those of one store do not count for another, which has its own id.
+    # Events of one store do not count for another, which has its own id.
     Hook('monitor/monitor.c', needs='qapi/blobstore.json',
          before='if (evstate->event == QAPI_EVENT_VSERPORT_CHANGE',
          text=when('CONFIG_BLOBSTORE',
@@ -387,7 +386,7 @@ MONITOR = [
                    '        return !strcmp(qdict_get_str(eva->data, "id"),\n'
                    '                       qdict_get_str(evb->data, "id"));\n'
                    '    }\n')),
-    # The glue gives it its function with monitor_register_hmp().
+    # The glue registers the command's function with monitor_register_hmp().
     Hook('hmp-commands-info.hx', needs='qapi/blobstore.json',
          after='Show the TPM device.',
          text='ERST\n'
