@@ -102,7 +102,7 @@ uint32_t tpm2_startup(TPM *tpm, bool from_state)
 
 uint32_t tpm2_nv_define(TPM *tpm, uint32_t index)
 {
-    /* SHA-256; read and written by the owner; 8 bytes */
+    /* The index has SHA-256 and 8 bytes; the owner reads and writes it. */
     g_autofree char *params = g_strdup_printf(
         OWNER EMPTY_PASSWORD "0000 000e %08x 000b 00020002 0000 0008", index);
 
@@ -142,7 +142,7 @@ bool tpm2_nv_exists(TPM *tpm, uint32_t index)
 
 void tpm2_make_key(TPM *tpm, uint32_t handle)
 {
-    /* A storage key: ECC P-256, AES-128-CFB */
+    /* Makes a storage key: ECC P-256, AES-128-CFB. */
     g_autoptr(GByteArray) response = tpm_run(
         tpm, TPM2_SESSIONS, TPM2_CC_CREATE_PRIMARY,
         OWNER EMPTY_PASSWORD "0004 0000 0000 "
@@ -170,7 +170,10 @@ void tis_start(QTestState *vm, int locality, GByteArray *command)
 {
     qtest_writeb(vm, TIS_REG(locality, TPM_TIS_REG_ACCESS),
                  TPM_TIS_ACCESS_REQUEST_USE);
-    /* Once from idle to ready; in ready it goes to the buffer's start. */
+    /*
+     * The first write leads from idle to ready, the second to the buffer's
+     * start.
+     */
     for (int i = 0; i < 2; i++) {
         qtest_writel(vm, TIS_REG(locality, TPM_TIS_REG_STS),
                      TPM_TIS_STS_COMMAND_READY);

@@ -18,24 +18,30 @@ typedef struct TPM {
 #define TPM_STORED_BYTES 8
 
 /*
- * A command, to be unreferenced.  @params is what follows the header, in hex;
+ * Returns a command, to be unreferenced.  @params follows the header, in hex;
  * blanks are ignored.
  */
 GByteArray *tpm_command(uint16_t tag, uint32_t ordinal, const char *params);
-/* Executes it; its result */
+/* Executes the command; returns its result. */
 uint32_t tpm_result(TPM *tpm, uint16_t tag, uint32_t ordinal,
                     const char *params);
-/* The same, but must succeed; the whole response, to be unreferenced */
+/*
+ * The same for a command that must succeed; returns the whole response, to be
+ * unreferenced.
+ */
 GByteArray *tpm_run(TPM *tpm, uint16_t tag, uint32_t ordinal,
                     const char *params);
 void tpm_do(TPM *tpm, uint16_t tag, uint32_t ordinal, const char *params);
 
-/* A TIS, step by step: starts a command */
+/* Starts a command at a TIS. */
 void tis_start(QTestState *vm, int locality, GByteArray *command);
 bool tis_is_done(QTestState *vm, int locality);
-/* Waits for its end; the status register then */
+/* Waits for the end of the command; returns the status register. */
 uint32_t tis_wait(QTestState *vm, int locality);
-/* Waits for its end and gives the locality up; the result of the command */
+/*
+ * Waits for the end of the command and gives up the locality; returns the
+ * result.
+ */
 uint32_t tis_end(QTestState *vm, int locality);
 
 /* TPM 2.0 */
@@ -51,7 +57,7 @@ void tpm2_nv_assert(TPM *tpm, uint32_t index,
 bool tpm2_nv_exists(TPM *tpm, uint32_t index);
 /* Makes a primary ECC key and persists it as @handle. */
 void tpm2_make_key(TPM *tpm, uint32_t handle);
-/* Public area and names of the key, to be unreferenced */
+/* Returns public area and names of the key, to be unreferenced. */
 GByteArray *tpm2_key(TPM *tpm, uint32_t handle);
 
 /* A TPM in a raw image; %s is its path */
@@ -62,8 +68,8 @@ GByteArray *tpm2_key(TPM *tpm, uint32_t handle);
 TPM tpm_on_raw(const char *image);
 
 /*
- * The same drive, of which the first access of one kind to one place fails:
- * for path, "read" or "write", and (uint64_t) offset
+ * The same drive, where the first access of one kind to one place fails: the
+ * arguments are the path, "read" or "write", and (uint64_t) the offset
  */
 #define TPM_FAULTY_DRIVE \
     "-blockdev driver=raw,node-name=nvram,file.driver=blkdebug," \
@@ -72,7 +78,7 @@ TPM tpm_on_raw(const char *image);
     "file.inject-error.0.once=on,file.inject-error.0.sector=$((%" PRIu64 \
     "/512)) "
 
-/* What a user has: an image of a TPM 2.0 with an NV index, not in use */
+/* A user's image: a TPM 2.0 with an NV index, not in use */
 typedef struct TPMImage {
     char *path;
     char *uuid;
@@ -85,7 +91,7 @@ typedef struct TPMImage {
 TPMImage tpm_image_new(void);
 void tpm_image_clear(TPMImage *image);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(TPMImage, tpm_image_clear)
-/* Is it still the TPM that it was? */
+/* Checks that the image still holds the same TPM. */
 void assert_tpm_image_works(TPMImage *image);
 
 #endif /* TESTS_BLOBSTORE_TPM_H */

@@ -49,7 +49,10 @@ static void test_both_superblock_copies_damaged(void)
     assert_tpm_image_works(&image);
 }
 
-/* The start of the store alone, as a careless partitioning tool leaves it */
+/*
+ * Only the start of the store is lost, as a careless partitioning tool leaves
+ * it.
+ */
 static void test_superblocks_overwritten(void)
 {
     g_auto(TPMImage) image = tpm_image_new();
@@ -74,7 +77,7 @@ static void test_damaged_directory(void)
     assert_tpm_image_works(&image);
 }
 
-/* Neither a new TPM nor an older one comes of it. */
+/* QEMU makes neither a new TPM nor an older one of the damaged image. */
 static void assert_permanent_is_missed(const char *image)
 {
     g_autofree char *text = qemu_refuses(image, TPM_ON_RAW);
@@ -119,7 +122,7 @@ static void test_newest_version_is_gone(void)
     assert_permanent_is_missed(image.path);
 }
 
-/* Damage of the version before is no damage. */
+/* Damage of the old version is no damage. */
 static void test_former_version_is_damaged(void)
 {
     g_auto(TPMImage) image = tpm_image_new();

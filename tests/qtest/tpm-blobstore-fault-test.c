@@ -20,7 +20,7 @@ enum {
     CC_GET_RANDOM     = 0x17b,
 };
 
-/* Offset of the first slot of "permanent" in every new image of ours */
+/* Returns the offset of the first slot of "permanent" in every new image. */
 static uint64_t first_slot(void)
 {
     g_auto(TPMImage) image = tpm_image_new();
@@ -57,7 +57,7 @@ static void test_failed_first_store(void)
     qtest_quit(tpm.vm);
 }
 
-/* State that cannot be read is not state that was never there. */
+/* State that cannot be read is not state that never existed. */
 static void test_failed_read(void)
 {
     g_auto(TPMImage) image = tpm_image_new();
@@ -71,7 +71,7 @@ static void test_failed_read(void)
     assert_tpm_image_works(&image);
 }
 
-/* Everything is in the other copy, too. */
+/* The other copy has everything, too. */
 static void test_failed_read_of_superblock(void)
 {
     g_auto(TPMImage) image = tpm_image_new();
@@ -128,7 +128,7 @@ static void test_failed_store(void)
     g_assert_true(g_file_get_contents(log, &text, NULL, NULL));
     assert_contains(text, "cannot store", "tpm/permanent",
                     "blobstore 'nvram'", "Input/output error", NULL);
-    /* Neither the words of libtpms nor the command are for stderr. */
+    /* stderr has neither messages of libtpms nor the command. */
     g_assert_null(strstr(text, "libtpms/tpm2"));
 
     tpm = tpm_on_raw(image.path);
@@ -144,8 +144,9 @@ static void resize(TPM *tpm, uint64_t bytes)
 }
 
 /*
- * An image that was made too small fails what is stored, not the VM: the TPM
- * works again, as it was, when the image is large enough and it is reset.
+ * A store to an image that was made too small fails, but not the VM.  The TPM
+ * works again, in its old state, after a reset with an image that is large
+ * enough.
  */
 static void test_shrunk_image(void)
 {
@@ -175,7 +176,9 @@ static void test_shrunk_image(void)
 
 /* Interruptions */
 
-/* A drive that takes about a second for a write, once it is told to */
+/*
+ * Returns a TPM on a drive that takes about a second for a write, on request.
+ */
 static TPM slow_tpm(const char *image)
 {
     g_autofree char *args = g_strdup_printf(
@@ -191,7 +194,7 @@ static TPM slow_tpm(const char *image)
     return tpm;
 }
 
-/* Starts to store @text, and returns with that going on. */
+/* Starts to store @text, and returns while that is in progress. */
 static void start_nv_write(TPM *tpm, const char text[TPM_STORED_BYTES])
 {
     g_autofree char *params = g_strdup_printf(
@@ -212,7 +215,7 @@ static void start_nv_write(TPM *tpm, const char text[TPM_STORED_BYTES])
     g_error("no write took any time");
 }
 
-/* A reset lets a store that is going on end, and then powers off and on. */
+/* A reset lets a store in progress end, and then powers the TPM off and on. */
 static void test_reset_while_storing(void)
 {
     g_auto(TPMImage) image = tpm_image_new();
@@ -226,8 +229,8 @@ static void test_reset_while_storing(void)
 }
 
 /*
- * When the VM has stopped the command has ended: what comes next is drained
- * block devices, in which nothing could be stored.
+ * When the VM has stopped, the command has ended: QEMU drains block devices
+ * next, and nothing could be stored then.
  */
 static void test_stop_while_storing(void)
 {
@@ -257,7 +260,7 @@ static void test_quit_while_storing(void)
     qtest_quit(tpm.vm);
 }
 
-/* Starts to make an RSA key, each time another one. */
+/* Starts to make an RSA key, another one each time. */
 static void start_key(QTestState *vm, int number)
 {
     g_autofree char *params = g_strdup_printf(
@@ -270,7 +273,7 @@ static void start_key(QTestState *vm, int number)
     tis_start(vm, 0, command);
 }
 
-/* When the VM has stopped the command has ended, whatever it is doing. */
+/* When the VM has stopped, the command has ended, whatever it computes. */
 static void test_stop_while_computing(void)
 {
     g_auto(TPMImage) image = tpm_image_new();

@@ -1,7 +1,7 @@
 /*
- * qtest: what cannot be a TPM's image is refused, and left as it is
+ * qtest: an unsuitable image is refused, and left as it is
  *
- * Each test starts QEMU with one mistake.  It must not start, must say what
+ * Each test starts QEMU with one mistake.  QEMU must not start, must say what
  * is wrong and what to do, and must not have changed a byte of the image.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -91,7 +91,7 @@ static void test_drive_of_a_disk(void)
                     "a drive for itself", NULL);
 }
 
-/* Needed bytes as the message says them */
+/* Returns the bytes needed according to the message. */
 static uint64_t needed_bytes(const char *text)
 {
     const char *at = strstr(text, " bytes are needed");
@@ -114,7 +114,7 @@ static void test_small_image(const void *bytes)
 
     assert_contains(text, "too small", resize, NULL);
 
-    /* One block less is not enough, and what it says is. */
+    /* One block less is not enough, and the size in the message is. */
     g_assert_cmpint(truncate(image, needed - 4096), ==, 0);
     g_free(qemu_refuses(image, TPM_ON_RAW));
     g_assert_cmpint(truncate(image, needed), ==, 0);
@@ -167,7 +167,7 @@ static void test_foreign(const void *data)
                     offset, "qemu-img create", NULL);
 }
 
-/* A whole guest disk, with its blocks in the middle alone */
+/* A whole guest disk has data in its middle only. */
 static void test_foreign_guest_disk(void)
 {
     g_autofree char *image = image_new("raw");

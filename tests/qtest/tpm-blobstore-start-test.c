@@ -52,7 +52,7 @@ static const Form forms[] = {
     { "global", TPM_DRIVE "-global tpm-tis.blobstore=nvram -device tpm-tis " },
 };
 
-/* What else may stand on the command line, and what QEMU says to it */
+/* Another mistake on the command line, and QEMU's message */
 typedef struct Mistake {
     const char *name;
     const char *args;
@@ -104,7 +104,7 @@ static TPM form_power_on(const Form *form, const char *image)
     };
 }
 
-/* Each form makes a TPM of a blank image, which is there at the next start. */
+/* Each form makes a TPM of a blank image; the next start finds that TPM. */
 static void test_form(const void *data)
 {
     const Form *form = data;
@@ -133,7 +133,7 @@ static void test_mistake_beside_a_tpm(const void *data)
     assert_tpm_image_works(&image);
 }
 
-/* What is found when all else is complete names the option, as before. */
+/* A mistake found when all else is complete still names the option. */
 static void test_late_refusal_names_the_option(const void *device)
 {
     g_autofree char *image = image_new_sized(64 * KiB);
@@ -145,7 +145,7 @@ static void test_late_refusal_names_the_option(const void *device)
     assert_contains(text, g_strstrip(option), "too small", NULL);
 }
 
-/* The process that has been started waits for it. */
+/* The parent process waits for the daemon. */
 static void test_late_refusal_ends_a_daemon(void)
 {
     g_autofree char *image = image_new_sized(64 * KiB);
@@ -182,7 +182,7 @@ static void test_preconfig(void)
     qtest_quit(tpm.vm);
 }
 
-/* A destination that no source ever reaches */
+/* No source ever reaches this destination. */
 static void test_incoming(void)
 {
     g_autofree char *image = image_new("raw");
@@ -213,7 +213,7 @@ static bool has_blobstore_property(QTestState *vm, const char *type)
     return found;
 }
 
-/* To look at a device's properties makes one, with all that -global sets. */
+/* QEMU makes a device to show its properties, with all that -global sets. */
 static void test_properties_are_looked_at(void)
 {
     g_autofree char *image = image_new("raw");
@@ -249,7 +249,7 @@ static void test_device_help(void)
     g_assert_true(is_blank(image));
 }
 
-/* A device that does not come, because nothing more can be plugged */
+/* The device is not added, because nothing more can be plugged. */
 static void test_device_add_fails(const void *model)
 {
     g_autofree char *image = image_new("raw");

@@ -67,7 +67,7 @@ static void assert_same_key(TPM *tpm, GByteArray *key)
     g_assert_cmpmem(now->data, now->len, key->data, key->len);
 }
 
-/* What was stored is there after a new process of QEMU was started. */
+/* Stored state is there after a new process of QEMU has started. */
 static void test_restart(const void *data)
 {
     const Setup *setup = data;
@@ -116,8 +116,8 @@ static void test_two_images_are_two_tpms(void)
 }
 
 /*
- * The response to a command comes when its effect is stored: a copy of the
- * image made then, with QEMU still running, holds it.
+ * The response to a command is sent when its effect is stored.  A copy of the
+ * image made then, with QEMU still running, holds the effect.
  */
 static void test_acknowledged_is_stored(void)
 {
@@ -175,7 +175,7 @@ static void test_reset(const void *data)
                      sizeof(extended_pcr) - 1);
 
     qtest_system_reset(tpm.vm);
-    /* TPM_RC_INITIALIZE: it waits for a startup again. */
+    /* TPM_RC_INITIALIZE: the TPM waits for a startup again. */
     g_assert_false(tpm2_nv_exists(&tpm, TPM2_INDEX));
     tpm_util_startup(tpm.vm, tpm.transfer);
     tpm_util_pcrread(tpm.vm, tpm.transfer, reset_pcr, sizeof(reset_pcr) - 1);
@@ -208,7 +208,7 @@ static void test_suspend(void)
     qtest_quit(tpm.vm);
 }
 
-/* Volatile state never comes back by itself. */
+/* Volatile state never returns by itself. */
 static void test_no_startup_from_state_without_shutdown(void)
 {
     g_autofree char *image = image_new("raw");
@@ -222,12 +222,12 @@ static void test_no_startup_from_state_without_shutdown(void)
     qtest_quit(tpm.vm);
 }
 
-/* The TPM knows at which locality a command comes. */
+/* The TPM knows at which locality a command was sent. */
 static void test_locality(void)
 {
     g_autofree char *image = image_new("raw");
     TPM tpm = tpm_on_raw(image);
-    /* Extends PCR 20, which localities 1 to 3 may. */
+    /* The command extends PCR 20, which localities 1 to 3 may do. */
     g_autoptr(GByteArray) extend = tpm_command(
         TPM2_SESSIONS, 0x182, "00000014 "
         "00000009 40000009 0000 00 0000 00000001 000b "
@@ -242,7 +242,7 @@ static void test_locality(void)
     qtest_quit(tpm.vm);
 }
 
-/* Whatever the guest sends, there is an answer, and the TPM goes on. */
+/* Whatever the guest sends, the TPM answers and stays usable. */
 static void test_malformed_commands(void)
 {
     static const struct {
@@ -277,14 +277,14 @@ static void test_malformed_commands(void)
 
 static bool tpm_is_established(QTestState *vm)
 {
-    /* The bit is set if it is not. */
+    /* The bit is clear if the flag is set. */
     return !(qtest_readb(vm, TIS_REG(0, TPM_TIS_REG_ACCESS)) &
              TPM_TIS_ACCESS_TPM_ESTABLISHMENT);
 }
 
 /*
- * The flag of a dynamic launch can be read and reset at any time, also while
- * a command is being executed.
+ * The flag of a dynamic launch can be read and reset at any time, even while a
+ * command runs.
  */
 static void test_established_flag(void)
 {
@@ -375,7 +375,7 @@ static void test_blobstore_info(void)
     qtest_quit(tpm.vm);
 }
 
-/* HMP shows what QMP does, and that there is nothing to show. */
+/* HMP shows the same as QMP, and says when there is nothing to show. */
 static void test_info_blobstore(void)
 {
     g_autofree char *image = image_new("raw");

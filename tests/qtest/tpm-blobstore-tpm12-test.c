@@ -1,7 +1,7 @@
 /*
  * qtest: the state of a TPM 1.2 lives in a blob store
  *
- * What is different from TPM 2.0 is a second blob, which holds the state of
+ * A TPM 1.2 differs from a TPM 2.0 in a second blob, which holds the state of
  * a suspended TPM.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -112,7 +112,7 @@ static bool has_savestate(TPM *tpm)
     return present;
 }
 
-/* What was stored is there after a reset, and in a new process. */
+/* Stored state is there after a reset, and in a new process. */
 static void test_restart(void)
 {
     g_autofree char *image = image_new("raw");
@@ -135,7 +135,7 @@ static void test_restart(void)
     qtest_quit(tpm.vm);
 }
 
-/* The front end learns from the backend that a self test has ended well. */
+/* The front end learns from the backend that a self test has succeeded. */
 static void test_self_test(void)
 {
     g_autofree char *image = image_new("raw");
@@ -205,7 +205,9 @@ static void test_suspend_and_restart(void)
     assert_pcr_1(&tpm, extended);
     qtest_quit(tpm.vm);
 
-    /* Consumed then, it is gone for good: no second resume from it. */
+    /*
+     * The consumed state is gone for good: there is no second resume from it.
+     */
     tpm = power_on(image);
     g_assert_false(has_savestate(&tpm));
     g_assert_cmphex(tpm_result(&tpm, REQUEST, ORD_STARTUP, STARTUP_STATE),
@@ -254,7 +256,7 @@ static void test_startup_clear_after_suspend(void)
 
 /*
  * A state that cannot be stored is not acknowledged.  The TPM fails until
- * reset, and goes on with what it acknowledged last.
+ * reset, and then has the state that it acknowledged last.
  */
 static void test_failed_store(void)
 {
@@ -289,7 +291,7 @@ static void test_failed_store(void)
     qtest_quit(tpm.vm);
 }
 
-/* Neither is a suspend: after it the TPM fails until reset as well. */
+/* A suspend is not acknowledged either: after it the TPM fails until reset. */
 static void test_failed_suspend(void)
 {
     g_autofree char *image = image_new("raw");
