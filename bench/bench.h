@@ -30,11 +30,11 @@ typedef struct BenchOptions {
 typedef struct Contender {
     const char *name;       /* key in the JSON */
     const char *title;
-    /* Starts with nothing in @dir. */
+    /* Opens with nothing in @dir. */
     void *(*open)(const char *dir, size_t max_bytes);
-    /* Durable on return; a failure ends the program. */
+    /* The content is durable on return; a failure ends the program. */
     void (*commit)(void *self, const void *content, size_t bytes);
-    /* What it needs between commits, not timed; or NULL */
+    /* Does what is needed between commits, which is not timed; or NULL */
     void (*rest)(void *self, size_t bytes);
     GBytes *(*read)(void *self);
     void (*close)(void *self);
@@ -73,7 +73,7 @@ void bench_commits(const BenchOptions *options,
 /* scale.c; returns how many of @results are filled */
 unsigned bench_scale(const BenchOptions *options,
                      ScaleResult results[SCALE_POINTS]);
-/* The other end of a cold open: this program, started again for it */
+/* Runs the other end of a cold open: this program, started again for it. */
 void bench_open_store(const char *path);
 
 /* Processor time of a commit of SCALE_CONTENT_BYTES, and of its parts */
@@ -87,7 +87,7 @@ typedef struct CpuCost {
 /* cpu.c */
 void bench_cpu(CpuCost *cost);
 
-/* How long a key slot takes to open */
+/* The time that a key slot takes to open */
 typedef struct KeyCost {
     double raw_ms;
     double passphrase_ms;   /* as QEMU makes it by default */
@@ -96,7 +96,7 @@ typedef struct KeyCost {
 
 /* keys.c */
 void bench_keys(KeyCost *cost);
-/* A store on blank @storage, encrypted or not */
+/* Opens a store on blank @storage, encrypted or not. */
 BlobStore *bench_open(BlobStorage *storage, bool sealed, GError **error);
 
 typedef struct BenchResults {
@@ -119,16 +119,19 @@ void bench_die(const char *format, ...) G_GNUC_PRINTF(1, 2) G_GNUC_NORETURN;
 double bench_now_us(void);
 void bench_fill_random(void *buf, size_t bytes);
 void bench_shuffle(unsigned *order, unsigned count);
-/* Sort @samples. @fraction 0.5 is the median. */
+/* bench_quantile() sorts @samples; @fraction 0.5 is the median. */
 double bench_quantile(double *samples, unsigned count, double fraction);
-/* Bytes that this process has handed to write calls */
+/* Returns the bytes that this process has handed to write calls. */
 uint64_t bench_file_bytes(void);
-/* Bytes written to the device under @dir by anybody; -1: not known */
+/*
+ * Returns the bytes that anybody has written to the device under @dir; -1:
+ * unknown.
+ */
 int64_t bench_device_bytes(const char *dir);
 double bench_peak_rss_mib(void);
 void bench_check_directory(const char *dir);
 
-/* How the processors were used since boot, in seconds */
+/* The use of the processors since boot, in seconds */
 typedef struct CpuUse {
     double total;
     double others;          /* by neither this program nor nobody */

@@ -1,5 +1,5 @@
 /*
- * Blobstore benchmark: what one durable commit costs
+ * Blobstore benchmark: the cost of one durable commit
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,7 +21,7 @@ typedef struct Run {
     CommitCost cost[CONTENDERS];
 } Run;
 
-/* Returns the microseconds it took. */
+/* Returns the microseconds that the commit took. */
 static double commit(unsigned n, void *const *open, uint8_t *content,
                      size_t bytes)
 {
@@ -47,8 +47,8 @@ static void time_commits(const BenchOptions *options, void *const *open,
     }
     for (unsigned i = 0; i < options->commits; i++) {
         /*
-         * In a new order: what one leaves to the kernel to do later hits
-         * each of the others as often.
+         * The order is new each time, so that work which one contender leaves
+         * to the kernel hits each of the others as often.
          */
         bench_shuffle(order, CONTENDERS);
         for (unsigned k = 0; k < CONTENDERS; k++) {
@@ -66,7 +66,10 @@ static void time_commits(const BenchOptions *options, void *const *open,
     }
 }
 
-/* One after the other: a device does not say who wrote. */
+/*
+ * The contenders run one after the other, because a device does not say who
+ * wrote.
+ */
 static void count_bytes(const BenchOptions *options, void *const *open,
                         uint8_t *content, size_t bytes, Run *run)
 {
@@ -142,7 +145,10 @@ static void bench_run(const BenchOptions *options, size_t bytes, Run *run)
     remove_directory(dir);
 }
 
-/* Over the runs: medians, but the fewest bytes, for others write too. */
+/*
+ * Over the runs this takes medians, but the fewest bytes, because other
+ * programs write, too.
+ */
 static CommitCost summarise(const Run *runs, unsigned count, unsigned n)
 {
     g_autofree double *median = g_new(double, count);

@@ -2,7 +2,7 @@
  * Blobstore benchmark: ways to make the content of one name durable
  *
  * All files are opened through the page cache, as blob_storage_new_file()
- * does, and every way is the one its manual gives for full durability.
+ * opens them.  Each way is the one that its manual gives for full durability.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -219,10 +219,10 @@ static void rename_close(void *self)
 /*
  * SQLite: write-ahead log, synchronous=FULL, statements prepared once
  *
- * Its log grows until it has 1000 pages, then it is written from the start
- * again.  Growing costs more: each flush commits the file's new size, too.
+ * SQLite's log grows to 1000 pages, and is then written from its start again.
+ * Growing costs more, because each flush commits the file's new size, too.
  * The last close deletes the log, so a program that writes little only ever
- * sees it grow.  Both are measured.
+ * sees a growing log.  Both cases are measured.
  */
 
 enum { SQLITE_PAGE_BYTES = 4096, SQLITE_LOG_PAGES = 1000 };
@@ -273,7 +273,9 @@ static void sqlite_commit(void *data, const void *content, size_t bytes)
     self->log_pages += bytes / SQLITE_PAGE_BYTES + 2;
 }
 
-/* As if it had been closed and opened again before its log was full */
+/*
+ * Makes the database as after a close and a new open before its log was full.
+ */
 static void sqlite_rest(void *data, size_t bytes)
 {
     Sqlite *self = data;

@@ -1,5 +1,5 @@
 /*
- * Blobstore benchmark: what a commit computes
+ * Blobstore benchmark: the computing in a commit
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,7 +11,7 @@
 
 enum { ROUNDS = 2000, SAMPLES = 5, MEDIUM_BYTES = 1 << 20 };
 
-/* One way to spend time, @opaque at hand */
+/* One way to spend time, with its argument @opaque */
 typedef void Work(void *opaque);
 
 typedef struct Commit {
@@ -27,7 +27,10 @@ static double cpu_now_us(void)
     return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
 }
 
-/* The least of some samples: what others do can only add to it. */
+/*
+ * Returns the least of some samples, because other programs can only add to
+ * it.
+ */
 static double cost_of(Work *work, void *opaque)
 {
     double least = 1e9;

@@ -1,5 +1,5 @@
 /*
- * Blobstore benchmark: what encryption costs before the first commit
+ * Blobstore benchmark: the cost of encryption before the first commit
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -39,7 +39,7 @@ double bench_now_us(void)
     return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
 }
 
-/* splitmix64: does not compress, and costs little between two commits */
+/* splitmix64 does not compress, and costs little between two commits. */
 static uint64_t next_random(void)
 {
     static uint64_t state = 20;
@@ -84,7 +84,7 @@ double bench_quantile(double *samples, unsigned count, double fraction)
     return samples[MIN(count - 1, (unsigned)floor(count * fraction))];
 }
 
-/* The number behind @key in a file of "key: number" lines */
+/* Returns the number behind @key in a file of "key: number" lines. */
 static uint64_t read_counter(const char *path, const char *key)
 {
     g_autofree char *text = NULL;
@@ -111,7 +111,10 @@ uint64_t bench_file_bytes(void)
 
 double bench_peak_rss_mib(void)
 {
-    /* Not getrusage(): its peak begins with that of the parent. */
+    /*
+     * getrusage() is of no use, because its peak begins with that of the
+     * parent.
+     */
     return read_counter("/proc/self/status", "VmHWM") / 1024.0;
 }
 

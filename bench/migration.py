@@ -34,11 +34,11 @@ WAIT_SECONDS = 30
 
 
 def store_nothing(_tpm):
-    """The state of a new TPM."""
+    """A new TPM gets no more state."""
 
 
 def fill_nv(tpm):
-    """As many indices as there is room for."""
+    """A full TPM has as many indices as it has room for."""
     index = 0x01000000
     try:
         while True:
@@ -53,7 +53,7 @@ def fill_nv(tpm):
 
 @dataclass
 class Variant:
-    """A machine, and what its moves have cost."""
+    """A machine, and the cost of its moves."""
     name: str
     fill: object = None         # what is done with its TPM first; None: it has none
     machine: Machine | None = None
@@ -89,7 +89,7 @@ class Bench:
             variant.permanent_bytes = variant.machine.blob("permanent")["size"]
 
     def measure_stream(self, variant):
-        """What is sent, in a file; then the machine goes on."""
+        """Save the state to a file; then the machine continues."""
         path = Path(self.directory) / "stream"
         variant.machine.qmp("migrate", uri=f"file:{path}")
         self.wait(variant.machine, "completed")
@@ -118,7 +118,7 @@ class Bench:
 
 
 class Others:
-    """How much of the processors all but us and our QEMUs have used since."""
+    """The processor time used by everything but this program and its QEMUs."""
 
     def __init__(self):
         self._busy, self._all = self._processors()
@@ -131,7 +131,7 @@ class Others:
 
     @staticmethod
     def _processors():
-        """Ticks that they were busy, and in all."""
+        """The ticks that the processors were busy, and all ticks."""
         with open("/proc/stat", encoding="ascii") as stat:
             ticks = [int(word) for word in stat.readline().split()[1:9]]
         return sum(ticks) - ticks[3] - ticks[4], sum(ticks)

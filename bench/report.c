@@ -11,7 +11,10 @@
 
 enum { TARGET_BYTES = 8192, TARGET_BLOBS = 10000 };
 
-/* Nothing but the kernel's threads that serve us: 6 on the machine at hand */
+/*
+ * This much use is only the kernel's threads that serve the benchmark: 6
+ * percent on one machine.
+ */
 enum { QUIET_PERCENT = 8 };
 
 static void print_sizes(const CommitResult *commits)

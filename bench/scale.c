@@ -1,5 +1,5 @@
 /*
- * Blobstore benchmark: what other blobs in the store cost
+ * Blobstore benchmark: the cost of other blobs in the store
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -108,7 +108,7 @@ static double place_open(Place *place)
     return (bench_now_us() - start) / 1e3;
 }
 
-/* Without @clean the store is left as a crash leaves it. */
+/* Without @clean the store stays as a crash leaves it. */
 static void place_close(Place *place, bool clean)
 {
     GError *error = NULL;
@@ -160,7 +160,10 @@ static void populate(Place *place, const uint8_t *content)
     place_close(place, true);
 }
 
-/* The worst case: both slots of every blob are of the epoch that crashed. */
+/*
+ * This is the worst case: both slots of every blob are of the epoch that
+ * crashed.
+ */
 static void crash(Place *place, const uint8_t *content)
 {
     place_open(place);
@@ -212,7 +215,10 @@ void bench_open_store(const char *path)
     BlobStore *store;
     double start;
 
-    /* Who opens a store has seldom just written it: from the device. */
+    /*
+     * The cache is dropped, because a program has seldom just written the
+     * store that it opens.
+     */
     if (fd < 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED)) {
         bench_die("cannot open '%s' cold", path);
     }
@@ -228,7 +234,10 @@ void bench_open_store(const char *path)
     blob_storage_free(storage);
 }
 
-/* In a process of its own, so that its memory is that of the open alone */
+/*
+ * The open runs in a process of its own, so that the memory is that of the
+ * open alone.
+ */
 static double open_cold(const char *path, double *rss_mib)
 {
     g_autofree char *self = g_file_read_link("/proc/self/exe", NULL);
