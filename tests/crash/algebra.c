@@ -1,14 +1,14 @@
 /*
  * Damage by somebody who computes: he cannot write what the store would take
- * for its own, but he reads every header, and keeps images of earlier times.
+ * for its own, but he reads every header, and keeps old images.
  *
  *   algebra [--blobs=N] [--sets=N] [--seed=N]
  *
- * A census is an XOR of hashes.  From the censuses of headers that follow each
- * other he gets what each commit changed in the sum; elimination over GF(2)
- * gives sets of commits that change nothing together.  He undoes such a set.
- * In a plain store he must succeed, or he is not clever enough for this test;
- * in a sealed one he must not.
+ * A census is an XOR of hashes.  The censuses of successive headers show him
+ * what each commit changed in the sum; elimination over GF(2) gives sets of
+ * commits that together change nothing.  He undoes such a set.  In a plain
+ * store he must succeed, or he is not clever enough for this test; in a sealed
+ * one he must fail.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -33,7 +33,7 @@ typedef struct Vector {
     Set commits;                /* which make it up */
 } Vector;
 
-/* What he takes the censuses of two rounds for */
+/* His idea of the censuses of two rounds */
 typedef enum Idea {
     IDEA_BARE,                  /* sums: undoes the last commit of a blob */
     IDEA_MASK_OF_BLOB,          /* ... under a mask that a blob has for ever:
@@ -41,7 +41,7 @@ typedef enum Idea {
     IDEA_COUNT,
 } Idea;
 
-/* What he makes of a slot that he undoes */
+/* What he writes to a slot that he undoes */
 typedef enum Way {
     WAY_WIPE,
     WAY_ROLL_BACK,
@@ -63,7 +63,7 @@ typedef struct Attack {
     unsigned tried;
     unsigned refused;
     unsigned damaged;
-    unsigned deceived;          /* a blob was older, and nothing was said */
+    unsigned deceived;          /* a blob was older without an error */
 } Attack;
 
 static BlobStore *open_store(Attack *attack, BlobKeySlots *slots,
@@ -134,7 +134,10 @@ static const uint8_t *header_of_round(const Attack *attack, unsigned n,
     return attack->images[round] + slot_of_round(attack, n, round);
 }
 
-/* The census before commit @n of the last round, as the idea has it */
+/*
+ * Returns the census before commit @n of the last round, according to the
+ * idea.
+ */
 static Vector census_before(const Attack *attack, Idea idea, unsigned n)
 {
     Vector vector = { 0 };
@@ -167,8 +170,8 @@ static bool has_bit(const uint64_t *bits, unsigned n)
 }
 
 /*
- * Sets of commits that change nothing together, as he thinks.  The last commit
- * is in none: nothing shows what it changed.
+ * Returns sets of commits that, according to the idea, together change
+ * nothing.  The last commit is in none, because nothing shows what it changed.
  */
 static GArray *find_sets(const Attack *attack, Idea idea)
 {
@@ -199,7 +202,7 @@ static GArray *find_sets(const Attack *attack, Idea idea)
     return sets;
 }
 
-/* As it was when its @round was not written yet */
+/* Restores the slot to its state before @round was written. */
 static void undo_slot(Attack *attack, unsigned n, unsigned round, Way way)
 {
     uint64_t at = slot_of_round(attack, n, round);
@@ -243,7 +246,7 @@ static void undo(Attack *attack, const Set *set, Idea idea, Way way)
     }
 }
 
-/* Opens the store as it is now. */
+/* Opens the store in its current state. */
 static void look(Attack *attack)
 {
     g_autoptr(GError) error = NULL;

@@ -1,5 +1,5 @@
 /*
- * What histories do to the keys of a store, and what must be gone then
+ * Changes of keys in histories, and the content that must be gone afterwards
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,7 +21,7 @@ void promise_add_key(Promise *promise, const KeyState *keys)
     promise->keys[promise->key_count++] = *keys;
 }
 
-/* All that a conversion to @keys may pass through from now on */
+/* Adds all states that a conversion to @keys may pass through from now on. */
 static void add_completion(Promise *promise, const KeyState *keys)
 {
     KeyState completed = key_state_completed(keys);
@@ -54,7 +54,7 @@ static bool fail(GError **error, const char *what)
 bool history_check_deleted(const History *history, unsigned mask,
                            GError **error)
 {
-    /* While it is being unsealed, the store is plain at some time. */
+    /* The store is plain at some time while it is being unsealed. */
     const BlobGuard *guard = history->store->guard;
 
     for (unsigned n = 0; guard->seal && n < HISTORY_BLOBS; n++) {
@@ -75,7 +75,7 @@ static const Sectors *keep(History *history, Sectors *sectors)
     return sectors;
 }
 
-/* Of what was there before, nothing may come back. */
+/* No content from before the conversion may return. */
 static bool note_converted(History *history, GError **error)
 {
     int64_t at;
@@ -165,7 +165,10 @@ bool history_expect_refused(History *history, bool done, const GError *local,
     return history_check_world(history, error);
 }
 
-/* What leads to @wanted has ended; without an error if it was to fail. */
+/*
+ * Checks an operation that leads to @wanted and has ended.  Returns without an
+ * error if the operation was to fail.
+ */
 static bool conclude(History *history, const Promise *wanted, bool done,
                      bool may_fail, const GError *local, GError **error)
 {
@@ -213,7 +216,7 @@ bool history_change_key_slots(History *history, GError **error)
     return history_check_world(history, error);
 }
 
-/* What @keys become on the way to @data_key, or to plain */
+/* Fills in the states of @keys on the way to @data_key, or to plain. */
 static void plan_conversion(History *history, const KeyState *keys,
                             unsigned data_key, bool whole,
                             BlobKeySlots *slots, Promise *wanted)
@@ -262,9 +265,9 @@ bool history_convert(History *history, bool unseal, bool whole,
     }
     plan_conversion(history, &keys, data_key, whole, &slots, &wanted);
     if (unseal) {
-        history->gone = NULL;       /* it may have been plain before */
+        history->gone = NULL;       /* the store may have been plain before */
     }
-    /* A superblock that has failed may be the one that counts after all. */
+    /* A superblock whose write failed may still be the one that counts. */
     history->former = keep(history, sectors_of(
         history->disk, history->failed.key_count ? BLOB_DIRECTORY_OFFSET : 0));
     promise = history_begin(history, &history->acknowledged, &wanted);
@@ -281,7 +284,7 @@ bool history_convert(History *history, bool unseal, bool whole,
     return history_check_world(history, error);
 }
 
-/* Of a store that is not being converted, nothing is zeroed. */
+/* A store that is not being converted zeroes nothing. */
 bool history_wipe_piece(History *history, GError **error)
 {
     BlobStore *store = history->store;

@@ -19,7 +19,7 @@ static const char *const histories[] = {
     "wv.", "wvmn.", "wvd.", "wvg.",
 };
 
-/* The same, sealed, and those whose keys have changed */
+/* The same, sealed, and stores whose keys have changed */
 static const char *const sealed_histories[] = {
     "Sw", "Swv", "Svw", "Swvm", "Smwv", "Swvd", "Sdwv", "Swve", "Sew",
     "Snwvm", "Swvn", "Swvc", "Swvmc", "Swdc", "Sgwv", "Swvg", "Smmmw", "Suwv",
@@ -28,7 +28,10 @@ static const char *const sealed_histories[] = {
     "Sxk", "Sxkm", "Sdxw", "Sx.", "Sywv", "Sy.",
 };
 
-/* @bytes at @at and at @other are not as they were; makes them so again. */
+/*
+ * Checks a disk on which @bytes at @at and at @other have changed, and
+ * restores them.
+ */
 static void check(Damage *damage, const char *kind, uint64_t at,
                   uint64_t other, size_t bytes, bool repair)
 {
@@ -82,8 +85,8 @@ static void swap(Damage *damage, const char *kind, uint64_t at,
 }
 
 /*
- * Where a piece lies within the image of its slot: so many bytes from the
- * start in a header, from the end in a trailer, or in the payload
+ * Returns where a piece lies within the image of its slot: bytes from the
+ * start in a header, from the end in a trailer, or in the payload.
  */
 static int64_t role(const Place *place, uint64_t at, size_t bytes)
 {
@@ -114,7 +117,7 @@ static const Place *place_around(const Damage *damage, uint64_t at)
     return NULL;
 }
 
-/* Each two pieces of the same role are swapped once. */
+/* Swaps each two pieces of the same role once. */
 static void swap_roles(Damage *damage, uint64_t at, size_t bytes)
 {
     const Place *place = place_around(damage, at);
@@ -184,10 +187,7 @@ static void garble(Damage *damage, uint64_t at, GRand *random)
     }
 }
 
-/*
- * Both copies of the superblock are damaged: the same sector of them, or some
- * other one
- */
+/* Damages both copies of the superblock: the same sector, or different ones. */
 static void damage_superblocks(Damage *damage, GRand *random)
 {
     uint64_t bytes = blob_layout_image_bytes(BLOB_SUPERBLOCK_BYTES);
@@ -229,8 +229,8 @@ static GPtrArray *older_images(const SimDisk *disk)
 }
 
 /*
- * What the last operation replaced, if nothing came after it; an epoch record
- * comes after deleting from a sealed store.
+ * Returns what the last operation replaced, if nothing followed it; an epoch
+ * record follows a deletion from a sealed store.
  */
 static World world_before_last(const History *history, const char *ops)
 {

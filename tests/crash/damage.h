@@ -1,5 +1,5 @@
 /*
- * Damage of a populated store: what is where, and what must follow from it
+ * Damage of a populated store: the places, and the consequences
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,14 +14,14 @@ enum {
     LOST = UINT32_MAX,          /* as a version: found damaged */
 };
 
-/* One slot, and what an intact store holds there */
+/* One slot, and its content in an intact store */
 typedef struct Place {
     int owner;                  /* number of a blob, or one of the above */
     uint64_t offset;
     uint64_t payload;           /* stored bytes */
     uint64_t image;             /* bytes; 0: the slot is empty */
     bool deleted;
-    bool current;               /* what it holds is what counts */
+    bool current;               /* the slot holds the version that counts */
     bool unconfirmed;           /* ... and of the last commit */
     bool hit;                   /* a byte of it that matters has changed */
 } Place;
@@ -37,7 +37,7 @@ typedef struct Damage {
     SimDisk *disk;
     const char *kind;
     uint64_t at;
-    uint64_t other;             /* what it was swapped with */
+    uint64_t other;             /* the place that it was swapped with */
     size_t bytes;
     World expected;
     unsigned lost_key_slots;    /* a bit for each that is hit in both copies */
@@ -59,30 +59,37 @@ void G_GNUC_PRINTF(2, 3) damage_fail(Damage *damage, const char *format, ...);
 
 /* damageplace.c */
 
-/* Where everything is in the intact store */
+/* Finds the place of everything in the intact store. */
 void damage_find_places(Damage *damage);
 Place *damage_place(const Damage *damage, guint i);
-/* Whether the disk differs from the intact one between @from and @to */
+/*
+ * Returns whether the disk differs from the intact one between @from and @to.
+ */
 bool damage_differs(const Damage *damage, uint64_t from, uint64_t to);
-/* Which places have lost a byte that matters */
+/* Finds the places that have lost a byte that matters. */
 void damage_find_hits(Damage *damage);
-/* Whether the last commit, which nothing confirms, is hit and so undone */
+/*
+ * Returns whether the last commit, which nothing confirms, is hit and so
+ * undone.
+ */
 bool damage_is_undone(const Damage *damage);
 /*
- * Whether nothing of @owner will do: both copies are hit, of the superblock
- * elsewhere than in their key slots
+ * Returns whether @owner is lost: both copies are hit, and for the superblock
+ * the damage is outside of the key slots.
  */
 bool damage_is_lost(const Damage *damage, int owner);
-/* The secrets that still open the store */
+/* Returns the secrets that still open the store. */
 unsigned damage_secrets(const Damage *damage);
-/* Where the damage of blob @n is to be named, if it is to be */
+/* Returns the place that errors must name for blob @n, if there is one. */
 const Place *damage_expected(const Damage *damage, int n, bool undone);
-/* What the blobs must be read as */
+/* Finds what the blobs must be read as. */
 void damage_find_expected(Damage *damage);
 
 /* damagecheck.c: opens what is on the disk and compares */
 void damage_check_image(Damage *damage);
-/* ... for writing, which repairs what can be; the disk changes */
+/*
+ * The same for writing, which repairs what can be repaired; the disk changes.
+ */
 void damage_check_repair(Damage *damage);
 
 #endif /* TESTS_CRASH_DAMAGE_H */

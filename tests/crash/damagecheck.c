@@ -1,5 +1,5 @@
 /*
- * Damage of a populated store: is what must follow what does follow?
+ * Damage of a populated store: checks of the consequences
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,7 +9,7 @@
 #include <string.h>
 #include "blobstore/check.h"
 
-/* A finding of blob_store_check(), as text or as it is expected */
+/* Returns a finding of blob_store_check(), or an expected one, as text. */
 static char *finding_text(BlobFindingKind kind, const char *name,
                           uint64_t offset)
 {
@@ -119,7 +119,7 @@ static void expect_named(Damage *damage, int n, const GError *error)
     }
 }
 
-/* The version that blob @n is read as */
+/* Returns the version that blob @n is read as. */
 static unsigned read_version(Damage *damage, BlobStore *store, int n)
 {
     Blob *blob = blob_store_find(store, "dev", damage_names[n]);
@@ -176,8 +176,8 @@ static void expect_refused(Damage *damage, const GError *error)
 }
 
 /*
- * Falls back, for one blob that is damaged.  What its other slot holds is
- * older and intact, or there is nothing.
+ * Falls back, for one blob that is damaged.  The other slot is older and
+ * intact, or empty.
  */
 static void fall_back(Damage *damage, BlobStore *store, int n)
 {
@@ -198,7 +198,7 @@ static void fall_back(Damage *damage, BlobStore *store, int n)
         }
     }
     if (!older && lost && strstr(damage->kind, "rolled back")) {
-        older = lost;           /* where what is older lies now, maybe */
+        older = lost;           /* where the older version may lie now */
         maybe = true;
     }
     done = blob_store_fall_back(store, blob, &error);
@@ -218,7 +218,7 @@ static void fall_back(Damage *damage, BlobStore *store, int n)
     }
 }
 
-/* Only a damaged blob has something to fall back from. */
+/* Only a damaged blob has an older version to fall back to. */
 static void expect_no_fall_back(Damage *damage, BlobStore *store, int n)
 {
     Blob *blob = blob_store_find(store, "dev", damage_names[n]);
@@ -242,7 +242,10 @@ static BlobStore *open_store(Damage *damage, bool read_only, GError **error)
     return keyring_open(sim_disk_storage(damage->disk), &options, 0, error);
 }
 
-/* What is found after a repair: damaged key slots, and the one blob @lost */
+/*
+ * Returns the findings after a repair: damaged key slots, and the one blob
+ * @lost.
+ */
 static char *findings_left(const Damage *damage, const Place *lost)
 {
     g_autoptr(GPtrArray) findings = g_ptr_array_new_with_free_func(g_free);
@@ -256,7 +259,7 @@ static char *findings_left(const Damage *damage, const Place *lost)
     return join_findings(findings);
 }
 
-/* What is safe to repair is repaired, and stays so; the rest is as it was. */
+/* Safe repairs are made, and stay; everything else is unchanged. */
 void damage_check_repair(Damage *damage)
 {
     g_autoptr(GError) error = NULL;
@@ -299,7 +302,10 @@ void damage_check_repair(Damage *damage)
     }
 }
 
-/* Who opens the store is told of each copy, and key slot, that is damaged. */
+/*
+ * The opening of the store warns of each copy, and each key slot, that is
+ * damaged.
+ */
 static void expect_warnings(Damage *damage, BlobStore *store)
 {
     g_autofree char *all = g_strjoinv("\n",
@@ -326,7 +332,7 @@ static void expect_warnings(Damage *damage, BlobStore *store)
     }
 }
 
-/* What is left of the key slots still opens the store, and nothing else. */
+/* The key slots that are left still open the store, and no others do. */
 static void expect_keys(Damage *damage, BlobStore *store)
 {
     KeyState keys;
@@ -358,7 +364,10 @@ void damage_check_image(Damage *damage)
     expect_warnings(damage, store);
     expect_keys(damage, store);
     findings = expected_findings(damage);
-    /* Damage that recovery has found, and damage that reading finds */
+    /*
+     * Half of the images has damage that recovery finds, half damage that
+     * reading finds.
+     */
     if (damage->images % 2) {
         expect_world(damage, store);
         expect_findings(damage, store, findings);

@@ -1,5 +1,5 @@
 /*
- * Damage of a populated store: what is where, and what is hit
+ * Damage of a populated store: the places, and the hits
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -37,7 +37,7 @@ static uint64_t load64(const uint8_t *bytes)
     return GUINT64_FROM_LE(value);
 }
 
-/* By docs/format.md: what the header at @offset says */
+/* Decodes the header at @offset by docs/format.md. */
 static Place read_place(const uint8_t *disk, int owner, uint64_t offset)
 {
     const uint8_t *header = disk + offset;
@@ -111,7 +111,7 @@ bool damage_differs(const Damage *damage, uint64_t from, uint64_t to)
                   damage->history->disk->data + from, to - from);
 }
 
-/* What lies between payload and trailer, and behind it, does not matter. */
+/* Bytes between payload and trailer, and behind the trailer, do not matter. */
 void damage_find_hits(Damage *damage)
 {
     for (guint i = 0; i < damage->places->len; i++) {
@@ -125,7 +125,7 @@ void damage_find_hits(Damage *damage)
     }
 }
 
-/* The slot of blob @n that is current, or the other one */
+/* Returns the slot of blob @n that is current, or the other one. */
 static const Place *blob_place(const Damage *damage, int n, bool current)
 {
     for (guint i = 0; i < damage->places->len; i++) {
@@ -138,7 +138,6 @@ static const Place *blob_place(const Damage *damage, int n, bool current)
     return NULL;
 }
 
-/* Where the damage of blob @n is to be named, if it is to be */
 const Place *damage_expected(const Damage *damage, int n, bool undone)
 {
     const Place *current = blob_place(damage, n, true);
@@ -152,7 +151,6 @@ const Place *damage_expected(const Damage *damage, int n, bool undone)
     return current;
 }
 
-/* Whether the last commit, which nothing confirms, is hit and so undone */
 bool damage_is_undone(const Damage *damage)
 {
     for (guint i = 0; i < damage->places->len; i++) {
@@ -165,7 +163,7 @@ bool damage_is_undone(const Damage *damage)
     return false;
 }
 
-/* What a superblock is of use for even if its key slots are damaged */
+/* Returns whether a superblock is still of use if its key slots are damaged. */
 static bool has_head(const Damage *damage, const Place *place)
 {
     uint64_t end = place->offset + place->image;
@@ -197,7 +195,7 @@ static bool key_slot_is_hit(const Damage *damage, unsigned copy, unsigned n)
     return damage_differs(damage, at, at + BLOB_KEY_SLOT_BYTES);
 }
 
-/* Where one copy is intact, nothing is lost; a plain store has no key slots. */
+/* Nothing is lost if one copy is intact; a plain store has no key slots. */
 static unsigned find_lost_key_slots(const Damage *damage)
 {
     unsigned lost = 0;

@@ -1,6 +1,6 @@
 /*
  * Crash explorer: histories, each place where the power can fail in them, and
- * what that may leave
+ * all that may be left
  *
  *   explore [OPTION...] [ID]
  *
@@ -17,7 +17,7 @@
 enum {
     HISTORY_RANDOM = 1,
     MAX_LENGTH = 4,
-    LENGTH_EFFORT = 20,         /* from which on histories are longer */
+    LENGTH_EFFORT = 20,         /* from this effort on, histories are longer */
 };
 
 /* Histories that have found bugs once */
@@ -27,7 +27,7 @@ static const char *const known[] = {
     "md1Gnwn",  /* a failed write landed on a later one */
     "3Gncmcr",  /* the same with a copy of the directory */
     "4Fji",     /* a failed copy landed on that of another blob */
-    "4Fxr",     /* a failed superblock landed when it had been read */
+    "4Fxr",     /* a failed superblock landed after it was read */
     "S4Fkr",
 };
 
@@ -46,7 +46,7 @@ static void load(Explorer *explorer, const uint8_t *image)
     sim_disk_settle(explorer->disk);
 }
 
-/* Returns NULL, having counted a failure, if the running store is wrong. */
+/* Returns NULL, and counts a failure, if the running store is wrong. */
 static History *run_history(Explorer *explorer, const char *ops)
 {
     g_autoptr(GError) error = NULL;
@@ -64,8 +64,8 @@ static History *run_history(Explorer *explorer, const char *ops)
 }
 
 /*
- * Every cut, or those of the last operation only: the others are those of a
- * shorter history.
+ * Explores every cut, or only those of the last operation, because the others
+ * are those of a shorter history.
  */
 static void explore_history(Explorer *explorer, const char *ops,
                             bool last_only, bool drawn)
@@ -82,7 +82,7 @@ static void explore_history(Explorer *explorer, const char *ops,
     explorer->origin = NULL;
 }
 
-/* All letters that make an operation fail get a @landing in front. */
+/* Puts a @landing in front of all letters that make an operation fail. */
 static char *with_landing(const char *ops, unsigned landing)
 {
     GString *whole = g_string_new(NULL);
@@ -96,7 +96,7 @@ static char *with_landing(const char *ops, unsigned landing)
     return g_string_free(whole, FALSE);
 }
 
-/* Where operations fail, what the failed writes leave matters too. */
+/* If operations fail, the effect of the failed writes matters, too. */
 static void explore_landings(Explorer *explorer, const char *ops)
 {
     if (!strpbrk(ops, history_fail_letters)) {
@@ -110,7 +110,7 @@ static void explore_landings(Explorer *explorer, const char *ops)
     }
 }
 
-/* A letter that makes the next operation fail has one to follow. */
+/* A letter that makes the next operation fail needs an operation after it. */
 static bool is_sensible(const char *ops)
 {
     size_t failing;
@@ -125,7 +125,10 @@ static bool is_sensible(const char *ops)
     return true;
 }
 
-/* All of so many letters behind @begin; of keys, too, if it is sealed */
+/*
+ * Explores all histories of so many letters behind @begin, with letters for
+ * keys if the store is sealed.
+ */
 static void explore_length(Explorer *explorer, const char *begin,
                            unsigned length)
 {
@@ -153,7 +156,7 @@ static void explore_length(Explorer *explorer, const char *begin,
     }
 }
 
-/* Formats, failing anywhere, and so many letters behind them */
+/* Explores formats that fail anywhere, with so many letters behind them. */
 static void explore_formats(Explorer *explorer, const char *begin,
                             gint length)
 {
@@ -170,7 +173,7 @@ static void explore_formats(Explorer *explorer, const char *begin,
     }
 }
 
-/* How many writes and flushes the last operation of @ops has */
+/* Returns the number of writes and flushes in the last operation of @ops. */
 static unsigned count_calls(Explorer *explorer, const char *ops)
 {
     History *history = run_history(explorer, ops);
@@ -192,8 +195,8 @@ static unsigned count_calls(Explorer *explorer, const char *ops)
 
 /*
  * The last operation of @ops fails at each of its calls, and in each way.
- * Then the store is opened again; or it is used as it is, which how the write
- * has failed matters less for.
+ * Then the store is opened again, or used as it is; for such use it matters
+ * less how the write has failed.
  */
 static void explore_failing(Explorer *explorer, const char *ops)
 {
@@ -226,7 +229,7 @@ static void explore_conversions(Explorer *explorer)
     static const char *const histories[] = {
         "Sk", "Skk", "x", "Sx", "Sy", "nx", "dx", "Sdy", "SFvx", "xx", "Sgky",
     };
-    /* What happens between the pieces, and while one fails */
+    /* Events between the pieces, and while one fails */
     static const char *const pieces[] = {
         "bw", "Sbwz", "bzwz", "Sqmzdz", "Sbzczwz", "bzzizw", "Sbzgwz",
     };
@@ -332,7 +335,7 @@ static bool replay_history(Explorer *explorer, const char *ops,
     return exists;
 }
 
-/* Returns false if @id is none. */
+/* Returns false if @id is not an id. */
 static bool replay(Explorer *explorer, const char *id)
 {
     g_auto(GStrv) parts = g_strsplit(id, "/", 0);

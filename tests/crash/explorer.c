@@ -1,5 +1,5 @@
 /*
- * What the crash explorer demands of a store after a power failure
+ * The crash explorer's demands on a store after a power failure
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -78,9 +78,9 @@ void explorer_fail(Explorer *explorer, const char *why)
 }
 
 /*
- * The exceptions of docs/design.md: nothing but garble of the first write of
- * a format has reached the medium, or garble of two crashes in it.  It is
- * refused; there is nothing to lose yet.
+ * The exceptions of docs/design.md: only garble of the first write of a format
+ * has reached the medium, or garble of two crashes in it.  The medium is
+ * refused; it has nothing to lose yet.
  */
 static bool may_be_refused(const Explorer *explorer, const Outage *outage,
                            const Promise *promise, const GError *error)
@@ -119,7 +119,7 @@ static void fail_world(Explorer *explorer, const char *why,
     explorer_fail(explorer, text);
 }
 
-/* Where there never was a key, none is looked for. */
+/* A store that never had a key is opened without looking for one. */
 static BlobStore *open_read_only(Explorer *explorer, const Promise *promise,
                                  GError **error)
 {
@@ -183,7 +183,7 @@ static unsigned use_again(History *history, GError **error)
     return cuts;
 }
 
-/* Another crash, in the recovery itself as often as after it */
+/* The second crash is in the recovery itself as often as after it. */
 static Crash draw_crash(const History *history, unsigned recovery_cuts,
                         bool in_recovery, GRand *random, Outage *outage)
 {
@@ -244,7 +244,7 @@ static void go_deep(Explorer *explorer, const Remains *remains)
     sim_disk_put_events(explorer->disk, events);
 }
 
-/* Whether the hash is new in a set of them */
+/* Adds the hash to a set; returns whether it is new there. */
 static bool add(GHashTable *set, uint64_t hash)
 {
     return g_hash_table_add(set, (gpointer)(uintptr_t)hash);

@@ -1,5 +1,5 @@
 /*
- * What the crash explorer demands of a store after a power failure
+ * The crash explorer's demands on a store after a power failure
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,7 +9,7 @@
 #include "history.h"
 #include "outage.h"
 
-/* How a state was chosen */
+/* The way in which a state was chosen */
 typedef enum Tally {
     TALLY_EXHAUSTIVE,           /* every subset, missing and garbled sector */
     TALLY_CLASSES,              /* the same where there are too many subsets */
@@ -19,7 +19,7 @@ typedef enum Tally {
     TALLY_COUNT,
 } Tally;
 
-/* One crash: after which event, and what was left */
+/* One crash: the event before it, and the state that was left */
 typedef struct Crash {
     unsigned cut;
     StateName state;
@@ -28,19 +28,19 @@ typedef struct Crash {
 enum { MAX_CRASHES = 2 };
 
 typedef struct Explorer {
-    SimDisk *disk;              /* on which states are made and opened */
+    SimDisk *disk;              /* states are made and opened on it */
     uint32_t seed;
     unsigned deep_every;        /* of so many states one is gone into */
     unsigned second_crashes;    /* for each of these */
     unsigned samples;           /* where there are too many subsets */
 
-    /* Where we are; together the id of a state */
+    /* The current position; together these are the id of a state. */
     const char *origin;         /* a history or a round of a walk */
     Crash crashes[MAX_CRASHES];
     unsigned crash_count;
     bool garbled;               /* an earlier crash of the walk left garble */
     const Crash *replay;        /* look at this second crash only, or NULL */
-    bool no_such;               /* and there is none such */
+    bool no_such;               /* there is no such crash */
 
     Tally tally;
     GHashTable *opened;         /* images, by hash */
@@ -51,16 +51,16 @@ typedef struct Explorer {
     uint64_t failures;
 } Explorer;
 
-/* The only one there is; prints the id if the program is aborted. */
+/* Makes the only explorer, which prints the id if the program is aborted. */
 Explorer *explorer_new(uint32_t seed);
 void explorer_free(Explorer *explorer);
 
-/* Says that the promise was broken where we are. */
+/* Reports that the store broke the promise at the current position. */
 void explorer_fail(Explorer *explorer, const char *why);
 
 /*
- * Opens what the disk holds without writing; @outage has left it.  Returns
- * false, having counted a failure, if it is not what @promise allows.
+ * Opens the disk, which @outage has left, without writing.  Returns false, and
+ * counts a failure, if the content is not what @promise allows.
  */
 bool explorer_check_read(Explorer *explorer, const Outage *outage,
                          const Promise *promise, World *world,
@@ -76,23 +76,24 @@ bool explorer_check_read(Explorer *explorer, const Outage *outage,
 void explorer_visit_all(Explorer *explorer, const History *history,
                         unsigned cut, bool drawn);
 
-/* One state only.  Returns false if there is none such. */
+/* The same for one state only.  Returns false if there is no such state. */
 bool explorer_visit_one(Explorer *explorer, const History *history,
                         const Crash *crash, bool deep);
 
-/* The same; the outage is prepared already. */
+/* The same with an outage that is prepared already. */
 bool explorer_visit(Explorer *explorer, const History *history,
                     const Outage *outage, const Crash *crash, bool deep);
 
 /*
- * walk.c: one long history of so many rounds.  In each the store is opened
- * and used, and the power fails; the next goes on with what that has left.
+ * walk.c: explores one long history of so many rounds.  In each round the
+ * store is opened and used, and the power fails; the next round begins with
+ * the result.
  */
 void walk_explore(Explorer *explorer, uint32_t seed, unsigned rounds);
 
 /*
- * Looks at one state of one round only, or if @crash is NULL at what happens
- * in it.  Returns false if there is none such.
+ * Explores one state of one round only, or if @crash is NULL the events in the
+ * round.  Returns false if there is no such state.
  */
 bool walk_replay(Explorer *explorer, uint32_t seed, unsigned round,
                  const Crash *crash);

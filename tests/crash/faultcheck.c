@@ -1,5 +1,5 @@
 /*
- * Fault injection: what a call that failed must leave, and its retry reach
+ * Fault injection: the state after a failed call, and the result of its retry
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -50,7 +50,7 @@ static char *describe(BlobStore *store, Detail detail)
         BlobInfo blob;
 
         blob_get_info(blob_store_nth(store, i), &blob);
-        /* It leaves the directory with any epoch record. */
+        /* The blob leaves the directory with the next epoch record. */
         if (!blob.registered && !blob.present && !blob.damage) {
             continue;
         }
@@ -78,7 +78,7 @@ static char *describe(BlobStore *store, Detail detail)
 void fault_remember(const Faults *faults, Before *before)
 {
     const Run *run = faults->run;
-    /* A conversion that fails half way leaves copies as current. */
+    /* A conversion that fails half way leaves copies as current versions. */
     Detail detail = faults->converts ? DETAIL_SEQUENCES : DETAIL_PLACES;
 
     *before = (Before) {
@@ -133,7 +133,7 @@ void fault_expect_unchanged(Faults *faults, const Before *before)
     unsigned errors = run->disk->write_errors - before->write_errors;
     BlobStoreStatus info;
 
-    /* A format that has succeeded stays, though what follows it fails. */
+    /* A format that has succeeded stays, even if a later call fails. */
     if (strcmp(text, before->text) && !before->info.blank) {
         fault_fail(faults, "the store has changed from\n  %s\nto\n  %s",
                    before->text, text);
@@ -146,7 +146,7 @@ void fault_expect_unchanged(Faults *faults, const Before *before)
         fault_fail(faults, "%" PRIu64 " write errors are counted",
                    info.write_errors - before->info.write_errors);
     }
-    /* An epoch record of its own is all that may have succeeded. */
+    /* At most an epoch record of the operation may have succeeded. */
     if (info.sequence != before->info.sequence &&
         (info.sequence < before->info.sequence ||
          (uint32_t)info.sequence)) {
@@ -162,7 +162,7 @@ void fault_expect_unchanged(Faults *faults, const Before *before)
                        &before->world);
 }
 
-/* Registers all blobs of @run that are not damaged, as they are. */
+/* Registers all blobs of @run that are not damaged, with their sizes. */
 static bool register_all(Run *run, GError **error)
 {
     for (size_t i = 0; i < blob_store_count(run->store); i++) {
@@ -185,7 +185,7 @@ static void fail_keys(Faults *faults, const char *where,
                keys->data_key, keys->secrets, keys->target);
 }
 
-/* What opens @store are the keys of before, or those that are to. */
+/* Either the old keys or the intended ones open @store. */
 static void expect_keys(Faults *faults, BlobStore *store, KeyState *keys)
 {
     g_autoptr(GError) error = NULL;
@@ -201,7 +201,7 @@ static void expect_keys(Faults *faults, BlobStore *store, KeyState *keys)
     }
 }
 
-/* A start has ended what had begun, and zeroed what had to go. */
+/* A start has ended what had begun, and zeroed what had to be zeroed. */
 static void expect_settled(Faults *faults, Run *run, const KeyState *wanted)
 {
     const KeyState new = { run->blank_key, run->blank_key ? 1 : 0 };
@@ -269,7 +269,7 @@ void fault_expect_done(Faults *faults)
     g_autofree char *text = NULL;
     g_autoptr(GError) error = NULL;
 
-    /* S8: what has been put off is done by a start. */
+    /* S8: a start does what was deferred. */
     if (run->store && run->store->unwiped &&
         (!run_step(run, "start", &error) ||
          !wiped_deleted(test_disk_bytes(run->disk->disk), run->store))) {
@@ -312,7 +312,7 @@ void fault_expect_error(Faults *faults, const GError *error)
     }
 }
 
-/* The bytes up to which an open store must be able to read */
+/* Returns the end of the bytes that an open store must be able to read. */
 static uint64_t needed_bytes(BlobStore *store)
 {
     uint64_t end = 0;
@@ -358,8 +358,8 @@ void fault_expect_short_error(Faults *faults, const GError *error,
 }
 
 /*
- * A short medium may do where what it lacks is not needed.  One without a
- * single byte counts as blank; nothing is written to it.
+ * A short medium may be enough if the missing part is not needed.  A medium
+ * without a single byte counts as blank; nothing is written to it.
  */
 void fault_expect_short_success(Faults *faults, uint64_t limit)
 {

@@ -1,5 +1,5 @@
 /*
- * Fault injection: what a call that failed must leave, and its retry reach
+ * Fault injection: the state after a failed call, and the result of its retry
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,19 +8,19 @@
 
 #include "script.h"
 
-/* One operation: what it starts from, and what it comes to without a fault */
+/* One operation: its initial state, and its result without a fault */
 typedef struct Faults {
     const char *name;
     Run *start;                 /* before the process */
-    Run *run;                   /* whose last step fails */
+    Run *run;                   /* the run whose last step fails */
     Run *copy;                  /* looks at what a failure left */
     const char *script;         /* of the process */
     char *step;                 /* the last one */
     bool blank;                 /* the medium was, when the process began */
-    bool converts;              /* it changes how the store is guarded */
+    bool converts;              /* the step changes how the store is guarded */
     KeyState before_keys;       /* what opens the store */
     KeyState after_keys;
-    World after;                /* when it has succeeded */
+    World after;                /* after it has succeeded */
     char *outcome;              /* how the store is described then */
     char *findings;             /* what check says then */
     unsigned step_calls;
@@ -32,14 +32,14 @@ typedef struct Faults {
     uint64_t failures;
 } Faults;
 
-/* What of a store is described */
+/* The part of a store that is described */
 typedef enum Detail {
     DETAIL_OUTCOME,             /* what does not depend on how it came to be */
     DETAIL_SEQUENCES,
     DETAIL_PLACES,              /* and what holds the current versions */
 } Detail;
 
-/* The store and what its own figures were before a call failed */
+/* The store, and its own figures, before a call failed */
 typedef struct Before {
     Detail detail;
     char *text;
@@ -51,30 +51,30 @@ typedef struct Before {
 /* Reports a broken promise under faults->id. */
 void fault_fail(Faults *faults, const char *format, ...) G_GNUC_PRINTF(2, 3);
 
-/* Fills @before, whose text is to be freed. */
+/* Fills @before; the caller frees its text. */
 void fault_remember(const Faults *faults, Before *before);
 
-/* Fills in what the last step has come to. */
+/* Notes the result of the last step. */
 void fault_note_outcome(Faults *faults);
 
-/* The blobs of @store hold @wanted or @or_wanted. */
+/* Checks that the blobs of @store hold @wanted or @or_wanted. */
 void fault_expect_world(Faults *faults, BlobStore *store, const char *where,
                         const World *wanted, const World *or_wanted);
 
-/* The failed call has changed nothing in memory. */
+/* Checks that the failed call has changed nothing in memory. */
 void fault_expect_unchanged(Faults *faults, const Before *before);
 
 /*
- * So it is for another process that opens the medium, as with what opened it
- * before or is to.  With @use it also starts and writes.
+ * Checks the medium as another process opens it, with the old keys or the
+ * intended ones.  With @use the process also starts the store and writes.
  */
 void fault_expect_image(Faults *faults, const World *wanted,
                         const World *or_wanted, bool use);
 
-/* Everything that the last step is for has happened. */
+/* Checks that everything has happened that the last step is for. */
 void fault_expect_done(Faults *faults);
 
-/* The core reports what the medium has said. */
+/* Checks that the core reports the medium's error. */
 void fault_expect_error(Faults *faults, const GError *error);
 
 /* The same while the medium ends at @limit */

@@ -1,5 +1,5 @@
 /*
- * What the files of histories share
+ * Shared by the files of histories
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,9 +17,9 @@ enum {
 extern const char *const history_blob_names[HISTORY_BLOBS];
 
 /*
- * restart.c: the store is opened again, cleanly closed before or not, and all
- * blobs but @skip are registered; the same without the first of them; blob @n
- * is registered larger in the running store.
+ * restart.c: the first opens the store again, after a clean close or without,
+ * and registers all blobs but @skip.  The second does the same without the
+ * first of them.  The third registers blob @n larger in the running store.
  */
 bool history_restart(History *history, bool clean, unsigned skip,
                      GError **error);
@@ -27,43 +27,43 @@ bool history_restart_without_first(History *history, GError **error);
 bool history_grow(History *history, unsigned n, GError **error);
 
 /*
- * history.c: an operation begins, which may leave the world or what opens the
- * store as it was or as it would be: @after, and any keys of @wanted (NULL:
- * they stay).  Returns the number of that promise, for history_end(): each
- * event from @first_event on is a place where the power may fail.
+ * history.c: begins an operation, which may leave the world, or the keys that
+ * open the store, in the old state or in the new one: @after, and any keys of
+ * @wanted (NULL: the keys stay).  Returns the number of that promise, for
+ * history_end(): the power may fail at each event from @first_event on.
  */
 unsigned history_begin(History *history, const World *after,
                        const Promise *wanted);
 void history_end(History *history, const World *after, unsigned promise,
                  unsigned first_event, bool done);
 
-/* Whether the running store holds what was acknowledged */
+/* Checks that the running store holds what was acknowledged. */
 bool history_check_world(History *history, GError **error);
 
 /* changekeys.c: adds @keys unless it is there already. */
 void promise_add_key(Promise *promise, const KeyState *keys);
 
-/* Adds to @wanted what the next start may make of what opens the store. */
+/* Adds to @wanted the keys that may open the store after the next start. */
 void history_expect_completion(const History *history, Promise *wanted);
 
 /*
- * A start has succeeded, of a store that before it was opened by @found.
- * Whatever was begun must have been ended, and may have been nothing else than
- * what was promised.
+ * Notes that a store has started that the keys @found opened before.  The
+ * start must have ended what had begun, and that must have been promised.
  */
 bool history_settle_keys(History *history, const KeyState *found,
                          GError **error);
 
 /*
- * S8: of those blobs in @mask that are deleted from a sealed store, the slots
- * must be zero.
+ * S8: checks that the slots of those blobs in @mask that are deleted from a
+ * sealed store are zero.
  */
 bool history_check_deleted(const History *history, unsigned mask,
                            GError **error);
 
 /*
- * What cannot be done (it was not @done, because of @local) is refused, and
- * since there were @events the disk has seen nothing of it.
+ * Checks that an impossible operation (it was not @done, because of @local)
+ * was refused, and that the disk has seen nothing of it since there were
+ * @events.
  */
 bool history_expect_refused(History *history, bool done, const GError *local,
                             bool is_converting, guint events, GError **error);

@@ -1,5 +1,5 @@
 /*
- * Short histories of a store on a simulated disk, and what is promised
+ * Short histories of a store on a simulated disk, and the promises in them
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -18,14 +18,14 @@ enum {
     HISTORY_MAX_KEYS = 24,
 };
 
-/* Which version of each blob there is; 0: absent */
+/* The version of each blob; 0: absent */
 typedef struct World {
     unsigned version[HISTORY_BLOBS];
 } World;
 
 /*
- * What a crash may leave: any one of these worlds, opened by any one of these
- * keys, and nothing else
+ * The states that a crash may leave: any one of these worlds, opened by any
+ * one of these keys, and nothing else
  */
 typedef struct Promise {
     unsigned count;
@@ -51,7 +51,7 @@ typedef struct History {
     World acknowledged;
     Promise failed;             /* since the last durable commit, or start */
     unsigned last_version;
-    KeyState keys;              /* what opens the store */
+    KeyState keys;              /* the keys that open the store */
     unsigned blank_key;         /* data key of a new store; 0: it is plain */
     unsigned last_secret;       /* that was put into a key slot */
     GPtrArray *sets;            /* of Sectors, for the promises */
@@ -76,7 +76,7 @@ extern const char history_key_ops[];
 extern const char history_piece_ops[];
 extern const char history_fail_letters[];
 
-/* Whether @ops is a history that can be run */
+/* Returns whether @ops is a history that can be run. */
 bool history_is_valid(const char *ops);
 
 /*
@@ -86,10 +86,10 @@ bool history_is_valid(const char *ops);
  */
 History *history_try(const char *ops, GError **error);
 
-/* The same; aborts the program then. */
+/* The same, but aborts the program in that case. */
 History *history_run(const char *ops);
 
-/* What one history leaves to the next */
+/* The state that one history leaves to the next */
 typedef struct Remains {
     World world;
     KeyState keys;
@@ -101,35 +101,35 @@ typedef struct Remains {
     const Sectors *former;
 } Remains;
 
-/* What is left when @history, having promised that, crashes. */
+/* Returns what is left when @history crashes after it has promised that. */
 Remains history_remains(const History *history, const Promise *promise,
                         const World *world, const KeyState *keys);
 
 /*
- * The store on @disk, which is borrowed, as a crash left it.  The first
- * operation, by history_do(), must be a restart.
+ * Resumes with the store on @disk, which is borrowed, after a crash.  The
+ * first operation, by history_do(), must be a restart.
  */
 History *history_resume(SimDisk *disk, const Remains *remains);
 bool history_do(History *history, char op, GError **error);
 void history_free(History *history);
 
-/* The content of @version of blob @n; its length varies. */
+/* Returns the content of @version of blob @n; its length varies. */
 GBytes *history_content(unsigned n, unsigned version);
 
 /*
  * Reads all blobs of a store into @world.  Returns false, with the reason in
- * @error, if one cannot be read or holds what was never written.
+ * @error, if a blob cannot be read or holds what was never written.
  */
 bool history_read_world(BlobStore *store, World *world, GError **error);
 
-/* Whether no blob has ever been written */
+/* Returns whether no blob has ever been written. */
 bool history_is_nothing(const World *world);
 
 bool history_keeps_promise(const Promise *promise, const World *world);
 
 /*
- * The same of the keys that have opened the store on @disk, and of what had to
- * go from there.  Returns what is wrong, or NULL.
+ * The same for the keys that have opened the store on @disk, and for content
+ * that had to disappear.  Returns the fault, or NULL.
  */
 const char *history_breaks_promise_of_keys(const Promise *promise,
                                            const KeyState *keys,

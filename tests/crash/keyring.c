@@ -1,5 +1,5 @@
 /*
- * The keys of stores in histories, and how a medium answers to them
+ * The keys of stores in histories, and the answers of a medium to them
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,7 +9,10 @@
 
 enum { UNLOCKED = 8, NO_SUCH_KEY = 0xff };
 
-/* What the secrets do to some key slots, so as to try each only once */
+/*
+ * The results of the secrets on some key slots, kept so as to try each secret
+ * only once
+ */
 typedef struct Unlocked {
     BlobKeySlots slots;
     uint8_t uuid[BLOB_UUID_BYTES];
@@ -78,7 +81,10 @@ static void add(BlobKeySlots *slots, const uint8_t *uuid, unsigned data_key,
     }
 }
 
-/* The data key that @secret unlocks, to be released; NULL if it does not */
+/*
+ * Returns the data key that @secret unlocks, to be released; NULL if there is
+ * none.
+ */
 static BlobKey *unlock(const BlobKeySlots *slots, const uint8_t *uuid,
                        unsigned secret, int slot)
 {
@@ -90,7 +96,7 @@ static BlobKey *unlock(const BlobKeySlots *slots, const uint8_t *uuid,
     return blob_key_slots_unlock(slots, uuid, &credential, NULL);
 }
 
-/* The key slot that @secret unlocks */
+/* Removes the key slot that @secret unlocks. */
 static void remove_secret(BlobKeySlots *slots, const uint8_t *uuid,
                           unsigned secret)
 {
@@ -116,7 +122,7 @@ void keyring_change(BlobKeySlots *slots, const uint8_t *uuid, KeyState *keys,
         remove_secret(slots, uuid, older);
         keys->secrets &= ~(1u << older);
     } else {
-        /* The last one may not have come to be, and the next be there. */
+        /* The last secret may be absent although the next one exists. */
         do {
             *last = (*last + 1) % KEYRING_SECRETS;
         } while (keys->secrets & 1u << *last);
@@ -170,7 +176,7 @@ unsigned keyring_secrets(const BlobKeySlots *slots, const uint8_t *uuid)
     return secrets;
 }
 
-/* Which of the secrets open a sealed store with these key slots */
+/* Finds the secrets that open a sealed store with these key slots. */
 static bool look(const BlobKeySlots *slots, const uint8_t *uuid,
                  KeyState *state, GError **error)
 {

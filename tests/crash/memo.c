@@ -1,5 +1,5 @@
 /*
- * Digests that are computed once, and chance that can be repeated
+ * Digests that are computed once, and random numbers that can be repeated
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -35,8 +35,8 @@ typedef struct CensusMemo {
 } CensusMemo;
 
 /*
- * Neither a digest nor a seal keeps state between calls: one for each key is
- * enough.  Which it is, memos know by a number that is never used again.
+ * Neither a digest nor a seal keeps state between calls, so one for each key
+ * is enough.  Memos know it by a number that is never used again.
  */
 typedef struct Pooled {
     uint8_t key[KEY_BYTES];
@@ -75,7 +75,10 @@ static void *find_key(Pooled *pool, const uint8_t *key)
     return NULL;
 }
 
-/* A place for another one; what nobody uses makes room, to be released. */
+/*
+ * Returns a place for another entry; an unused one makes room, and is
+ * released.
+ */
 static Pooled *make_room(Pooled *pool)
 {
     static unsigned next;
@@ -184,7 +187,9 @@ static bool is_of(const Memo *memo, uint64_t serial, const void *data,
            !memcmp(memo->data, data, bytes);
 }
 
-/* The superblock, large and always the same, is found without a hash. */
+/*
+ * The superblock is large and always the same, so it is found without a hash.
+ */
 static Memo *find_recent(uint64_t serial, const void *data, size_t bytes)
 {
     for (unsigned i = 0; i < RECENT && bytes >= LARGE_BYTES; i++) {
@@ -195,7 +200,7 @@ static Memo *find_recent(uint64_t serial, const void *data, size_t bytes)
     return NULL;
 }
 
-/* *@memo is of these bytes, or is to become so: then it returns false. */
+/* Makes *@memo the memo of these bytes.  Returns false if the memo is new. */
 static bool find(uint64_t serial, const void *data, size_t bytes,
                  Memo **memo)
 {

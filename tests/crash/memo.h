@@ -1,10 +1,10 @@
 /*
- * Digests that are computed once, and chance that can be repeated
+ * Digests that are computed once, and random numbers that can be repeated
  *
- * The linker puts these in place of the functions of blobstore/digest.h and
- * seal.h (--wrap) in the explorer, which opens millions of images that differ
- * in a few sectors.  A digest is remembered with the bytes it was computed of,
- * and given out only for bytes that are equal to them.
+ * In the explorer, which opens millions of images that differ in a few
+ * sectors, the linker puts these in place of the functions of
+ * blobstore/digest.h and seal.h (--wrap).  A digest is remembered with the
+ * bytes it was computed of, and given out only for equal bytes.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,10 +14,10 @@
 #include "blobstore/crypto/digest.h"
 #include "blobstore/crypto/seal.h"
 
-/* What blob_digest_random() returns from now on depends on @seed only. */
+/* From now on the results of blob_digest_random() depend on @seed only. */
 void memo_begin_random(uint64_t seed);
 
-/* What the linker calls the functions replaced, and those in their place */
+/* The linker's names for the replaced functions, and for their replacements */
 BlobDigest *__real_blob_digest_new(const uint8_t *seed);
 BlobDigest *__wrap_blob_digest_new(const uint8_t *seed);
 BlobDigest *__real_blob_digest_new_secret(const uint8_t *seed,

@@ -16,7 +16,10 @@ static inline uint64_t mix(uint64_t state, uint64_t word)
     return state ^ state >> 32;
 }
 
-/* Of @bytes, a multiple of 8; four lanes, which a processor does at once */
+/*
+ * Hashes @bytes, a multiple of 8, in four lanes, which a processor computes at
+ * once.
+ */
 static inline uint64_t mix_bytes(uint64_t state, const void *data,
                                  size_t bytes)
 {

@@ -1,5 +1,5 @@
 /*
- * A power failure, and what it may leave on the disk
+ * A power failure, and the states that it may leave on the disk
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -41,7 +41,10 @@ void state_name_print(const StateName *name, char text[OUTAGE_NAME_BYTES])
     }
 }
 
-/* Which sectors of a write are alike: header, first, middle, last, trailer */
+/*
+ * Returns the class of a sector in a write: header, first, middle, last,
+ * trailer.
+ */
 static unsigned class_of(const SimEvent *event, size_t at)
 {
     if (at < 1280) {
@@ -66,7 +69,7 @@ static bool is_loose(const Outage *outage, uint64_t offset)
     return false;
 }
 
-/* What would change nothing, landed or not, is left out. */
+/* Sectors that would change nothing, landed or not, are left out. */
 static void loosen(Outage *outage, const SimEvent *event, unsigned write)
 {
     unsigned before = outage->count;
@@ -87,8 +90,8 @@ static void loosen(Outage *outage, const SimEvent *event, unsigned write)
 }
 
 /*
- * Forgets what is loose in a range that a durable write has settled; what has
- * failed may still land, and on top of it.
+ * Forgets loose sectors in a range that a durable write has settled.  Sectors
+ * of a failed write may still land, on top of the durable one.
  */
 static void settle(Outage *outage, const SimEvent *event)
 {
@@ -118,7 +121,7 @@ static void land(SimDisk *disk, const SimEvent *event, bool flushed)
     }
 }
 
-/* What a reader saw when the flush at @end succeeded is durable. */
+/* Makes durable what a reader saw when the flush at @end succeeded. */
 static void flush(Outage *outage, const GArray *log, unsigned begin,
                   unsigned end)
 {
@@ -139,7 +142,7 @@ static void flush(Outage *outage, const GArray *log, unsigned begin,
     outage->count = 0;
 }
 
-/* Counts the writes that anything is loose of. */
+/* Counts the writes that have loose sectors. */
 static void number_writes(Outage *outage)
 {
     unsigned number = 0;
@@ -254,7 +257,7 @@ static void garble(const Outage *outage, const StateName *name)
     size_t bytes = kind == GARBLE_BLOCK ? BLOCK_BYTES : SIM_SECTOR_BYTES;
     uint64_t offset = loose->offset / bytes * bytes;
     uint64_t words[BLOCK_BYTES / sizeof(uint64_t)];
-    /* Nowhere else, and at no other time, the same */
+    /* The value differs in other places and at other times. */
     uint64_t state = mix(mix(name->number + 1, offset), outage->disk->hash);
 
     if (kind == GARBLE_HALF) {

@@ -1,5 +1,5 @@
 /*
- * A power failure, and what it may leave on the disk
+ * A power failure, and the states that it may leave on the disk
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -20,7 +20,7 @@ typedef struct Loose {
     uint64_t offset;
     const uint8_t *data;
     unsigned write;             /* which write it belongs to */
-    unsigned class;             /* role within that write */
+    unsigned class;             /* the sector's role within that write */
     bool failed;                /* the write was reported as failed */
 } Loose;
 
@@ -57,29 +57,29 @@ bool state_name_parse(const char *text, StateName *name);
 void state_name_print(const StateName *name, char text[OUTAGE_NAME_BYTES]);
 
 /*
- * The power fails after the first @events of @log, which began with what
- * @disk holds now.  Makes @disk, whose sectors are kept, hold what is durable
- * then, and lists what is loose.
+ * Prepares for a power failure after the first @events of @log, which began
+ * with the current content of @disk.  Makes @disk, whose sectors are kept,
+ * hold what is durable then, and lists what is loose.
  */
 void outage_prepare(Outage *outage, SimDisk *disk, const GArray *log,
                     unsigned events);
 
 /*
- * Makes the disk hold the state @name.  Returns false, having changed
- * nothing, if there is no such state.
+ * Makes the disk hold the state @name.  Returns false, and changes nothing, if
+ * there is no such state.
  */
 bool outage_apply(const Outage *outage, const StateName *name);
 
-/* How many masks there are for 's' and 'c' */
+/* Returns the number of masks for 's' and 'c'. */
 unsigned outage_masks(const Outage *outage, char kind);
 
 /*
- * Whether the state is garble and nothing else: no other loose sector of it
- * has landed.
+ * Returns whether the state is garble and nothing else: no other loose sector
+ * of the state has landed.
  */
 bool outage_is_garble_only(const Outage *outage, const StateName *name);
 
-/* One that exists, of any kind */
+/* Draws an existing state, of any kind. */
 StateName outage_draw(const Outage *outage, GRand *random);
 
 #endif /* TESTS_CRASH_OUTAGE_H */

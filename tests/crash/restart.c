@@ -29,13 +29,14 @@ static bool start(History *history, unsigned skip, GError **error)
     return blob_store_start(history->store, error);
 }
 
-/* Whether a failing disk explains @error; nothing else may fail. */
+/* Returns whether a failing disk explains @error; nothing else may fail. */
 static bool is_as_told(const History *history, bool may_convert,
                        const GError *error)
 {
     /*
-     * STALE: a superblock that had failed has landed since it was read, of a
-     * format, a change of keys, or the end of a conversion.
+     * STALE: a superblock whose write had failed has landed after it was
+     * read.  It belongs to a format, a change of keys, or the end of a
+     * conversion.
      */
     return g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO) ||
            (g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE) &&
@@ -43,7 +44,7 @@ static bool is_as_told(const History *history, bool may_convert,
              history->failed.key_count || may_convert));
 }
 
-/* Where the blobs lie that recovery will have looked at, or 0 */
+/* Notes the places of the blobs that recovery has inspected, or 0. */
 static void note_places(const History *history,
                         uint64_t offset[HISTORY_BLOBS])
 {
@@ -58,8 +59,9 @@ static void note_places(const History *history,
 }
 
 /*
- * Opens and starts; if the disk is to fail, more than once.  *@found becomes
- * what opened the store, and *@stayed a mask of blobs in their old places.
+ * Opens and starts the store; if the disk is to fail, more than once.  Sets
+ * *@found to the keys that opened the store, and *@stayed to a mask of blobs
+ * in their old places.
  */
 static bool reopen(History *history, unsigned skip, KeyState *found,
                    unsigned *stayed, GError **error)
@@ -100,7 +102,7 @@ static bool reopen(History *history, unsigned skip, KeyState *found,
     return true;
 }
 
-/* An operation that had failed may have come to life. */
+/* A failed operation may have taken effect. */
 static bool check_restarted(History *history, const Promise *promise,
                             World *world, GError **error)
 {
@@ -116,7 +118,7 @@ static bool check_restarted(History *history, const Promise *promise,
     return true;
 }
 
-/* A restart changes nothing, also if it fails half way and is repeated. */
+/* A restart changes nothing, even if it fails half way and is repeated. */
 bool history_restart(History *history, bool clean, unsigned skip,
                      GError **error)
 {
@@ -175,7 +177,7 @@ bool history_grow(History *history, unsigned n, GError **error)
     if (done && !history_settle_keys(history, &keys, error)) {
         return false;
     }
-    /* Before it failed, it may have ended a conversion. */
+    /* The start may have ended a conversion before it failed. */
     for (unsigned i = 0; !done && i < wanted.key_count; i++) {
         promise_add_key(&history->failed, &wanted.keys[i]);
     }

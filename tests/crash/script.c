@@ -1,5 +1,5 @@
 /*
- * Scripts: what is done to a store, as a line of text
+ * Scripts: operations on a store, as a line of text
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -176,7 +176,7 @@ static bool step_slots(Run *run, const char *arg, GError **error)
     return !run->slots_pending;
 }
 
-/* What has begun is gone on with; what is done may lack its record only. */
+/* A begun conversion is continued; a finished one may only lack its record. */
 static bool step_convert(Run *run, const char *arg, GError **error)
 {
     KeyState keys = { .data_key = g_ascii_strtoull(arg, NULL, 10) };
@@ -432,7 +432,7 @@ static const struct {
     { "damage", step_damage },
 };
 
-/* A write of the verb in @step fails and lands by half; so does the verb. */
+/* A write of the verb in @step fails and lands by half; the verb fails, too. */
 static bool run_broken(Run *run, const char *step, bool done)
 {
     char *rest;

@@ -1,5 +1,5 @@
 /*
- * Scripts: what is done to a store, as a line of text
+ * Scripts: operations on a store, as a line of text
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,7 +17,7 @@ enum {
     SCRIPT_DAMAGED = -1,
 };
 
-/* Which version of each blob there is; 0: absent */
+/* The version of each blob; 0: absent */
 typedef struct World {
     int version[SCRIPT_BLOBS];
 } World;
@@ -26,22 +26,22 @@ typedef struct Run {
     FaultDisk *disk;
     BlobStore *store;           /* NULL: not open */
     BlobStoreOptions options;
-    World world;                /* what is acknowledged */
+    World world;                /* what was acknowledged */
     World previous;             /* what the slots hold besides */
     int last_version;
     unsigned blank_key;         /* of a new store; 0: it is plain */
     unsigned last_secret;
     bool slots_pending;         /* a change of key slots has failed */
-    BlobKeySlots slots;         /* to which it is repeated */
+    BlobKeySlots slots;         /* the slots that a retry has to write */
     GString *findings;          /* of the last check */
-    GString *wrong;             /* what a step noticed */
+    GString *wrong;             /* faults that a step noticed */
 } Run;
 
-/* A run on a blank medium, to be freed */
+/* Returns a run on a blank medium, to be freed. */
 Run *run_new(void);
 void run_free(Run *run);
 
-/* Makes @run what @start is, on the same bytes; nothing is open then. */
+/* Makes @run equal to @start, on the same bytes, with no store open. */
 void run_restart(Run *run, const Run *start);
 
 /*
@@ -73,8 +73,8 @@ bool run_step(Run *run, const char *step, GError **error);
 char *run_all_but_last(Run *run, const char *script);
 
 /*
- * Reads all blobs of @store.  Returns false, with the reason in @error, if one
- * is neither damaged nor as it was written.
+ * Reads all blobs of @store.  Returns false, with the reason in @error, if a
+ * blob is neither damaged nor as it was written.
  */
 bool script_read_world(BlobStore *store, World *world, GError **error);
 

@@ -1,5 +1,5 @@
 /*
- * Sets of sectors, by what they hold
+ * Sets of sectors, by their content
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,8 +9,8 @@
 #include "mix.h"
 
 /*
- * What is nearly zero, such as the end of a list of members, may come again
- * by itself; content, sealed or not, is never like that.
+ * Content that is nearly zero, such as the end of a list of members, may occur
+ * again by itself; a blob's content, sealed or not, is never like that.
  */
 enum { NEARLY_ZERO_BYTES = 24 };
 

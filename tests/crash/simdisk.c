@@ -10,7 +10,7 @@
 
 enum { BLOCK_BYTES = 4096 };
 
-/* A sector as it was, and the hash of the disk with it */
+/* A sector before a change, and the hash of the disk with it */
 typedef struct Replaced {
     uint64_t offset;
     uint64_t hash;

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The crash explorer replays the id that it prints, and refuses what is none.
+"""The crash explorer replays the id that it prints, and refuses other text.
 
-meson.build tells in EXPLORE where the program is.
+meson.build sets EXPLORE to the path of the program.
 """
 
 import os

@@ -1,5 +1,5 @@
 /*
- * Crash explorer: long histories, in which every crash is recovered from
+ * Crash explorer: long histories, with a recovery after every crash
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -28,7 +28,10 @@ typedef struct Walk {
     History *history;           /* of this round */
 } Walk;
 
-/* Looking at states does not change where the walk goes. */
+/*
+ * The walk must not depend on which states are checked, so it has its own
+ * numbers.
+ */
 static GRand *new_random(const Walk *walk, unsigned purpose)
 {
     return g_rand_new_with_seed(mix(mix(walk->seed, walk->round), purpose));
@@ -129,7 +132,7 @@ static void set_sectors(const Sectors **at, const Sectors *sectors)
     *at = sectors;
 }
 
-/* The sets of sectors outlive the history that they come from. */
+/* The sets of sectors outlive their history. */
 static void take_over(Walk *walk, const Promise *promise, const World *world,
                       const KeyState *keys)
 {
@@ -141,7 +144,7 @@ static void take_over(Walk *walk, const Promise *promise, const World *world,
     walk->remains = history_remains(walk->history, promise, world, keys);
 }
 
-/* The power fails for good; the walk goes on with what it leaves. */
+/* The power fails for good; the walk continues with what is left. */
 static bool crash(Walk *walk)
 {
     g_autoptr(GRand) random = new_random(walk, 2);

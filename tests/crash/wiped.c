@@ -1,5 +1,5 @@
 /*
- * Whether what had to be zeroed is zero
+ * Checks that what had to be zeroed is zero
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -13,7 +13,10 @@ static bool is_zero(const uint8_t *disk, uint64_t from, uint64_t to)
     return from >= to;
 }
 
-/* Behind the images in both slots, of so many bytes of payload */
+/*
+ * Returns whether all is zero behind the images in both slots, whose payload
+ * has so many bytes.
+ */
 static bool wiped_pair(const uint8_t *disk, const BlobPair *pair,
                        uint64_t payload)
 {

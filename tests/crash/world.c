@@ -1,5 +1,5 @@
 /*
- * What the blobs of a history hold
+ * The content of the blobs of a history
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,7 +9,7 @@
 
 const char *const history_blob_names[HISTORY_BLOBS] = { "a", "b", "c" };
 
-/* Less than a sector, but for some versions of blob 2 */
+/* The size is less than a sector, except for some versions of blob 2. */
 static size_t make_content(unsigned n, unsigned version,
                            uint8_t data[HISTORY_CONTENT_MAX_BYTES])
 {
