@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""AEAD_AES_256_GCM_SIV of RFC 8452, on top of AES of python3-cryptography
+"""AEAD_AES_256_GCM_SIV of RFC 8452, on top of AES of python3-cryptography.
 
-The cryptography of Debian 12 has no GCM-SIV. For tests: nothing here takes
-the same time whatever the key is. That package is wanted when a key is used,
-so that plain stores can be read without it.
+The cryptography of Debian 12 has no GCM-SIV. This is for tests: the time of a call depends on the
+key. The package is imported only when a key is used, so that plain stores can be read without it.
 """
 
 import functools
@@ -16,14 +15,14 @@ LOW_64 = (1 << 64) - 1
 
 @functools.lru_cache(maxsize=256)
 def aes(key):
-    """Returns what encrypts whole blocks, each for itself."""
+    """Returns a function that encrypts whole blocks, each for itself."""
     from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
     return Cipher(algorithms.AES(key), modes.ECB()).encryptor().update
 
 
 @functools.lru_cache(maxsize=256)
 def multiples(factor):
-    """Of each byte as a polynomial with a factor, the product, not reduced."""
+    """The products of a factor with each byte as a polynomial, not reduced."""
     products = [0]
     for bit in range(8):
         products += [product ^ factor << bit for product in products]
@@ -39,7 +38,7 @@ def reduce(product):
 
 
 def polyval(key, data):
-    """RFC 8452, section 3, of whole blocks. Polynomials are integers, bit n for x^n."""
+    """POLYVAL of RFC 8452, section 3, of whole blocks. Polynomials are integers, bit n for x^n."""
     products = multiples(int.from_bytes(key, 'little'))
     total = 0
     for at in range(0, len(data), BLOCK):
@@ -57,7 +56,7 @@ def padded(data):
 
 @functools.lru_cache(maxsize=1024)
 def message_keys(key, nonce):
-    """Section 4: of authentication and of encryption."""
+    """Section 4: the keys for authentication and for encryption."""
     blocks = aes(key)(b''.join(struct.pack('<I', n) + nonce for n in range(6)))
     halves = b''.join(blocks[at:at + 8] for at in range(0, len(blocks), BLOCK))
     return halves[:16], halves[16:]
@@ -73,7 +72,7 @@ def make_tag(keys, nonce, plaintext, associated):
 
 
 def crypt(key, tag, data):
-    """Counter mode; only the first 32 bits count, and wrap around."""
+    """Counter mode: only the first 32 bits count, and wrap around."""
     first, = struct.unpack_from('<I', tag)
     rest = tag[4:15] + bytes([tag[15] | 0x80])
     blocks = -(-len(data) // BLOCK)
@@ -90,10 +89,10 @@ def seal(key, nonce, plaintext, associated):
     return tag, crypt(keys[1], tag, plaintext)
 
 
-# Images of one store hold much the same.
+# Images of one store have much content in common.
 @functools.lru_cache(maxsize=4096)
 def unseal(key, nonce, tag, ciphertext, associated):
-    """Returns the plaintext, or None: it is not what was sealed under this key."""
+    """Returns the plaintext, or None if it was not sealed under this key."""
     keys = message_keys(key, nonce)
     plaintext = crypt(keys[1], tag, ciphertext)
     return plaintext if make_tag(keys, nonce, plaintext, associated) == tag else None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What the format tests share: both readers are asked, and images are forged.
+"""Helpers that the format tests share: they ask both readers, and forge images.
 
-meson.build tells in FORMAT_PROGRAMS where dump and the makers of images are.
-SEED= chooses tears, damage and forgeries; EFFORT= multiplies the forgeries.
+meson.build sets FORMAT_PROGRAMS to the place of dump and of the makers of images. SEED= chooses
+tears, damage and forgeries; EFFORT= multiplies the forgeries.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ EFFORT = int(os.environ.get('EFFORT', 1))
 
 IMAGES_AT_ONCE = 500        # on the command line of dump
 STRIDE = 37
-# AddressSanitizer would keep what each of them has freed, and touch new memory.
+# AddressSanitizer would keep the memory that each image has freed, and touch new memory.
 ENVIRONMENT = {**os.environ,
                'ASAN_OPTIONS': os.environ.get('ASAN_OPTIONS', '') + ':quarantine_size_mb=16'}
 BLOCK = 4096
@@ -113,10 +113,10 @@ def write_sparse(path, image):
 
 
 class Images:
-    """What a program has made, and what the core says of it"""
+    """The images that a program has made, and the core's output for them."""
 
     def __init__(self, program, credential=None, apart=None):
-        """The core is not asked about those that have @apart in their names."""
+        """The core is not asked about images with @apart in their names."""
         self.directory = tempfile.TemporaryDirectory(prefix='blobstore-format-')
         unittest.addModuleCleanup(self.directory.cleanup)
         self.credential = credential
@@ -130,7 +130,7 @@ class Images:
         return [path for path in self.paths if part in path.name]
 
     def disagreements(self):
-        """With what the core has said. Neighbours are much alike: they come far apart."""
+        """Images with the core's output. Neighbours are much alike, so they are spread."""
         said = list(zip(self.paths, self.said))
         for path, by_core in (each for n in range(STRIDE) for each in said[n::STRIDE]):
             with open(path, 'rb') as file:
@@ -140,7 +140,7 @@ class Images:
 
 
 class AgreementCase(unittest.TestCase):
-    credential = None           # what images are opened with, if nothing else is said
+    credential = None           # the default credential for opening images
 
     def setUp(self):
         self.random = random.Random(SEED)
@@ -148,7 +148,7 @@ class AgreementCase(unittest.TestCase):
         self.count = 0
 
     def demand_agreement(self, images, *credential):
-        """Of (name, bytes); returns what the core says."""
+        """Write images of (name, bytes); returns the core's output for them."""
         credential, = credential or [self.credential]
         paths = []
         for _, image in images:
@@ -163,7 +163,7 @@ class AgreementCase(unittest.TestCase):
         return said
 
     def demand_agreement_on(self, paths, credential):
-        """Of files; returns what the core says."""
+        """Read files with both readers; returns the core's output."""
         said = ask_core(paths, credential)
         self.assertEqual(len(said), len(paths))
         for path, by_core in zip(paths, said):
@@ -173,7 +173,7 @@ class AgreementCase(unittest.TestCase):
 
 
 class Forger:
-    """Changes an image so that check values and digests are right, and nothing else needs to be"""
+    """Changes an image and makes its check values and digests right again."""
 
     def __init__(self, generator, original, credential=None):
         self.random = generator
@@ -197,7 +197,7 @@ class Forger:
         return self.random.random() < probability
 
     def value_for(self, old):
-        """A value of as many bytes that a careless reader may stumble over"""
+        """A value of as many bytes that a careless reader may accept."""
         size = len(old)
         limit = 1 << 8 * size
         number = int.from_bytes(old, 'little')
@@ -227,7 +227,7 @@ class Forger:
         return reader.Header(raw, *reader.HEADER.unpack(raw))
 
     def open(self, offset, guard, place):
-        """Unseals a payload where it is, if it is sealed so, and shows the census."""
+        """Unseal a payload in place, if it is sealed so, and show the census."""
         at = self.payload_at(offset)
         header = self.header_at(offset)
         payload = guard.open(header, bytes(self.image[at]), place)
@@ -237,7 +237,7 @@ class Forger:
         return payload is not None
 
     def seal(self, offset, guard, place):
-        """Digest or seal of the payload, which is open and fits into its slot"""
+        """Make the digest or seal right of a payload that is open and fits into its slot."""
         at = self.payload_at(offset)
         payload = bytes(self.image[at])
         digest = hashlib.sha256(payload).digest()
@@ -253,7 +253,7 @@ class Forger:
             self.image[offset + 96:offset + 112] = guard.masked(header, header.census)
 
     def check(self, offset, seed, slot_bytes):
-        """Makes the check of a header right, and the trailer the same."""
+        """Make the check of a header right, and the trailer equal."""
         header = self.image[offset:offset + 1248]
         header += hmac.new(seed, header, 'sha256').digest()
         self.image[offset:offset + 1280] = header
@@ -268,7 +268,7 @@ class Forger:
         self.check(offset, guard.seed, slot_bytes)
 
     def copy_slot(self, offset, seed, slot_bytes):
-        """To slot 1 of the pair; what a payload is sealed with does not change."""
+        """Copy to slot 1 of the pair; the values that a payload is sealed with do not change."""
         other = offset + slot_bytes
         self.image[other:other + slot_bytes] = self.image[offset:other]
         self.put(other + 64, 8, other)
@@ -281,7 +281,7 @@ class Forger:
             payload[120 + 32 * number:152 + 32 * number] = digest
 
     def sign_superblock(self, digests=True, keyed=True, head=True, both=True, offset=0):
-        """All that is made of the rest of its payload, or only some"""
+        """Sign all values that depend on the rest of the payload, or only some."""
         payload = self.image[offset + 1280:offset + 1280 + 8704]
         if digests:
             self.key_slot_digests(payload)
@@ -301,7 +301,7 @@ class Forger:
                              both=self.probably(0.8))
 
     def forge_directory(self, fields):
-        """Fields are relative to the slot. In a conversion either may guard it."""
+        """Fields are relative to the slot. In a conversion either guard may be the slot's."""
         size = self.superblock.directory_bytes
         guard = next((guard for guard in self.guards if self.open(32768, guard, NO_PLACE)),
                      self.guard)
@@ -313,7 +313,7 @@ class Forger:
             self.copy_slot(32768, guard.seed, size)
 
     def vouch(self, offset, guard):
-        """For a directory that is open"""
+        """Change a directory that is open."""
         at = self.payload_at(offset)
         if guard.conversion:
             payload = bytes(self.image[at])
@@ -343,7 +343,7 @@ class Forger:
             self.image[offset + 72:offset + 88] = lengths
             self.check(offset, self.guard.seed, entry.slot_bytes)
             self.image[offset:offset + BLOCK] = whole[:BLOCK]
-        keep = self.probably(0.3)           # digest or seal as it was
+        keep = self.probably(0.3)           # leave digest or seal as they were
         if not keep:
             self.open(offset, self.guard, entry.place)
         self.change(offset, HEADER_FIELDS + PAYLOAD_FIELDS)
@@ -361,7 +361,7 @@ class Forger:
 
 
 def forge_many(generator, originals, credential, count):
-    """Of (name, bytes): returns as much, forged."""
+    """Forge images of (name, bytes); returns as many."""
     images = []
     for n in range(count):
         name, original = generator.choice(originals)

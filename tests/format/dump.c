@@ -1,11 +1,11 @@
 /*
- * What the core reads in store images, as JSON: the other side of reader.py
+ * The core's view of store images, as JSON: the other side of reader.py
  *
  *   dump [--contents] [--passphrase=TEXT | --raw=HEX | --key=HEX] IMAGE...
  *
- * Prints a line for each image, as Python's json.dumps() would.  Of a sealed
- * store without any of passphrase, raw secret and data key, it is what can be
- * known without.
+ * The program prints a line for each image, as Python's json.dumps() would.
+ * Without passphrase, raw secret and data key, the line of a sealed store has
+ * only what can be known without them.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -14,7 +14,7 @@
 #include "hex.h"
 #include "blobstore/store.h"
 
-/* What sealed stores are opened with; both NULL: nothing */
+/* The secrets that sealed stores are opened with; both NULL: none */
 typedef struct Dump {
     BlobSecret *secret;
     BlobKey *key;
@@ -165,7 +165,9 @@ static BlobKey *find_key(const Dump *dump, const BlobStoreLabel *label,
                                              &credential, error);
 }
 
-/* NULL, but no error: the store is locked, and has been printed. */
+/*
+ * Returns NULL without an error if the store is locked, and has been printed.
+ */
 static BlobStore *open_store(const Dump *dump, BlobStorage *storage,
                              GError **error)
 {

@@ -1,5 +1,6 @@
 /*
- * Files with what a disk may hold after a power failure, and after damage
+ * Files with the possible contents of a disk after a power failure, and after
+ * damage
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -27,7 +28,7 @@ static void write_block(int fd, const uint8_t *block, uint64_t offset)
     }
 }
 
-/* Writes a sparse file whose name tells where the image is from. */
+/* Writes a sparse file whose name says where the image is from. */
 static void emit(Output *output, const uint8_t *image, uint64_t bytes,
                  const char *store, const char *what, uint64_t where)
 {
@@ -90,8 +91,8 @@ static void tear(Output *output, uint8_t *image, const SimEvent *event,
 }
 
 /*
- * The power fails after @events: what was flushed is there, each other write
- * whole, in part or, as the disk may reorder, not at all.
+ * The power fails after @events: flushed data is there; each other write is
+ * there whole, in part or, as the disk may reorder, not at all.
  */
 static void emit_cut(Output *output, const SimDisk *disk, const char *store,
                      guint events)
@@ -135,7 +136,7 @@ static void replay(const SimDisk *disk, uint8_t *image, guint events)
     }
 }
 
-/* A place that was written at some time, and so matters */
+/* Returns a place that was written at some time, and so matters. */
 static uint64_t any_written(Output *output, const SimDisk *disk, size_t bytes)
 {
     const SimEvent *event;
@@ -205,7 +206,7 @@ void emit_damaged(Output *output, const SimDisk *disk, const char *store)
     }
 }
 
-/* Whole slots, which leave no evidence of their own */
+/* Loses whole slots, which leave no evidence of their own. */
 static void emit_lost_slots(Output *output, const SimDisk *disk,
                             const char *store, BlobStore *opened)
 {
@@ -249,7 +250,7 @@ static void hit_current_slot(Output *output, uint8_t *image, BlobStore *opened,
     }
 }
 
-/* Two versions at once: only trailers can tell which they were. */
+/* Damages two versions at once: only trailers can tell which they were. */
 static void emit_twice_damaged(Output *output, const SimDisk *disk,
                                const char *store, BlobStore *opened)
 {

@@ -1,5 +1,6 @@
 /*
- * Files with what a disk may hold after a power failure, and after damage
+ * Files with the possible contents of a disk after a power failure, and after
+ * damage
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,7 +10,7 @@
 #include "simdisk.h"
 #include "blobstore/store.h"
 
-/* Where images go.  Their names tell where they are from. */
+/* The folder for images, whose names say where they are from */
 typedef struct Output {
     const char *directory;
     unsigned count;
@@ -24,8 +25,9 @@ typedef struct Output {
 int emit_main(int argc, char **argv, void (*run)(Output *output));
 
 /*
- * The power fails after any of the recorded events: what was flushed is there,
- * each other write whole, in part or, as the disk may reorder, not at all.
+ * The power fails after any of the recorded events: flushed data is there;
+ * each other write is there whole, in part or, as the disk may reorder, not at
+ * all.
  */
 void emit_cuts(Output *output, const SimDisk *disk, const char *store);
 
@@ -33,10 +35,10 @@ void emit_cuts(Output *output, const SimDisk *disk, const char *store);
 void emit_whole_cuts(Output *output, const SimDisk *disk, const char *store,
                      guint stride);
 
-/* Something somewhere is not what was written. */
+/* Damages one place or several. */
 void emit_damaged(Output *output, const SimDisk *disk, const char *store);
 
-/* All cuts and damages, and slots of @opened that are lost as a whole */
+/* Makes all cuts and damages, and slots of @opened that are lost as a whole. */
 void emit_all(Output *output, const SimDisk *disk, const char *store,
               BlobStore *opened);
 

@@ -1,11 +1,12 @@
 /*
- * Images of stores that two readers must agree on
+ * Images of stores on which two readers must agree
  *
  *   images [--seed=N] DIRECTORY
  *
- * Runs short histories and one rich store on a simulated disk and writes what
- * the disk may hold after a power failure at any point, and after damage, as
- * files into DIRECTORY.  The stores are plain, or, of images-sealed, sealed.
+ * Runs short histories and one rich store on a simulated disk.  Writes the
+ * possible contents of the disk after a power failure at any point, and after
+ * damage, as files into DIRECTORY.  The stores are plain; those of
+ * images-sealed are sealed.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -20,7 +21,7 @@ static const char *const histories[] = {
     "wFwv", "wGmv", "mFmw",
 };
 
-/* Bytes of content of each blob */
+/* The bytes of content of each blob */
 static const int rich_writes[][RICH_BLOBS] = {
     { 16000, 1, 9000, 0 }, { 15999, -1, -1, -1 }, { 7000, -1, -1, 3000 },
     { -1, 0, -2, -1 }, { 0, 1, 8999, -2 }, { -1, -1, -2, 1500 },

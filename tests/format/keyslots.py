@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""Keys of a sealed store, and the key slots that hold its data key: sections 9.1 and 9.3"""
+"""Keys of a sealed store, and the key slots that hold its data key: sections 9.1 and 9.3."""
 
 import functools
 import hmac
@@ -23,13 +23,13 @@ RAW_SECRET_BYTES = 32
 
 
 def derive(key, label, uuid):
-    """From the data key, for one use."""
+    """A key derived from the data key, for one use."""
     return hmac.new(key, label.encode().ljust(16, b'\0') + uuid, 'sha256').digest()
 
 
 @dataclass
 class Credential:
-    """What a user opens a store with: the data key itself, or a secret for the slots"""
+    """The secret of a user who opens a store: the data key itself, or a secret for the slots."""
     key: bytes | None = None
     secret: bytes | None = None
 
@@ -56,7 +56,7 @@ class KeySlot:
         return not any(map(bool, self.unused())) and self.is_sane()
 
     def unused(self):
-        """What must be zero: fields as numbers, or whether there is another byte in them"""
+        """Values that must be zero: fields as numbers, or whether other bytes have a value."""
         yield any(self.reserved)
         yield any(self.wrapped[self.wrapped_bytes:])
         if self.type != PASSPHRASE:
@@ -86,7 +86,7 @@ class KeySlot:
 
 
 def take_apart(raw):
-    """Returns a slot that can be used, or is not in use; or None: it opens nothing."""
+    """Returns a slot that can be used, or is not in use; or None if it opens nothing."""
     slot = KeySlot(*KEY_SLOT.unpack(raw))
     return slot if slot.makes_sense or not any(raw) else None
 
@@ -105,7 +105,7 @@ def wrapping_key(slot, secret):
 
 
 def associated_data(raw, number, uuid):
-    """Of the wrapped key: all of the slot but what is made with it or reserved."""
+    """The data that wrapping is bound to: the slot without the parts made by it, or reserved."""
     bound = bytearray(raw)
     for start, end in ((48, 76), (120, 128), (512, 1024)):
         bound[start:end] = bytes(end - start)
@@ -113,7 +113,7 @@ def associated_data(raw, number, uuid):
 
 
 def unlock(key_slots, uuid, secret):
-    """Returns the data key, from the first slot that opens, or None; tokens are not asked."""
+    """Returns the data key from the first slot that opens, or None; tokens are not asked."""
     for kind in (RAW, PASSPHRASE):
         for number, raw in key_slots.items():
             slot = take_apart(raw)

@@ -53,24 +53,24 @@ SEALED_FEATURE = 1
 SEALING, REKEYING, UNSEALING = CONVERSIONS = 1, 2, 3
 CLEAN = 1
 CENSUS_TRIALS = 1 << 20
-LAST_NUMBER = 1 << 62       # of generations and sealings
+LAST_NUMBER = 1 << 62       # limit of generations and sealings
 KINDS = {1: 'permanent', 2: 'savestate'}
 
 
 class Refused(Exception):
-    """This is no store that can be read."""
+    """The image is no store that can be read."""
 
 
 class Blank(Exception):
-    """A store that holds nothing yet."""
+    """The store holds nothing yet."""
 
 
 class Locked(Exception):
-    """A sealed store, and nothing to open it with."""
+    """The store is sealed, and there is nothing to open it with."""
 
 
 class Damaged(Exception):
-    """A version is there, but not what was written."""
+    """A version exists, but differs from what was written."""
 
 
 def demand(condition, complaint):
@@ -119,7 +119,7 @@ class Header:
 
 
 def has_possible_lengths(version, slot_bytes, seal):
-    """Of a header, or of an entry in the directory; @seal is the flag that it needs."""
+    """Checks a header, or an entry in the directory; @seal is the flag that it needs."""
     if (version.raw_bytes > slot_bytes - 2 * HEADER.size
             or version.metadata_bytes > min(MAX_METADATA, version.raw_bytes)):
         return False
@@ -131,7 +131,7 @@ def has_possible_lengths(version, slot_bytes, seal):
 
 
 class Guard:
-    """How it is known that what is read was written: in a plain store"""
+    """Tells whether a version was written by a plain store."""
     flag = 0
     commitment = bytes(32)
     conversion = None       # while the store is converted
@@ -160,7 +160,7 @@ class Guard:
 
 
 class Seal(Guard):
-    """Section 9: in a sealed one"""
+    """Section 9: the same for a sealed store."""
     flag = SEALED
 
     def __init__(self, key, uuid):
@@ -174,7 +174,7 @@ class Seal(Guard):
         return self.masked(header, header.census)
 
     def masked(self, header, census):
-        """What hides a census shows it again."""
+        """The same mask hides a census and shows it again."""
         mask = hmac.new(self.mask, header.raw[16:48] + header.digest, 'sha256').digest()
         return bytes(a ^ b for a, b in zip(census, mask))
 
@@ -196,7 +196,7 @@ class Seal(Guard):
 
 @dataclass
 class Conversion:
-    """Section 9.4: what the key in the key slots vouches for"""
+    """Section 9.4: the values that the key in the key slots vouches for."""
     key: bytes
     uuid: bytes
 
@@ -222,7 +222,7 @@ class Slot:
     def __init__(self, medium, guard, place, blob_id, offset, size):
         self.medium = medium
         self.guard = guard
-        self.place = place      # what a sealed payload is bound to
+        self.place = place      # the place that a sealed payload is bound to
         self.id = blob_id
         self.offset = offset
         self.size = size
@@ -257,7 +257,7 @@ class Slot:
 
     @cached_property
     def payload(self):
-        """Unsealed, possibly packed, or None."""
+        """The payload, unsealed, possibly packed, or None."""
         return self.guard.open(self.header, self.stored_payload(), self.place)
 
     @property
@@ -308,7 +308,7 @@ class Superblock:
 
     @cached_property
     def whole_key_slots(self):
-        """Those that are not damaged, by number."""
+        """The key slots that are not damaged, by number."""
         places = {number: places_of_key_slot(number) for number in range(keyslots.KEY_SLOTS)}
         return {number: self.raw[at] for number, (digest, at) in places.items()
                 if key_slot_digest(self.raw[at]) == self.raw[digest]}
@@ -365,7 +365,7 @@ def superblock_slots(medium):
 
 
 def read_superblock(medium):
-    """Checked, but for the keyed check."""
+    """The superblock, with every check but the keyed one."""
     if medium.is_zero_from(0):
         raise Blank
     demand(medium.size >= DIRECTORY_OFFSET, 'too small for a store')
@@ -434,7 +434,7 @@ def mend(slot, slots):
 
 
 def places_of_key_slot(number):
-    """In the payload of the superblock: of its digest and of the slot."""
+    """The places of a key slot's digest and of the slot in the payload of the superblock."""
     return (slice(120 + 32 * number, 152 + 32 * number),
             slice(512 + 1024 * number, 1536 + 1024 * number))
 
@@ -475,7 +475,7 @@ def text(field):
 
 
 def find_guards(superblock, credential):
-    """Section 9.4: what guards the store; in a conversion first what guarded it before."""
+    """Section 9.4: the guards of the store; in a conversion the old guard is first."""
     plain = Guard(superblock.seed)
     if not superblock.sealed:
         return [plain]
@@ -517,7 +517,7 @@ def directory_slots(medium, superblock, guard):
 
 
 def read_directory(medium, superblock, guards):
-    """Returns what guards it, the head and the checked entries."""
+    """Returns the guard of the directory, the head and the checked entries."""
     slot = newest_valid(slot for guard in guards
                         for slot in directory_slots(medium, superblock, guard))
     demand(slot is not None, 'no directory')
@@ -578,7 +578,7 @@ def check_distinct(entries):
                for a, b in zip(by_offset, by_offset[1:])), 'overlapping extents')
 
 
-# Section 7: which version is current
+# Section 7: the choice of the current version
 
 class BlobSlot(Slot):
     """A slot of a blob in a store that was not closed cleanly."""
@@ -588,7 +588,7 @@ class BlobSlot(Slot):
                          entry.offset + number * entry.slot_bytes, entry.slot_bytes)
         self.epoch_id = epoch_id
         self.recorded = entry.sequence if number == entry.slot else 0
-        # Of earlier epochs the digest is verified when the blob is read.
+        # The digest of a version of an earlier epoch is verified when the blob is read.
         self.is_valid = self.complete and self.matters(self.header) and (
             self.valid or self.header.epoch_id != epoch_id)
         self.evidence = [self.header] if self.header else []
@@ -670,7 +670,7 @@ def decide_blob(blob, watermark, written):
 
 
 def census_part(seed, blob_id, sequence):
-    """Section 6, as an integer, which XORs easily."""
+    """Section 6: the hash as an integer, which is easy to XOR."""
     if not sequence:
         return 0
     digest = hashlib.sha256(seed + struct.pack('<QQ', blob_id, sequence)).digest()
@@ -707,7 +707,7 @@ def name_missing(suspects, seed, missing, base, watermark):
     raise Refused('more than one blob lost an acknowledged version without evidence')
 
 
-# What is said of a store
+# The output for a store
 
 def read_payload(slot):
     """Section 3.2: returns metadata strings and content."""
@@ -757,7 +757,7 @@ class Medium:
         self.size = file.seek(0, 2)
 
     def read(self, offset, length):
-        """Short, or empty, at the end of the medium."""
+        """The bytes; fewer, or none, at the end of the medium."""
         if offset >= self.size:
             return b''
         self.file.seek(offset)
@@ -783,7 +783,7 @@ def describe_key_slots(superblock):
 
 
 def read_store(file, contents=False, credential=None):
-    """Returns what is in an image, fit for JSON; raises Refused."""
+    """Returns the content of an image, fit for JSON; raises Refused."""
     medium = Medium(file)
     try:
         superblock = read_superblock(medium)

@@ -1,6 +1,6 @@
 /*
- * A store with what the histories leave out: packing, metadata, odd names and
- * lengths
+ * A store with the features that the histories leave out: packing, metadata,
+ * odd names and lengths
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,6 +1,6 @@
 /*
- * A store with what the histories leave out: packing, metadata, odd names and
- * lengths
+ * A store with the features that the histories leave out: packing, metadata,
+ * odd names and lengths
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -17,7 +17,7 @@ enum {
     RICH_DELETE = -2,
 };
 
-/* What @options leaves zero, rich_start() fills in. */
+/* rich_start() fills in what @options leaves zero. */
 typedef struct Rich {
     SimDisk *disk;
     BlobStoreOptions options;
@@ -26,15 +26,16 @@ typedef struct Rich {
     Blob *blobs[RICH_BLOBS];
 } Rich;
 
-/* Opens the store, whatever was open before; that alone may fail. */
+/* Opens the store, after closing an open one.  Only the opening may fail. */
 bool rich_open(Rich *rich, GError **error);
 
-/* Registers the blobs and starts it. */
+/* Registers the blobs and starts the store. */
 void rich_start(Rich *rich);
 
 /*
  * Writes all blobs in one commit, with so many bytes of content each, or
- * RICH_KEEP, or RICH_DELETE.  Compressible if @step is 1, else hardly so.
+ * RICH_KEEP, or RICH_DELETE.  The content is compressible if @step is 1, else
+ * hardly.
  */
 void rich_write(Rich *rich, const int bytes[RICH_BLOBS], unsigned step);
 void rich_close(Rich *rich);

@@ -3,10 +3,10 @@
  *
  *   seals [--seed=N] DIRECTORY
  *
- * Converts a store in every way, also when it fails on the way and is gone on
- * with, and changes the key slots of a sealed one; writes what the disk may
- * hold at any time as files into DIRECTORY.  All data keys are behind the raw
- * secret of 32 bytes 3.
+ * Converts a store in every way, also with a failure on the way and a retry,
+ * and changes the key slots of a sealed one.  Writes the possible contents of
+ * the disk at any time as files into DIRECTORY.  All data keys are behind the
+ * raw secret of 32 bytes 3.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,7 +21,10 @@ enum {
     RESUMED_STRIDE = 3,         /* ... and of events after it */
 };
 
-/* From which data key to which: 32 bytes of it, or NO_KEY */
+/*
+ * A conversion from one data key to another: a byte that is repeated 32 times,
+ * or NO_KEY
+ */
 typedef struct Way {
     const char *name;
     int from;
@@ -121,7 +124,7 @@ static bool convert(Rich *rich, int to, GError **error)
     return blob_store_convert(rich->store, key, &slots, error);
 }
 
-/* After each step, and a while later */
+/* Writes images after each step, and of a while later. */
 static void run_way(Output *output, const Way *way)
 {
     static const int later[RICH_BLOBS] = { 100, 1, 2000, 3000 };
@@ -142,7 +145,10 @@ static void run_way(Output *output, const Way *way)
     rich_clear(&rich);
 }
 
-/* As somebody with the raw secret would, which all data keys are behind */
+/*
+ * Opens the store as somebody with the raw secret, which all data keys are
+ * behind.
+ */
 static void open_again(Rich *rich)
 {
     g_autoptr(BlobSecret) secret = raw_secret();
@@ -165,7 +171,7 @@ static void open_again(Rich *rich)
     open_with_key(rich, key);
 }
 
-/* Returns false if nothing fails so late. */
+/* Returns false if no call is left to fail. */
 static bool run_failing(Output *output, const Way *way, int failing_call)
 {
     Rich rich = new_store(way->from);
@@ -208,7 +214,7 @@ static void put_passphrase(BlobKeySlots *slots, unsigned n, const char *text,
                                 NULL));
 }
 
-/* No token at all, but the slot is as if */
+/* Makes a slot as a token would, without a token. */
 static bool pretend_to_wrap(const BlobToken *token, const char *pin,
                             const uint8_t data[BLOB_KEY_TOKEN_BYTES],
                             BlobKeySlot *slot, GError **error)
@@ -231,7 +237,7 @@ static void put_token(BlobKeySlots *slots, unsigned n, const BlobKey *key)
                                 BLOB_KEY_SLOT_TOKEN, &credential, 0, NULL));
 }
 
-/* Slots of each kind come, and the first one goes. */
+/* Slots of each kind are added, and the first one is removed. */
 static void run_slots(Output *output)
 {
     Rich rich = new_store(1);

@@ -57,7 +57,7 @@ class AeadTest(unittest.TestCase):
                 self.assertIsNone(aead.unseal(*parts[:n], bytes(changed), *parts[n + 1:]))
 
     def test_argon2id_is_that_of_the_reference_implementation(self):
-        """Its own vectors: those of RFC 9106 have a secret and associated data."""
+        """The vectors are Argon2's own: those of RFC 9106 have a secret and associated data."""
         for memory, parallelism, result in (
                 (1 << 8, 1, '9dfeb910e80bad0311fee20f9c0e2b12c17987b4cac90c2ef54d5b3021c68bfe'),
                 (1 << 8, 2, '6d093c501fd5999645e0ea3bf620d7b8be7fd2db59c20d9fff9539da2bf57037')):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""reader.py, written from docs/format.md alone, says of every image what the core says."""
+"""reader.py, written from docs/format.md alone, agrees with the core on every image."""
 
 import io
 import subprocess
@@ -77,7 +77,7 @@ class CrashedTests:
 
 
     def test_past_epochs_are_those_that_were_recorded_completely(self):
-        """... each with its last acknowledged sequence. No write fails in these histories."""
+        """The cuts, each with its last acknowledged sequence. No write fails in these histories."""
         known = 0
         for history in ('fwv', 'wvmdc', 'gwv', 'uwv', 'packed-clean'):
             complete = {}
@@ -87,8 +87,7 @@ class CrashedTests:
         self.assertGreater(known, 30)
 
     def follow(self, path, complete):
-        """Compares with the epochs that were recorded completely before; returns them and how
-        many of those are past."""
+        """Compare with the epochs recorded completely; returns them and the number of past ones."""
         if is_blank(path):
             return complete, 0
         forger = Forger(None, path.read_bytes(), self.images.credential)
@@ -99,7 +98,7 @@ class CrashedTests:
         self.assertEqual({epoch: past.get(epoch) for epoch in expected}, expected, path.name)
         if all(slot.valid and slot.header.sequence == head.epoch << 32
                for slot in forger.directory_slots()):
-            # What writes a blob for the first time is acknowledged in the next epoch.
+            # The first write of a blob is acknowledged in the next epoch.
             new = {entry.id for entry in entries if not entry.sequence}
             counters = [blob.sequence % (1 << 32) for blob in blobs
                         if reader.epoch_of(blob.sequence) == head.epoch and blob.entry.id not in new
@@ -119,7 +118,7 @@ class SealedCrashedTest(CrashedTests, unittest.TestCase):
         aead.message_keys(seal.key, header.digest[16:28])[1], header.digest[:16], stored)
 
     def test_no_more_is_sealed_than_the_directory_says(self):
-        """Up to its own two copies. Each seal has a nonce, which is seen in some image."""
+        """At most an epoch's own two copies are not counted. Some image shows each seal's nonce."""
         for history in ('fwv', 'wvmdc', 'gwv', 'packed-grown'):
             seen, epoch, before = set(), 0, 0
             for path in self.images.named(f'-{history}-whole-'):
@@ -142,7 +141,7 @@ class ForgedTests:
         return crashed[self.kind].credential
 
     def originals(self, part='-whole-'):
-        """Those that hold something, as (name, bytes)"""
+        """The images that hold something, as (name, bytes)."""
         images = crashed[self.kind]
         return [(path.name, path.read_bytes()) for path, said in zip(images.paths, images.said)
                 if part in path.name and '"present"' in said]
@@ -155,12 +154,12 @@ class ForgedTests:
             self.assertGreater(counts[kind], 30, counts)
 
     def forger(self):
-        """Of an image of a store with room in its slots"""
+        """A forger for an image of a store with room in its slots."""
         _, image = self.originals('-packed-whole-')[-1]
         return Forger(self.random, image, self.credential)
 
     def with_directory(self, change):
-        """Returns an image whose directory @change has been let loose on."""
+        """Returns an image whose directory @change has changed."""
         forger = self.forger()
         size = forger.superblock.directory_bytes
         self.assertTrue(forger.open(32768, forger.guard, NO_PLACE))
@@ -170,7 +169,7 @@ class ForgedTests:
         return bytes(forger.image)
 
     def with_fields(self, *fields):
-        """... with (offset in the slot, bytes, value) put there"""
+        """Returns an image with (offset in the slot, bytes, value) in its directory."""
         def change(forger):
             for at, size, value in fields:
                 forger.put(32768 + at, size, value)
@@ -192,7 +191,7 @@ class ForgedTests:
             return [(first + 40, 8, raw_bytes), (first + 48, 8, 1), (first + 61, 1, 2 | seal)]
 
         def with_past(count, *epochs):
-            """The present epoch is moved up, so that there can be so many."""
+            """The current epoch is raised, so that there can be so many past ones."""
             present = head.epoch + 100
             length = 128 + 224 * len(entries) + 24 * count
             fields = [(44, 4, present), (1280, 4, present), (72, 8, length), (80, 8, length),
@@ -268,7 +267,7 @@ class PlainForgedTest(ForgedTests, AgreementCase):
     kind = 'plain'
 
     def test_a_first_write_cut_short_is_blank(self):
-        cut = reader.marker()[:-512]        # else it is simply a superblock
+        cut = reader.marker()[:-512]        # otherwise it is simply a superblock
         self.assertEqual(len(cut), 12288 - 512)
         cases = [('cut', [], True), ('first block', [0], True), ('one block', [4096, 7680], True),
                  ('two blocks', [0, 4096], False), ('behind it', [12288], False),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What only sealed stores have, both readers judge the same: keys, key slots, conversions."""
+"""Both readers agree on what only sealed stores have: keys, key slots, conversions."""
 
 import io
 import json
@@ -32,7 +32,7 @@ images = None
 
 def setUpModule():
     global images
-    # Of those, some want a passphrase, which takes its time to find out.
+    # Some of those images need a passphrase, which takes time to try.
     images = Images('seals', RAW_SECRET, apart='-slots-')
 
 
@@ -101,7 +101,7 @@ class ConversionTest(AgreementCase):
         return f'{state} {"sealed" if superblock.sealed else "plain"}'
 
     def test_content_is_the_same_at_every_step(self):
-        """The blobs, whatever else is: of all images of a conversion that power has failed in"""
+        """The blobs are always whole, in all images of a conversion that a power failure cut."""
         for name in CONVERSIONS:
             blobs = set()
             for path, said in zip(images.paths, images.said):
@@ -122,7 +122,7 @@ class ConversionTest(AgreementCase):
             self.assertGreater(counts[kind], 30, counts)
 
     def begun(self, name):
-        """The last image of a conversion whose directory is as before, and the first after."""
+        """The last image of a conversion with the old directory, and the first with the new one."""
         steps = []
         for path in images.named(f'-{name}-whole-'):
             with open(path, 'rb') as file:
@@ -132,7 +132,7 @@ class ConversionTest(AgreementCase):
         return before.read_bytes(), after.read_bytes()
 
     def test_of_two_directories_the_later_is_taken_and_the_former_if_they_are_equal(self):
-        """Either in one slot; that of afterwards lists a blob less."""
+        """Either directory may be in one slot; the new one lists a blob less."""
         forged = []
         for name in CONVERSIONS:
             before, after = self.begun(name)
@@ -145,7 +145,7 @@ class ConversionTest(AgreementCase):
         self.assertEqual(listed, 3 * (2 * [4] + 2 * [4] + 2 * [3]))
 
     def with_two_directories(self, before, after, change, swapped):
-        """That of afterwards lists a blob less, and is so much newer."""
+        """The new directory lists a blob less, and is so much newer."""
         forger = Forger(self.random, before, self.credential)
         later = Forger(self.random, after, self.credential)
         former_guard, latter_guard = later.guards
@@ -172,7 +172,7 @@ class ConversionTest(AgreementCase):
         return bytes(forger.image)
 
     def test_only_what_the_key_vouches_for_is_converted(self):
-        """Who can sign it, but has another key than that of the key slots"""
+        """The forger can sign, but has another key than that of the key slots."""
         forged, expected = [], []
         for name in CONVERSIONS:
             for image in self.begun(name):
@@ -243,7 +243,7 @@ class ConversionTest(AgreementCase):
 
 
 def make_key_slot(forger, number, kind, secret, key, **fields):
-    """A slot of this kind that opens with the secret, if the fields allow that"""
+    """A slot of this kind, which opens with the secret if the fields allow that."""
     usual = {'memory': 0, 'iterations': 0, 'parallelism': 0, 'salt': forger.random.randbytes(32),
              'nonce': forger.random.randbytes(12), 'tag': b'', 'wrapped_bytes': 32,
              'mechanism': 0, 'hash': 0, 'commitment': b'', 'reserved': b'', 'uri': b'',
@@ -285,7 +285,7 @@ class KeySlotTest(AgreementCase):
                                                      **fields)
 
     def judge(self, cases, credential):
-        """Of (name, forger, expected): what the core says has to have that in it."""
+        """Cases are (name, forger, expected): the core's output has to contain that text."""
         forged = []
         for name, forger, _ in cases:
             forger.sign_superblock()
@@ -375,7 +375,7 @@ class KeySlotTest(AgreementCase):
             self.put_slot(forger, 3, RAW, RAW_SECRET.secret)
             forger.image[self.slot_at(3) + at] ^= 1
             cases.append((f'raw, byte {at}', forger, '"refused"'))
-        for case in cases:      # else each of them would be tried, and takes its time
+        for case in cases:      # otherwise each slot would be tried, which takes time
             self.remove(case[1], 0, 7)
         self.judge(cases, RAW_SECRET)
 
@@ -423,7 +423,7 @@ class KeySlotTest(AgreementCase):
             self.judge(cases, Credential(secret=secret))
 
     def test_raw_secrets_come_first_and_then_the_number(self):
-        """Slots of one secret that hold different keys: which is it?"""
+        """Slots of one secret hold different keys, so that the choice matters."""
         wrong = bytes(32)
         kinds = {'raw': RAW, 'passphrase': PASSPHRASE}
         cases = []
@@ -440,7 +440,7 @@ class KeySlotTest(AgreementCase):
         self.judge(cases, RAW_SECRET)
 
     def test_a_damaged_slot_opens_nothing_and_the_others_do(self):
-        """In a valid superblock, whose digest of the slot is wrong, the other copy is no help."""
+        """In a valid superblock with a wrong digest of the slot, the other copy is no help."""
         cases = []
         for damaged, expected in ((0, '"refused"'), (7, '"ready"'), (1, '"ready"')):
             forger = self.forger()
@@ -516,8 +516,9 @@ class SalvageTest(AgreementCase):
         ])
 
     def with_older_copy(self):
-        """Returns a store whose second copy of the superblock is of a generation before, and has
-        another key slot 3, with which the store would open."""
+        """Returns a store whose second copy of the superblock is of an older generation, with
+        another key slot 3 that would open the store.
+        """
         forger = Forger(self.random, self.original('rekey-after'), self.credential)
         generation = forger.superblock.generation + 1
         forger.put(1280 + 48, 8, generation)
@@ -564,7 +565,7 @@ class SalvageTest(AgreementCase):
             ('head', self.damage(store, 1280, 16384 + 1280), '"refused"')])
 
     def test_what_is_salvaged_is_checked_as_always(self):
-        """Not salvaged instead: the older copy, or what another version has written."""
+        """The store is not salvaged if the older copy, or another version's, is what is left."""
         cases = []
         for name, at, value in (('version', 0, 2), ('state', 4, 5), ('feature', 8, 3),
                                 ('conversion', 60, 4), ('generation', 48, 77),
@@ -614,7 +615,7 @@ class SalvageTest(AgreementCase):
     def test_damage_of_both_copies_is_judged_the_same(self):
         originals = [path.read_bytes() for path in images.paths + images.apart
                      if '-whole-' in path.name]
-        # What power has failed in between the copies: they are of different generations.
+        # The power failed between the copies of these images: their generations differ.
         differing = [image for image in originals if image[:64] != image[16384:16384 + 64]]
         forged = []
         for n in range(SALVAGES * EFFORT):
