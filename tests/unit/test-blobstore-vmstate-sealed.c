@@ -1,6 +1,6 @@
 /*
  * Blobstore over the real block layer: the state of a VM with a sealed store,
- * in the hands of somebody who has no key
+ * changed by somebody who has no key
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -37,7 +37,7 @@ enum {
     KEY_SLOTS_BYTES = 8 * KEY_SLOT_BYTES,
 };
 
-/* What the destination finds */
+/* The medium that the destination finds */
 typedef enum Medium { SHARED, BLANK, OLDER, NEWER, MEDIA } Medium;
 
 static const char *const medium_names[MEDIA] = {
@@ -47,7 +47,7 @@ static const char *const medium_names[MEDIA] = {
 typedef struct Fixture {
     char *path;
     Object *secrets[2];
-    GBytes *streams[2];         /* an earlier one, and the one that counts */
+    GBytes *streams[2];         /* an earlier stream, and the one that counts */
     BlobstoreInfo *info;        /* of the source when it made that one */
     GBytes *media[MEDIA];
     int64_t sequence;           /* of the store that goes on; 0: not yet */
@@ -134,8 +134,8 @@ static bool start_at_last(void *opaque, Error **errp)
 }
 
 /*
- * The VM was stopped when it began to be saved, and ran then, so that the
- * second section is of another epoch than the first.
+ * The VM was stopped when saving began, and ran after that, so that the second
+ * section is of another epoch than the first.
  */
 static GBytes *save(Fixture *fixture)
 {
@@ -151,7 +151,7 @@ static GBytes *save(Fixture *fixture)
     return stream;
 }
 
-/* The source, which goes on: its image when it was older, now, and later */
+/* Runs the source and keeps its image as it was earlier, now, and later. */
 static void run_source(Fixture *fixture)
 {
     plug(fixture);
@@ -201,7 +201,7 @@ static void tear_down(Fixture *fixture, gconstpointer data)
     g_free(fixture->path);
 }
 
-/* A QEMU that waits for a stream, on @medium */
+/* Starts a QEMU that waits for a stream, on @medium. */
 static void wait_on(Fixture *fixture, Medium medium)
 {
     image_set_content(fixture->path, fixture->media[medium]);
@@ -222,14 +222,17 @@ static void assert_key_slots(Fixture *fixture)
     const uint8_t *found = g_bytes_get_data(now, NULL);
     const uint8_t *wanted = g_bytes_get_data(fixture->media[SHARED], NULL);
 
-    /* Two are in use, by the way. */
+    /* The test assumes that two key slots are in use. */
     g_assert_cmpuint(wanted[KEY_SLOTS], !=, 0);
     g_assert_cmpuint(wanted[KEY_SLOTS + KEY_SLOT_BYTES], !=, 0);
     g_assert_cmpmem(found + KEY_SLOTS, KEY_SLOTS_BYTES,
                     wanted + KEY_SLOTS, KEY_SLOTS_BYTES);
 }
 
-/* What was loaded is what the source had, and so it is on the medium. */
+/*
+ * The destination loaded exactly what the source had, and wrote that to the
+ * medium.
+ */
 static void assert_exact_state(Fixture *fixture)
 {
     g_autoptr(BlobstoreInfo) info = NULL;
@@ -262,7 +265,10 @@ static GBytes *change(GBytes *stream, gsize at, uint8_t mask)
     return g_bytes_new_take(changed, bytes);
 }
 
-/* So it is not for another reason that others are refused. */
+/*
+ * The unchanged stream is taken, so the others are refused for no other
+ * reason.
+ */
 static void take_unchanged(Fixture *fixture, Medium medium)
 {
     wait_on(fixture, medium);
@@ -297,7 +303,9 @@ static bool try_change(Fixture *fixture, Medium medium, gsize at,
 static void test_every_byte(Fixture *fixture, gconstpointer data)
 {
     Medium medium = GPOINTER_TO_UINT(data);
-    /* All but the mark of the end, which is behind what the store reads */
+    /*
+     * The loop leaves out the mark of the end, which the store does not read.
+     */
     gsize bytes = g_bytes_get_size(fixture->streams[1]) - 1;
     unsigned taken = 0;
 
@@ -339,7 +347,7 @@ static void set_min_sequence(Fixture *fixture)
               fixture->info->sequence, fixture->info->epoch_id);
 }
 
-/* The first section of one stream, the second of another */
+/* Joins the first section of one stream and the second of another. */
 static GBytes *put_together(GBytes *first, GBytes *second)
 {
     gsize bytes;
@@ -351,7 +359,9 @@ static GBytes *put_together(GBytes *first, GBytes *second)
     return g_byte_array_free_to_bytes(both);
 }
 
-/* What says where the store is, from one stream, all else from another */
+/*
+ * Takes the sequence of the store from one stream, and all else from another.
+ */
 static GBytes *forge_sequence(GBytes *first, GBytes *second)
 {
     gsize bytes;
@@ -375,7 +385,7 @@ static void test_old_stream(Fixture *fixture, gconstpointer data)
     assert_stream(fixture, old_end, false);
     assert_stream(fixture, old_beginning, false);
     assert_stream(fixture, forged, false);
-    /* It is the user's, and nobody has said what is too old. */
+    /* The earlier stream is the user's own, and the user has set no minimum. */
     assert_stream(fixture, fixture->streams[0], true);
     set_min_sequence(fixture);
     assert_stream(fixture, old_end, false);

@@ -71,7 +71,7 @@ static bool load(void *opaque, Error **errp)
 static const BlobStoreClientOps ops = { save, load };
 
 typedef struct Fixture {
-    char *path;                 /* of the destination's image, blank */
+    char *path;                 /* of the destination's image, which is blank */
     char *uuid;                 /* of the source */
     GBytes *stream;
     GBytes *blank;
@@ -100,7 +100,7 @@ static char *store_uuid(void)
     return g_strdup(info->uuid);
 }
 
-/* A stream, and a VM that waits for it */
+/* Saves a stream, and starts a VM that waits for it. */
 static void set_up(Fixture *fixture, gconstpointer data)
 {
     g_autofree char *source = image_new("source", "raw", IMAGE_BYTES);
@@ -181,7 +181,10 @@ static void test_vm_that_waits_knows_its_store(Fixture *fixture,
     g_assert_cmpstr(uuid, ==, fixture->uuid);
 }
 
-/* The node may be written, as with an export of it: the VM still may not. */
+/*
+ * The node may be written, as an export of it would need; the VM still may
+ * not.
+ */
 static void test_nothing_is_written_before_the_start(Fixture *fixture,
                                                      gconstpointer data)
 {
@@ -242,7 +245,7 @@ static void test_device_that_cannot_load(Fixture *fixture, gconstpointer data)
     assert_loaded(fixture);
 }
 
-/* Its two VMs would share what a store cannot be shared for. */
+/* The two VMs of COLO would share a store, which is impossible. */
 static void test_colo_is_refused(Fixture *fixture, gconstpointer data)
 {
     g_autoptr(GBytes) again = NULL;
@@ -262,7 +265,10 @@ static void reset_for_snapshot(void)
     vm_reset_for_snapshot();
 }
 
-/* Before it has run; in a drained section, in which nothing can be read */
+/*
+ * The VM has not run yet, and the load is in a drained section, in which
+ * nothing can be read.
+ */
 static void test_snapshot_is_loaded_into_a_vm_that_has_come(
     Fixture *fixture, gconstpointer data)
 {
@@ -277,7 +283,7 @@ static void test_snapshot_is_loaded_into_a_vm_that_has_come(
     assert_text_on_medium(&fixture->device, "nvram", "kept");
 }
 
-/* What it has come with is there still. */
+/* The state that migrated in is still there. */
 static void test_reset_after_a_snapshot_that_a_vm_that_has_come_cannot_load(
     Fixture *fixture, gconstpointer data)
 {
@@ -294,7 +300,7 @@ static void test_reset_after_a_snapshot_that_a_vm_that_has_come_cannot_load(
     assert_text_on_medium(&fixture->device, "nvram", "kept");
 }
 
-/* What the device had before is there still. */
+/* The state that the device had before is still there. */
 static void test_reset_after_a_snapshot_that_a_device_cannot_load(
     Fixture *fixture, gconstpointer data)
 {
@@ -314,7 +320,7 @@ static void test_reset_after_a_snapshot_that_a_device_cannot_load(
     assert_text_on_medium(&fixture->device, "nvram", "last");
 }
 
-/* Else it would begin with nothing, and write that. */
+/* After a reset the device would begin with nothing, and write that. */
 static void test_reset_does_not_do_for_a_stream(Fixture *fixture,
                                                 gconstpointer data)
 {
@@ -325,7 +331,7 @@ static void test_reset_does_not_do_for_a_stream(Fixture *fixture,
     vm_set_incoming(true);
 }
 
-/* A new QEMU that waits: each takes one stream. */
+/* Starts a new QEMU that waits; each takes one stream. */
 static void wait_again(Fixture *fixture)
 {
     device_unplug(&fixture->device);
@@ -360,7 +366,7 @@ static void assert_stream_refused(Fixture *fixture, size_t offset,
     assert_nothing_written(fixture);
 }
 
-/* What one stream has said of itself does not count for the next. */
+/* A stream's statement about itself does not count for the next stream. */
 static void test_stream_without_identity_is_refused(Fixture *fixture,
                                                     gconstpointer data)
 {
@@ -383,7 +389,10 @@ static void test_stream_without_identity_is_refused(Fixture *fixture,
     assert_text_on_medium(&fixture->device, "nvram", "last");
 }
 
-/* It is past what may come in then; that is not what ends it. */
+/*
+ * The sequence is above the limit for incoming ones, but that is not what ends
+ * the load.
+ */
 static void test_store_with_the_highest_sequence_can_be_saved(
     Fixture *fixture, gconstpointer data)
 {
@@ -421,7 +430,7 @@ static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
         { ANNOUNCED + ANNOUNCED_KIND + 1, 0, 8 },
         { SEQUENCE, UINT64_C(1) << 63, 8 },
         { SEQUENCE, 0, 8 },                     /* behind the first section */
-        { SEQUENCE + 8, 0x1234, 8 },            /* beside it */
+        { SEQUENCE + 8, 0x1234, 8 },            /* beside that sequence */
         { CARRIED_COUNT, 2, 4 },
         { CARRIED_COUNT, 4, 4 },
         { CARRIED_COUNT, 0xffffffff, 4 },
@@ -444,7 +453,7 @@ static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
         assert_stream_refused(fixture, lies[i].offset,
                               bytes + 8 - lies[i].bytes, lies[i].bytes);
     }
-    /* A name without an end */
+    /* A name that does not end */
     {
         char name[64];
 
@@ -458,7 +467,10 @@ static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
     assert_loaded(fixture);
 }
 
-/* What is cut off or changed anywhere is refused, or means something else. */
+/*
+ * A stream that is cut off or changed anywhere is refused, or means something
+ * else.
+ */
 static void test_noise_does_no_harm(Fixture *fixture, gconstpointer data)
 {
     gsize size;
@@ -478,7 +490,7 @@ static void test_noise_does_no_harm(Fixture *fixture, gconstpointer data)
     assert_loaded(fixture);
 }
 
-/* In one load; each time the user's key would be used, and a PIN presented. */
+/* One load must not use the user's key, and present a PIN, more than once. */
 static void test_second_identity_is_refused(Fixture *fixture,
                                             gconstpointer data)
 {
@@ -499,7 +511,7 @@ static void test_second_identity_is_refused(Fixture *fixture,
     assert_loaded(fixture);
 }
 
-/* The same for loadvm, which begins with a reset */
+/* The same holds for loadvm, which begins with a reset. */
 static void test_second_identity_in_a_snapshot_is_refused(
     Fixture *fixture, gconstpointer data)
 {
@@ -516,7 +528,7 @@ static void test_second_identity_in_a_snapshot_is_refused(
     assert_loaded(fixture);
 }
 
-/* Sources and destinations have the same devices. */
+/* The source and the destination must have the same devices. */
 static void test_missing_blob_is_refused(Fixture *fixture, gconstpointer data)
 {
     BlobStoreClient *client = blobstore_attach("nvram", "more", &error_abort);
@@ -530,7 +542,7 @@ static void test_missing_blob_is_refused(Fixture *fixture, gconstpointer data)
     g_assert_true(vm_load_state(fixture->stream));
 }
 
-/* The devices "a" and "z" in some order, each with one blob */
+/* Attaches the devices "a" and "z", each with one blob, in some order. */
 static void attach_two(const char *order, BlobStoreClient *clients[2],
                        BlobStoreBlob *blobs[2])
 {
@@ -577,7 +589,7 @@ static void test_order_of_devices_does_not_matter(void)
     unlink(path);
 }
 
-/* RAM has what the device wrote last, and brings it back to the medium. */
+/* RAM has what the device wrote last, and writes that to the medium again. */
 static void test_reset_after_a_failed_load(void)
 {
     g_autofree char *path = image_new("reset", "raw", IMAGE_BYTES);
@@ -599,7 +611,7 @@ static void test_reset_after_a_failed_load(void)
     assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
     g_assert_false(vm_start_now());
 
-    /* A device that comes now is refused, and changes nothing. */
+    /* A device that attaches now is refused, and changes nothing. */
     before = image_content(path);
     late = blobstore_attach("nvram", "late", &error_abort);
     g_assert_null(blobstore_register_blob(late, "blob", BLOBSTORE_PERMANENT,
