@@ -1,6 +1,6 @@
 /*
- * Unit tests of the core: what somebody without the key makes of the images
- * that he has seen of a conversion
+ * Unit tests of the core: forgeries of somebody without the key, made from
+ * images that he has seen of a conversion
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,7 +8,10 @@
 
 #include <string.h>
 
-/* Blobs "t/a" and "t/b" with superseded versions, "t/c" that was deleted */
+/*
+ * Makes blobs "t/a" and "t/b" with superseded versions, and "t/c", which was
+ * deleted.
+ */
 static BlobStore *make_store(TestDisk *disk, const Way *way)
 {
     Blob *blobs[4];
@@ -21,7 +24,10 @@ static BlobStore *make_store(TestDisk *disk, const Way *way)
     return store;
 }
 
-/* What is sealed is copied, and a superblock of the time before is refused. */
+/*
+ * The forger copies sealed data; a superblock from before the conversion is
+ * refused.
+ */
 static void test_superblock_of_before_is_refused(gconstpointer opaque)
 {
     const Way *way = opaque;
@@ -40,7 +46,7 @@ static void test_superblock_of_before_is_refused(gconstpointer opaque)
     g_clear_error(&error);
 }
 
-/* A conversion that is cut off at the write @after, or runs through */
+/* Cuts a conversion off at the write @after, or lets it run through. */
 static bool cut_at(TestDisk *disk, const Way *way, int after)
 {
     g_autoptr(BlobStore) store = make_store(disk, way);
@@ -69,7 +75,9 @@ static bool is_converting(TestDisk *disk, const Way *way,
     return true;
 }
 
-/* Plain stores have their seed in the superblock, for everybody to see. */
+/*
+ * Plain stores have their seed in the superblock, where everybody can see it.
+ */
 static void take_seed(BlobStore *store, const uint8_t *seed)
 {
     blob_guard_free(store->guard);
@@ -77,7 +85,7 @@ static void take_seed(BlobStore *store, const uint8_t *seed)
     blob_store_take_census(store);
 }
 
-/* Changes the current version, if that takes not the key in the slots. */
+/* Changes the current version, if that does not take the key in the slots. */
 static bool forge_content(BlobStore *store, Blob *blob, int key)
 {
     BlobSlot slot = blob_slot_of(blob, blob->entry.slot);
@@ -103,8 +111,8 @@ static bool forge_content(BlobStore *store, Blob *blob, int key)
 }
 
 /*
- * Who has no key, or the previous one, may have seen the superblock of the
- * time when it was converted.  Under that he puts a store of his own.
+ * Somebody without the key, or with the previous one, may have seen the
+ * superblock during the conversion, and puts a store of his own under it.
  */
 static void test_superblock_of_meanwhile_brings_no_other_store(
     gconstpointer opaque)
@@ -140,7 +148,7 @@ static void test_superblock_of_meanwhile_brings_no_other_store(
     g_assert_cmpuint(tried, >, 0);
 }
 
-/* ... or content of his own under the directory of that time. */
+/* He may also put content of his own under the directory of that time. */
 static void test_directory_of_meanwhile_has_no_other_content(
     gconstpointer opaque)
 {
@@ -170,7 +178,10 @@ static void test_directory_of_meanwhile_has_no_other_content(
     g_assert_cmpuint(forged, >, 0);
 }
 
-/* R9: sums under a key that is gone help against an image of that time. */
+/*
+ * R9: a copy's census under the new guard would show a sum that an older image
+ * still uses.
+ */
 static void test_copies_keep_no_census(gconstpointer opaque)
 {
     const Way *way = opaque;

@@ -13,8 +13,8 @@ static const char content_b[] = "the content of b, secret as well";
 static const char content_c[] = "the content of c, which goes, secret";
 
 /*
- * Blobs "t/a" with a superseded version, "t/b", "t/c" that was deleted, and
- * "t/d" and one with a secret name that were never written
+ * Makes "t/a" with a superseded version, "t/b", "t/c", which was deleted, and
+ * "t/d" and one with a secret name, which were never written.
  */
 static BlobStore *make_store(TestDisk *disk, const Way *way)
 {
@@ -69,7 +69,9 @@ static bool is_zero(const uint8_t *bytes, size_t count)
     return !count;
 }
 
-/* Of what was there before nothing is left: content, seed or wrapped key. */
+/*
+ * Nothing of the old store is left: neither content nor seed nor wrapped key.
+ */
 static void expect_no_traces(TestDisk *disk, const Way *way)
 {
     const uint8_t *super = test_disk_bytes(disk) + BLOB_HEADER_BYTES;
@@ -119,7 +121,7 @@ static void expect_resumed(TestDisk *disk, const Way *way)
     blob_store_get_status(store, &info);
     begun = info.converting || is_converted(&info, way);
     if (begun && !info.converting && way->to >= 0) {
-        /* S7: it has gone before that is on record. */
+        /* S7: the name is gone from the medium before that is on record. */
         g_assert_false(keys_disk_contains(disk, "secret"));
     }
     expect_content(store);
@@ -149,7 +151,7 @@ static void test_conversion_keeps_the_content(gconstpointer opaque)
     conversion_run(store, way, &error);
     g_assert_no_error(error);
     expect_converted(store, disk, way);
-    /* It goes on as it is, and after a restart. */
+    /* The store can be used as it is, and after a restart. */
     test_write(store, blob_store_find(store, "t", "c"), "new content");
     test_expect(store, blob_store_find(store, "t", "c"), "new content");
     test_write(store, blob_store_find(store, "t", "c"), NULL);
@@ -165,7 +167,7 @@ static void test_conversion_keeps_the_content(gconstpointer opaque)
 
 typedef struct Cut {
     const Way *way;
-    bool again;                 /* it was cut a second time */
+    bool again;                 /* a second cut has happened */
 } Cut;
 
 static void check_second_crash(TestDisk *crashed, unsigned events,
@@ -174,7 +176,9 @@ static void check_second_crash(TestDisk *crashed, unsigned events,
     expect_resumed(crashed, opaque);
 }
 
-/* Once: the power fails when one copy of the directory is converted. */
+/*
+ * Cuts once more: the power fails when one copy of the directory is converted.
+ */
 static void crash_again(TestDisk *crashed, Cut *cut)
 {
     g_autoptr(TestDisk) disk = test_disk_clone(crashed);
@@ -213,7 +217,10 @@ static void test_conversion_survives_power_loss_everywhere(
     g_assert_true(cut.again);
 }
 
-/* Calls that can fail in a conversion, by the counter that lets them */
+/*
+ * The calls that can fail in a conversion, indexed like the counters that let
+ * them
+ */
 typedef enum Call { READ, WRITE, FLUSH, CALLS } Call;
 
 static int *counter_of(TestDisk *disk, Call call)
@@ -223,7 +230,7 @@ static int *counter_of(TestDisk *disk, Call call)
                                         : &disk->fail_flush;
 }
 
-/* The running store goes on, its next start ends what was begun. */
+/* The running store can be used; its next start ends the begun conversion. */
 static void expect_goes_on(BlobStore *store, TestDisk *disk, const Way *way,
                            bool lands)
 {
@@ -300,7 +307,7 @@ static bool is_directory(const BlobStore *store, const TestEvent *write)
 }
 
 /*
- * A directory that has failed lands when the next core starts, after that has
+ * A failed write of the directory lands after the next core has started and
  * read the medium; then the power fails.
  */
 static void test_conversion_survives_a_write_that_lands_late(
@@ -332,7 +339,7 @@ static void test_conversion_survives_a_write_that_lands_late(
     g_assert_cmpuint(tried, >, 0);
 }
 
-/* S8: what was deleted waits for being zeroed when a conversion begins. */
+/* S8: a deleted blob still waits to be zeroed when a conversion begins. */
 static void test_conversion_that_fails_to_begin_forgets_no_zeros(void)
 {
     static const Way rekey = { "rekey", 1, 2 };
@@ -347,7 +354,7 @@ static void test_conversion_that_fails_to_begin_forgets_no_zeros(void)
 
         test_write(store, c, content_c);
         was = g_memdup2(slot, sizeof(content_c));
-        /* The tombstone and a record of both copies; then zeros */
+        /* The tombstone and a record in both copies are written, then zeros. */
         disk->fail_write = 3;
         test_write(store, c, NULL);
         disk->fail_write = after;
@@ -376,7 +383,7 @@ static void test_nothing_is_converted_twice_or_while_it_cannot_be(void)
     g_assert_false(blob_store_convert(store, keys_data_key(2), &none,
                                       &error));
     test_assert_error(&error, BLOBSTORE_ERROR_KEY, "no key slot holds*");
-    /* Half way, it has to be gone on with. */
+    /* A conversion that stopped half way has to be continued. */
     disk->fail_write = 4;
     g_assert_false(conversion_run(store, &seal, NULL));
     disk->fail_write = TEST_NEVER;
@@ -413,8 +420,8 @@ static void test_damaged_blob_keeps_a_store_from_being_converted(void)
 }
 
 /*
- * The store has gone on when zeroing failed.  What is zeroed by the next start
- * may be evidence of that.
+ * The store was used after zeroing had failed.  The next start may zero what
+ * is evidence of that use.
  */
 static void test_zeroing_waits_for_a_record_of_what_came_since(
     gconstpointer opaque)
