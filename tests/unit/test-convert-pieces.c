@@ -1,6 +1,6 @@
 /*
- * Unit tests of the core: a conversion zeroes in pieces, between which the
- * store is used
+ * Unit tests of the core: a conversion zeroes in pieces, and the store is used
+ * between them
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -15,7 +15,7 @@ enum {
     MAX_PIECES = 200,
 };
 
-/* Old content, which is longer than what is written later */
+/* Returns old content, which is longer than what is written later. */
 static char *old_text(unsigned n)
 {
     g_autofree char *rest = g_strnfill(700, 'a' + n);
@@ -23,7 +23,7 @@ static char *old_text(unsigned n)
     return g_strdup_printf("old content %u %s", n, rest);
 }
 
-/* Three blobs of which both slots are full, and old bytes in free space */
+/* Makes three blobs with both slots full, and old bytes in free space. */
 static BlobStore *make_store(TestDisk *disk, const Way *way,
                              Blob *blobs[BLOBS])
 {
@@ -64,7 +64,7 @@ static void begin(BlobStore *store, const Way *way)
     g_assert_cmpuint(status.wiped, ==, 0);
 }
 
-/* Returns whether that was the last one. */
+/* Zeroes the next piece.  Returns whether it was the last one. */
 static bool next_piece(BlobStore *store)
 {
     BlobStoreStatus before;
@@ -139,7 +139,7 @@ static void test_pieces_are_bounded_and_come_to_an_end(gconstpointer opaque)
     }
 }
 
-/* Before piece @n a blob is written, deleted, or written with another. */
+/* Writes a blob, deletes it, or writes it with another, before piece @n. */
 static void use(BlobStore *store, Blob *blobs[BLOBS], unsigned n,
                 GRand *random)
 {
@@ -194,7 +194,10 @@ static void test_nothing_old_survives_writes_between_pieces(
     }
 }
 
-/* A start in the running store, with a blob that grows, ends it first. */
+/*
+ * A start in the running store, with a blob that grows, first ends the
+ * conversion.
+ */
 static void test_growth_waits_for_the_end(gconstpointer opaque)
 {
     const Way *way = opaque;
@@ -221,7 +224,10 @@ static void test_growth_waits_for_the_end(gconstpointer opaque)
     g_assert_true(done);
 }
 
-/* After each number of pieces the process ends; the next one does the rest. */
+/*
+ * The process ends after each number of pieces; the next process does the
+ * rest.
+ */
 static void test_restart_between_pieces_ends_it(gconstpointer opaque)
 {
     const Way *way = opaque;
@@ -257,7 +263,7 @@ static void test_restart_between_pieces_ends_it(gconstpointer opaque)
     }
 }
 
-/* Each write, or flush, of the pieces fails once; later writes stay. */
+/* Each write, or flush, of the pieces fails once; later writes succeed. */
 static void fail_pieces(const Way *way, bool flush, unsigned how)
 {
     unsigned failed;
