@@ -18,7 +18,7 @@ PT_TOTAL_COMMANDS, PT_LIBRARY_COMMANDS, PT_VENDOR_COMMANDS = 0x129, 0x12a, 0x12b
 
 
 def list_commands(first, count):
-    """Whether there are more, and the codes of those that were listed."""
+    """Whether the TPM has more, and the codes of the listed commands."""
     def parse(response):
         more, capability, found = struct.unpack_from(">BII", response)
         assert capability == CAP_COMMANDS and len(response) == 9 + 4 * found
@@ -37,7 +37,7 @@ class WithheldTest(MachineTest):
         return tpm
 
     def test_command_is_not_there(self):
-        """Whatever the upper half of its code says."""
+        """The TPM refuses such a command whatever the upper half of its code is."""
         tpm = self.begin()
         for code in CERTIFY_X509, 0x10000 | CERTIFY_X509, 0x80000000 | CERTIFY_X509:
             for tag in 0x8001, 0x8002:

@@ -211,7 +211,7 @@ class WriteErrorTest(ErrorTest):
 
 
 class FlushErrorTest(ErrorTest):
-    """On qcow2, where a commit is a write and a flush."""
+    """The image is qcow2, where a commit is a write and a flush."""
 
     format = "qcow2"
 

@@ -1,6 +1,6 @@
 /*
- * What the tests of conversions share: the list of conversions, and stores for
- * them
+ * Helpers that the tests of conversions share: the list of conversions, and
+ * stores for them
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

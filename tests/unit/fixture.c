@@ -1,5 +1,5 @@
 /*
- * What the unit tests of the core share
+ * Helpers that the unit tests of the core share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

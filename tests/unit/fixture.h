@@ -1,6 +1,5 @@
 /*
- * What the unit tests of the core share: helpers around a store on a
- * TestDisk
+ * Helpers that the unit tests of the core share, around a store on a TestDisk
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,5 +1,5 @@
 /*
- * What the tests of sealed stores share
+ * Helpers that the tests of sealed stores share
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -1,6 +1,6 @@
 /*
- * What the tests of sealed stores share: keys, and stores that are opened as a
- * user with one of them would
+ * Helpers that the tests of sealed stores share: keys, and stores that are
+ * opened as a user with one of them would
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -178,7 +178,7 @@ static void test_hostile_header_is_refused(void)
         }
     }
 
-    /* At the limits, and one above */
+    /* The header is at the limits, and one above. */
     header.raw_bytes = header.stored_bytes = room;
     header.metadata_bytes = BLOB_METADATA_MAX_BYTES;
     blob_layout_encode_header(&header, guard, bytes);
@@ -190,7 +190,7 @@ static void test_hostile_header_is_refused(void)
     header.raw_bytes = header.stored_bytes = room + 1;
     blob_layout_encode_header(&header, guard, bytes);
     g_assert_false(decode(bytes, &back));
-    /* What inflates to more than the slot was made for */
+    /* The content would inflate to more than the slot was made for. */
     header.flags = BLOB_FLAG_PACKED;
     header.stored_bytes = 10;
     blob_layout_encode_header(&header, guard, bytes);
