@@ -32,7 +32,7 @@ static void print_failure(const Explorer *explorer, const char *why)
     fflush(stdout);
 }
 
-/* Not safe in a signal handler by the book; the program ends anyway. */
+/* This is not safe in a signal handler by the book; the program ends anyway. */
 static void print_and_die(int number)
 {
     if (the_explorer->origin) {

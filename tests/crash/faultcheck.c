@@ -23,8 +23,8 @@ void fault_fail(Faults *faults, const char *format, ...)
 }
 
 /*
- * What the store says of itself.  Where things are must not change when a
- * call fails; they may be elsewhere when the retry has succeeded.
+ * Describes the store in its own words.  Places must not change when a call
+ * fails; they may be others when the retry has succeeded.
  */
 static char *describe(BlobStore *store, Detail detail)
 {

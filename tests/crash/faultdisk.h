@@ -14,9 +14,9 @@ enum {
 };
 
 /*
- * The call that fails, counted from the fault before it, and how: EIO or
- * ENOSPC, and what a failing write leaves.  Variants that a kind of call does
- * not have stand for one that it has.
+ * The call that fails, counted from the fault before it, and the kind of
+ * failure: EIO or ENOSPC, and the effect of a failing write.  A variant that a
+ * kind of call does not have stands for one that it has.
  */
 typedef struct Fault {
     unsigned call;
@@ -28,14 +28,14 @@ typedef struct FaultDisk {
     BlobStorage parent;
     TestDisk *disk;
     bool armed;                 /* calls count, and fail as planned */
-    bool only_writes;           /* ... but no other calls than these */
+    bool only_writes;           /* only these calls count */
     Fault plan[FAULT_MAX];
     unsigned planned;
     unsigned fired;
     unsigned calls;             /* since it was armed or a fault fired */
     unsigned variants[FAULT_MAX]; /* how many the call has that fired */
     unsigned write_errors;      /* of them, writes and flushes */
-    uint64_t copies_end;        /* where superblock and directory end */
+    uint64_t copies_end;        /* end of superblock and directory */
     unsigned copy_reads;        /* of those that fired, reads before that */
     uint64_t limit;             /* the medium ends here */
     char *said;                 /* the error that was reported last */

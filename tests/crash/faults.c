@@ -23,8 +23,8 @@
 #define TIGHT "open register:abcd exact start write:abc write:ab "
 
 /*
- * Before the bar: what made the medium.  Behind it: what the process has
- * done that takes the last step, which is the one that fails.
+ * Text before the bar: the steps that make the medium.  Behind the bar: the
+ * steps of the process that takes the last step, which is the one that fails.
  */
 static const struct {
     const char *name;
@@ -169,9 +169,9 @@ static const struct {
 };
 
 /*
- * A copy of superblock or directory that cannot be read is damaged while the
- * other one is intact.  S8: zeroing what is deleted may fail, and is done
- * later.
+ * A copy of superblock or directory that cannot be read counts as damaged
+ * while the other one is intact.  S8: zeroing deleted content may fail, and is
+ * done later.
  */
 static bool is_lived_with(const Run *run, unsigned faults,
                           unsigned copy_reads)
@@ -221,8 +221,8 @@ static unsigned inject(Faults *faults, const Fault *plan, unsigned count)
 }
 
 /*
- * The call that failed is not repeated, and another write succeeds: what has
- * failed does not come to life, though it may have landed.
+ * The failed call is not repeated, and another write succeeds.  The failed one
+ * does not take effect, though it may have landed.
  */
 static void give_up(Faults *faults, const Fault *fault)
 {
@@ -286,10 +286,10 @@ static bool inject_two(Faults *faults, const Fault plan[2])
 }
 
 /*
- * Each call alone, in each way in which it can fail.  Then with each call
- * that follows, those of the retry included (of a sealed store, and in a
- * conversion, with a quarter of them); of the ways in which both can fail as
- * many as @effort says.
+ * Each call fails alone, in each way in which it can fail.  Then it fails with
+ * each call that follows, those of the retry included (in a sealed store, and
+ * in a conversion, with a quarter of them), in as many of the ways in which
+ * both can fail as @effort says.
  */
 static void inject_all(Faults *faults, unsigned effort)
 {
@@ -372,7 +372,7 @@ static void inject_shorts(Faults *faults)
     }
 }
 
-/* What opens the medium as it is */
+/* Returns the keys that open the current medium. */
 static KeyState look(const Run *run)
 {
     g_autoptr(GError) error = NULL;
@@ -433,7 +433,7 @@ static void clean_up(Faults *faults)
     g_free(faults->findings);
 }
 
-/* What follows the name in an id */
+/* Replays the faults that follow the name in an id. */
 static void replay(Faults *faults, const char *id)
 {
     Fault plan[2];

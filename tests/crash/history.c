@@ -41,7 +41,10 @@ static unsigned add_promise(History *history, const Promise *promise)
     return history->promises->len - 1;
 }
 
-/* What is promised of keys: as it was, as it may be, and @wanted (or NULL) */
+/*
+ * Adds the promises about keys: the old state, all possible ones, and @wanted
+ * (or NULL).
+ */
 static void add_keys(const History *history, Promise *promise,
                      const Promise *wanted)
 {
@@ -61,8 +64,9 @@ static void add_cut(History *history, unsigned events, unsigned promise)
 }
 
 /*
- * The operation may leave the world, or what opens the store, as it was, or as
- * it would be: @after, and any of @wanted, if that is not NULL.
+ * Begins an operation, which may leave the world, or the keys that open the
+ * store, in the old state or in the new one: @after, and any of @wanted, if
+ * that is not NULL.
  */
 unsigned history_begin(History *history, const World *after,
                        const Promise *wanted)
@@ -134,7 +138,7 @@ static bool write_blobs(History *history, unsigned mask, unsigned deleted,
 
     for (unsigned n = 0; n < HISTORY_BLOBS; n++) {
         if (!after.version[n]) {
-            deletes &= ~(1u << n);  /* It is absent already. */
+            deletes &= ~(1u << n);  /* The blob is absent already. */
         }
         if (mask & 1 << n) {
             after.version[n] =
@@ -147,8 +151,8 @@ static bool write_blobs(History *history, unsigned mask, unsigned deleted,
         }
     }
     /*
-     * S10: a conversion that was cut short has to be ended first.  Deleting
-     * what is absent only takes a record, and that only after a failure.
+     * S10: a conversion that was cut short must be completed first.  Deleting
+     * an absent blob only takes a record, and only after a failure.
      */
     refuses = history->store->voucher &&
               (memcmp(&after, &history->acknowledged, sizeof(after)) ||

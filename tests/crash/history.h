@@ -33,7 +33,7 @@ typedef struct Promise {
     unsigned key_count;
     KeyState keys[HISTORY_MAX_KEYS];
     const Sectors *gone;        /* nothing of this is on the medium; or NULL */
-    const Sectors *former;      /* nor of this after a conversion; or NULL */
+    const Sectors *former;      /* gone, too, after a conversion; or NULL */
 } Promise;
 
 /* One place where the power can fail: after @events events. */
@@ -66,10 +66,10 @@ typedef struct History {
 } History;
 
 /*
- * The operations; a history is a string of these letters.  Besides, the
+ * The operations; a history is a string of these letters.  In addition, the
  * letters from 'F' on make the next operation fail at its first, second, ...
  * write or flush ('N': eight later), and the digits from '0' on choose a
- * SimLanding.  An 'S' in front: the store is sealed from the beginning.
+ * SimLanding.  With an 'S' in front the store is sealed from the beginning.
  */
 extern const char history_ops[];
 extern const char history_key_ops[];

@@ -31,7 +31,7 @@ typedef struct Outage {
 } Outage;
 
 /*
- * What is left is described by a short name:
+ * A short name describes what is left:
  *
  * s<MASK>     of up to 12 loose sectors, those in the mask have landed
  * c<MASK>     the same of the classes header, first, middle, last payload
@@ -41,7 +41,7 @@ typedef struct Outage {
  * g<N>.<HOW>  the Nth was garbled.  HOW % 3: the sector, its block, or the
  *             sector is half new; HOW / 3: those before it, all, or none of
  *             the others have landed
- * r<SEED>     a subset drawn by chance
+ * r<SEED>     a random subset
  *
  * All numbers are hexadecimal.
  */

@@ -168,7 +168,7 @@ static bool sim_read(BlobStorage *storage, uint64_t offset, void *buf,
     return true;
 }
 
-/* What had failed and lands late lands on top of what came after it. */
+/* A failed write that lands late lands on top of later ones. */
 static void land_late(SimDisk *disk)
 {
     for (guint i = disk->events->len; i-- > 0; ) {

@@ -11,15 +11,15 @@
 enum { SIM_SECTOR_BYTES = 512 };
 
 /*
- * What a reader sees of a failed write.  Any other sector of it may land
- * until a flush succeeds.
+ * The part of a failed write that a reader sees.  Any other sector of the
+ * write may land until a flush succeeds.
  */
 typedef enum SimLanding {
     SIM_LANDS_NOTHING,
     SIM_LANDS_ALL,
     SIM_LANDS_FIRST_BLOCK,
     SIM_LANDS_LAST_BLOCK,
-    SIM_LANDS_LATE,             /* nothing, but all of it with the flush */
+    SIM_LANDS_LATE,             /* nothing yet, all with the flush */
     SIM_LANDING_COUNT,
 } SimLanding;
 
@@ -51,33 +51,35 @@ typedef struct SimDisk {
     uint64_t hash;              /* of all of @data; valid if undo is kept */
 } SimDisk;
 
-/* A disk that holds @bytes of @data, or zeros if @data is NULL. */
+/* Returns a disk that holds @bytes of @data, or zeros if @data is NULL. */
 SimDisk *sim_disk_new(const uint8_t *data, uint64_t bytes);
 void sim_disk_free(SimDisk *disk);
 
-/* Forgets the events; what is there now is where recording begins. */
+/* Forgets the events; recording begins with the current content. */
 void sim_disk_begin(SimDisk *disk);
 
 /* Sets the events aside for new ones, and puts them back. */
 GArray *sim_disk_take_events(SimDisk *disk);
 void sim_disk_put_events(SimDisk *disk, GArray *events);
 
-/* The part of a write that a reader sees before, and after, the flush */
+/*
+ * Returns the part of a write that a reader sees before, and after, the flush.
+ */
 void sim_event_landed(const SimEvent *event, bool flushed, size_t *start,
                       size_t *bytes);
 
-/* Puts into @image what of a write a reader sees for good. */
+/* Writes to @image the part of a write that a reader sees for good. */
 void sim_event_apply(const SimEvent *event, uint8_t *image);
 
 /*
- * Copy on write: once sectors are kept, all that is changed by writing to the
- * disk or by sim_disk_poke() can be undone, back to a mark.
+ * Copy on write: once sectors are kept, all changes by writes to the disk or
+ * by sim_disk_poke() can be undone, back to a mark.
  */
 void sim_disk_keep(SimDisk *disk);
 unsigned sim_disk_mark(const SimDisk *disk);
 void sim_disk_undo(SimDisk *disk, unsigned mark);
 
-/* What was changed stays; older marks are void. */
+/* Keeps the changes; older marks become void. */
 void sim_disk_settle(SimDisk *disk);
 
 /* Changes whole sectors, unseen by the recording. */

@@ -52,7 +52,7 @@ byte garbled;               /* unit that one crash has garbled, plus 1 */
                  seen[SUPER(c)] == seen[SUPER(c) + 2] && \
                  seen[SUPER(c)] != GARBLED -> seen[SUPER(c)] : 0)
 
-/* Any of the units of a write that failed or was cut */
+/* Puts any of the units of a write that failed or was cut. */
 inline put_part(at, count, value)
 {
     unit = at;
@@ -90,7 +90,7 @@ inline put(at, count, value)
     fi
 }
 
-/* The power fails, or the process is killed and what it wrote stays. */
+/* The power fails, or the process is killed and its writes stay. */
 inline crash()
 {
     crashes++;
@@ -117,7 +117,7 @@ inline crash()
     garbled = 0
 }
 
-/* blob_blank_is_cut_marker(): zero or the marker's, but for one block */
+/* blob_blank_is_cut_marker(): zero or the marker's, except for one block */
 #define ZERO_OR_MARKER(u)   (seen[u] == BLANK || seen[u] == MARKER)
 #define REST_IS_BLANK \
     (seen[3] == BLANK && seen[4] == BLANK && seen[5] == BLANK && \
@@ -129,7 +129,8 @@ inline crash()
 #define IS_BLANK \
     (REST_IS_BLANK && seen[0] == BLANK && seen[1] == BLANK && \
      seen[2] == BLANK)
-/* Documented: garbled sectors of a first write are told from nothing. */
+/* Documented: nobody can tell garbled sectors of a first write from other
+ * data. */
 #define IS_GARBLED_MARKER \
     (REST_IS_BLANK && (seen[0] == GARBLED || seen[1] == GARBLED || \
                        seen[2] == GARBLED))
@@ -157,7 +158,7 @@ opening:
         newest = (super[1] > super[0] -> super[1] : super[0]);
         marked = newest == MARKER;
         foreign = newest == 0 && !IS_BLANK && !IS_CUT_MARKER;
-        /* Each superblock belongs to the directory with its seed. */
+        /* Each superblock belongs to the directory with the same seed. */
         lost = newest > MARKER && seen[DIRECTORY(0)] != newest &&
                seen[DIRECTORY(1)] != newest;
         printf("opened: superblock %d\n", newest);
@@ -192,8 +193,8 @@ formatting:
     :: else
     fi;
 #endif
-    /* An attempt that failed may have left a ready superblock behind: the
-     * next one of the same process keeps its seed. */
+    /* A failed attempt may have left a ready superblock behind, so the next
+     * attempt of the same process keeps its seed. */
 #ifndef BREAK_R13_RETRY
     if
     :: !tried -> attempt++; tried = true

@@ -279,7 +279,8 @@ inline find_content()
 
 /* ---- the medium */
 
-/* A write that failed or was cut: any of its units, one of them garbled */
+/* Puts any of the units of a write that failed or was cut, one of them
+ * garbled. */
 inline put_part(at, v)
 {
     select (pick : 0 .. 26);
@@ -443,8 +444,8 @@ inline lose_power()
     one_left = false
 }
 
-/* Damage at rest, picked by number: one unit, a slot, a copy of the directory,
- * or, for R10, the directory replaced by an older one */
+/* Damages the medium at rest, by number: one unit, a slot, a copy of the
+ * directory, or, for R10, the directory, which is replaced by an older one. */
 #define DAMAGE_KINDS    (UNITS + 2 * EXTENTS + 3)
 
 inline damage()
@@ -462,7 +463,8 @@ inline damage()
         :: else
         fi
     :: pick >= UNITS && wanted < 2 * EXTENTS ->
-        /* Not while a write was in flight: more than one fault at once. */
+        /* No damage while a write was in flight: that would be two faults at
+         * once. */
         if
         :: doubtful == 0 && (IS_VERSION(seen[wanted * 3]) ||
                              IS_VERSION(seen[wanted * 3 + 2])) ->
@@ -489,8 +491,8 @@ inline damage()
     pick = 0
 }
 
-/* If slots have been written in the present epoch, its record is replaced by
- * the one before: with R10, what it names does not matter. */
+/* If slots have been written in the current epoch, its record is replaced by
+ * the one before.  With R10, the content of that record does not matter. */
 inline roll_back()
 {
     c = (dir_seen[0] != GARBLED -> dir_seen[0] : dir_seen[1]);
@@ -547,7 +549,7 @@ inline note_hurt(at)
 
 /* ---- opening */
 
-/* What blob_store_read() of blob @n gives */
+/* The result of blob_store_read() of blob @n */
 inline current(n, out)
 {
     if
@@ -623,7 +625,7 @@ inline probe_slot()
     fi
 }
 
-/* Whether the slot of evidence @k is of the present epoch */
+/* Whether the slot of evidence @k is of the current epoch */
 #define OF_EPOCH(k)     (version[evidence[k]].epoch_id == epoch_id)
 
 #define IS_MEMBER(k, q) (valid[k] && OF_EPOCH(k) && \
@@ -826,8 +828,8 @@ inline recover()
 
 /* ---- the promise */
 
-/* Whether something that is readable was written after the last commit, or
- * the directory names it */
+/* Finds out whether something readable was written after the last commit, or
+ * whether the directory names it. */
 inline find_confirmation()
 {
     confirmed = false;
@@ -850,8 +852,8 @@ inline find_confirmation()
     }
 }
 
-/* Blob @n reads as @want, or as damaged if damage was done to it.  Damage that
- * is recorded does not heal; that of a tombstone does not matter. */
+/* Blob @n reads as @want, or as damaged if its slots were damaged.  Damage on
+ * record does not heal; that of a tombstone does not matter. */
 #define READS(n, want)  (reads[n] == DAMAGED && HAS(hurt, n) || \
                          reads[n] == (want) && \
                          (!told[n] || promised[n] == 0))
@@ -883,7 +885,7 @@ inline check()
     fi
 }
 
-/* In a session what was promised is current, whatever failed. */
+/* In a session the promised content is current, whatever failed. */
 inline check_session()
 {
     for (c : 0 .. 1) {
@@ -1035,7 +1037,7 @@ inline take_back(n)
     clear_entry(before[n])
 }
 
-/* place_blob(): a new extent, and the current version copied there */
+/* place_blob(): takes a new extent, and copies the current version there. */
 inline place(n)
 {
     if
@@ -1093,7 +1095,8 @@ inline start()
     :: else
     fi;
 #endif
-    /* R12: what an older copy of the directory names is not free yet. */
+    /* R12: an extent that an older copy of the directory names is not free
+     * yet. */
 #ifndef BREAK_R12_FAILED
     if
     :: ok && !(intact[0] && intact[1] && pair_epoch[0] == pair_epoch[1]) ->
@@ -1262,7 +1265,7 @@ inline commit()
     ok = true;
     d_step {
         skip;
-        /* Deleting what is absent takes no commit. */
+        /* Deleting an absent blob takes no commit. */
         for (n : 0 .. 1) {
             if
             :: HAS(deletes, n) && (entry[n].seq == 0 || entry[n].deleted) ->
@@ -1348,7 +1351,8 @@ inline commit()
 
 /* ---- histories */
 
-/* A store with an empty directory, or with blobs that an epoch record names */
+/* Makes a store with an empty directory, or with blobs that an epoch record
+ * names. */
 inline make_store()
 {
     for (n : 0 .. 1) {
