@@ -86,7 +86,9 @@ bool signing_is_sealed(const BlobGuard *guard, const uint8_t *header)
     return guard->seal && signing_get32(header + AT_FLAGS) & BLOB_FLAG_SEALED;
 }
 
-/* The payload of the image that is in @slot, as its header describes it */
+/*
+ * Signs the payload of the image in @slot, as the image's header describes it.
+ */
 static void sign_payload(const BlobSlot *slot, const BlobGuard *guard,
                          uint8_t *header)
 {
@@ -136,7 +138,7 @@ static FuzzSign sign_of(const Signing *signing, unsigned n)
     return signing->head->sign[n] % FUZZ_SIGN_COUNT;
 }
 
-/* How slot @n of the head is guarded */
+/* Returns the guard of slot @n of the head. */
 static const BlobGuard *guard_of(const Signing *signing, unsigned n)
 {
     return signing->former && signing->head->sign[n] & FUZZ_SIGN_FORMER
@@ -159,7 +161,10 @@ static bool pair_is_inside(const FuzzDisk *disk, const BlobPair *pair)
     return pair->slot_bytes <= disk->bytes && is_inside(disk, &both);
 }
 
-/* The slots of a pair that are copies become that, but for their nonces. */
+/*
+ * Makes copies of those slots of a pair that the head says are copies, except
+ * for their nonces.
+ */
 static void copy_slots(const Signing *signing, const BlobPair *pair,
                        unsigned first)
 {
@@ -179,7 +184,7 @@ static void copy_slots(const Signing *signing, const BlobPair *pair,
     }
 }
 
-/* The slots of a pair, which are @first and @first + 1 in the head */
+/* Signs the slots of a pair, which are @first and @first + 1 in the head. */
 static void sign_pair(const Signing *signing, const BlobPair *pair,
                       const BlobEntry *entry, unsigned first)
 {
@@ -196,7 +201,10 @@ static void sign_pair(const Signing *signing, const BlobPair *pair,
     }
 }
 
-/* Lengths of a directory copy, and what its header repeats of it */
+/*
+ * Sets the lengths of a directory copy, and the fields of the header that
+ * repeat them.
+ */
 static void shape_directory(const Signing *signing, const BlobSlot *slot)
 {
     uint8_t *header = signing->disk->data + slot->offset;
@@ -208,7 +216,7 @@ static void shape_directory(const Signing *signing, const BlobSlot *slot)
     uint64_t bytes = BLOB_DIRECTORY_HEAD_BYTES + count * BLOB_ENTRY_BYTES +
                      past * BLOB_PAST_EPOCH_BYTES;
 
-    /* Without the digests, what is sealed stays as it is. */
+    /* Without the digests, sealed data stays as it is. */
     if (signing_is_zero(header, AT_CHECK) ||
         (signing_get32(header + AT_FLAGS) & BLOB_FLAG_SEALED &&
          !(signing->head->repair & FUZZ_REPAIR_DIGEST))) {
@@ -313,7 +321,7 @@ bool signing_do_superblock(Signing *signing)
     return true;
 }
 
-/* The newest under either guard, as the core takes it */
+/* Returns the newest directory under either guard, as the core chooses it. */
 static GBytes *read_directory(Signing *signing, BlobPair *pair)
 {
     BlobHeader header;
@@ -333,7 +341,10 @@ static GBytes *read_directory(Signing *signing, BlobPair *pair)
     return g_steal_pointer(&payload);
 }
 
-/* Of a store that is converted; else nothing is reached behind it. */
+/*
+ * Vouches for the directory of a store that is converted; otherwise the core
+ * refuses the store at once.
+ */
 static void vouch(const Signing *signing, const BlobSlot *slot)
 {
     const BlobSuperblock *super = &signing->super;
@@ -409,7 +420,7 @@ guint signing_count(const Signing *signing)
     return MIN(signing->directory.entries->len, (FUZZ_SLOTS - 4) / 2);
 }
 
-/* The header in a slot if it is one of the present epoch */
+/* Returns the header in a slot if it is one of the current epoch. */
 static bool present_header(const Signing *signing, const BlobSlot *slot,
                            BlobHeader *header)
 {
@@ -432,8 +443,9 @@ static bool is_member(const BlobHeader *newest, uint64_t id)
 }
 
 /*
- * Makes the newest header agree with the rest, near enough: of each blob its
- * newest version, or the one before if that is of the newest commit.
+ * Makes the newest header agree with the rest, approximately: with the newest
+ * version of each blob, or the version before if the newest belongs to the
+ * newest commit.
  */
 static void sign_census(const Signing *signing)
 {

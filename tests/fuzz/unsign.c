@@ -1,5 +1,5 @@
 /*
- * Takes away from a store's image what can be computed again
+ * Removes from a store's image everything that can be computed again
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -10,8 +10,8 @@
 #include "blobstore/superblock.h"
 
 /*
- * Whether both slots hold the same, but for the offset and what follows.  Of
- * what is sealed the tag is zero by now, and the nonce another.
+ * Returns whether both slots hold the same, except for the offset and what
+ * follows it.  The tags of sealed data are zero by now, and the nonces differ.
  */
 static bool is_copy(const FuzzDisk *disk, const BlobPair *pair)
 {
@@ -29,7 +29,7 @@ static bool is_copy(const FuzzDisk *disk, const BlobPair *pair)
                    end - 2 * BLOB_HEADER_BYTES);
 }
 
-/* The guard that the slot was written under, or NULL */
+/* Returns the guard that the slot was written under, or NULL. */
 static const BlobGuard *find_guard(const Signing *signing,
                                    const BlobSlot *slot)
 {
@@ -50,7 +50,7 @@ static const BlobGuard *find_guard(const Signing *signing,
     return NULL;
 }
 
-/* Zeroes what can be computed again of one slot. */
+/* Zeroes the fields of one slot that can be computed again. */
 static void unsign_slot(const Signing *signing, FuzzHead *head,
                         const BlobSlot *slot, unsigned number)
 {
