@@ -189,6 +189,19 @@ static bool place_all(BlobStore *store, GArray *changes, GError **error)
     return !copied || blob_medium_flush(&store->medium, error);
 }
 
+/* Whether a version is to be written outside of its extent */
+static bool will_copy(const BlobStore *store)
+{
+    for (guint i = 0; i < store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        if (wants_extent(blob) && blob->entry.sequence) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* R12: no directory names the old extents any more. */
 static void settle_extents(BlobStore *store, const GArray *changes)
 {
@@ -240,9 +253,11 @@ static bool place_and_record(BlobStore *store, GError **error)
 
     /*
      * R12: nothing may be written over extents that an older copy of the
-     * directory names, or a copy whose write has failed.
+     * directory names, or a copy whose write has failed.  A copy that
+     * failed in another process may have landed since the medium was read.
      */
-    if (!blob_pair_is_whole(&store->directory_pair) &&
+    if ((!blob_pair_is_whole(&store->directory_pair) ||
+         (!store->epoch.open && will_copy(store))) &&
         !blob_epoch_record(store, false, error)) {
         return false;
     }

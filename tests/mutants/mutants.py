@@ -115,8 +115,11 @@ MUTANTS = [
      "            if (change.bytes) {\n"
      "                blob_space_release(space, change.offset, change.bytes);\n            }"),
     ("R12", "a start that failed leaves no trace",
-     "if (!blob_pair_is_whole(&store->directory_pair) &&\n"
-     "        !blob_epoch_record(store, false, error)) {", "if (false) {"),
+     "    if ((!blob_pair_is_whole(&store->directory_pair) ||\n"
+     "         (!store->epoch.open && will_copy(store))) &&\n"
+     "        !blob_epoch_record(store, false, error)) {", "    if (false) {"),
+    ("R12", "a copy goes to where a directory that failed before may land",
+     "         (!store->epoch.open && will_copy(store))) &&", "         false) &&"),
     ("R4", "a copy that failed may land on another blob's",
      "    if ((!store->epoch.open || store->medium.unsettled) &&", "    if (!store->epoch.open &&"),
     ("R12", "deleting writes nothing",

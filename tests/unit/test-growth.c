@@ -189,6 +189,34 @@ static void test_released_space_may_make_more_necessary(void)
     test_close(store);
 }
 
+/*
+ * The directory that a process failed to write, which names the new extent,
+ * lands when the next process has read the one before.
+ */
+static void test_directory_that_lands_late_loses_nothing(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    Blob *blob;
+    g_autoptr(BlobStore) store = test_store(disk, &blob, 1);
+    GError *error = NULL;
+
+    test_write(store, blob, "one");
+    test_write(store, blob, "two");
+    test_close(store);
+    test_register_again(store, "a", 20000);
+    disk->fail_write = 1;       /* behind the copy of the version */
+    disk->failing_write_is_late = true;
+    g_assert_false(blob_store_start(store, &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_IO, "*");
+    disk->fail_write = TEST_NEVER;
+    g_clear_pointer(&store, blob_store_free);
+    store = test_open(disk);
+    test_register(store, "a", 20000);
+    test_disk_record(disk);
+    test_start(store);
+    test_disk_each_crash(disk, grown_or_not, NULL);
+}
+
 /* A copy that failed and lands late must not hit what takes its place. */
 static void test_copy_that_lands_late_hits_nothing(void)
 {
@@ -423,6 +451,7 @@ int main(int argc, char **argv)
     ADD(growth_refuses_new_space_that_is_not_blank);
     ADD(released_space_may_make_more_necessary);
     ADD(copy_that_lands_late_hits_nothing);
+    ADD(directory_that_lands_late_loses_nothing);
     ADD(growth_that_failed_anywhere_can_be_repeated);
     ADD(growth_of_a_blob_that_cannot_be_read_fails);
     ADD(extent_is_reused_only_when_no_directory_names_it);
