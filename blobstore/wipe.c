@@ -37,8 +37,9 @@ static bool zero_some(BlobMedium *medium, uint64_t *at, uint64_t end,
             continue;
         }
         if (!zeros) {
-            zeros = blob_medium_alloc(CHUNK_BYTES);
-            memset(zeros, 0, CHUNK_BYTES);
+            /* The later chunks of this range are not longer. */
+            zeros = blob_medium_alloc(bytes);
+            memset(zeros, 0, bytes);
         }
         if (!ops->write(medium->storage, *at, zeros, bytes, false, error)) {
             medium->write_errors++;
@@ -101,6 +102,58 @@ static bool wipe_pending(BlobStore *store, GError **error)
     return blob_medium_flush(&store->medium, error);
 }
 
+/* Plans the copies as the current versions. */
+static bool copy_current(BlobStore *store, bool all, GError **error)
+{
+    for (guint i = 0; i < store->blobs->len; i++) {
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+        BlobSlot slot = blob_slot_of(blob, !blob->entry.slot);
+
+        if (!blob->entry.sequence || blob->damage ||
+            (!all && !blob->unwiped)) {
+            continue;
+        }
+        if (!blob_version_copy(store, blob, store->guard, &slot, error)) {
+            return false;
+        }
+        if (!blob->damage) {
+            blob_plan(blob)->entry.slot = !blob->entry.slot;
+        }
+    }
+    return blob_medium_flush(&store->medium, error);
+}
+
+/*
+ * No digest covers the bytes between payload and trailer.  If the power failed,
+ * or a write did, these may be the old ones in a version that recovery takes
+ * for whole, and in a copy of the directory.  So a store that has just been
+ * opened writes again what the zeros will spare: @all versions, or those of
+ * blobs that are unwiped.
+ */
+static bool renew(BlobStore *store, bool all, GError **error)
+{
+    bool ok;
+
+    if (store->started) {
+        return true;            /* All that is current was written since. */
+    }
+    /*
+     * A directory that names such copies, of a record that failed, may have
+     * landed since the medium was read.  So this takes a record in any case.
+     */
+    if (!blob_epoch_record(store, false, error) ||
+        !blob_commit_begin(store, error)) {
+        return false;
+    }
+    ok = copy_current(store, all, error);
+    blob_commit_end(store);
+    ok = ok && blob_epoch_record(store, false, error);
+    for (guint i = 0; !ok && i < store->blobs->len; i++) {
+        blob_drop_plan(g_ptr_array_index(store->blobs, i));
+    }
+    return ok;
+}
+
 bool blob_wipe_pending(BlobStore *store, GError **error)
 {
     bool ok;
@@ -109,7 +162,8 @@ bool blob_wipe_pending(BlobStore *store, GError **error)
         return true;
     }
     /* Zeroes may destroy evidence of which version is current, of any blob. */
-    if (!blob_epoch_record_all(store, error) ||
+    if (!renew(store, false, error) ||
+        !blob_epoch_record_all(store, error) ||
         !blob_commit_begin(store, error)) {
         return false;
     }
@@ -190,7 +244,8 @@ bool blob_wipe_next(BlobStore *store, uint64_t bytes, GError **error)
     bool ok;
 
     /* Zeroes may destroy evidence of which version is current, of any blob. */
-    if ((!blob_pair_is_whole(&store->directory_pair) &&
+    if (!renew(store, true, error) ||
+        (!blob_pair_is_whole(&store->directory_pair) &&
          !blob_epoch_record(store, false, error)) ||
         !blob_epoch_record_all(store, error) ||
         !blob_commit_begin(store, error)) {

@@ -13,6 +13,17 @@ static bool is_zero(const uint8_t *disk, uint64_t from, uint64_t to)
     return from >= to;
 }
 
+/* Returns whether what the image leaves of @slot is zero. */
+static bool wiped_slot(const uint8_t *disk, const BlobSlot *slot,
+                       uint64_t payload)
+{
+    uint64_t end = slot->offset + blob_layout_image_bytes(payload);
+
+    return is_zero(disk, slot->offset + BLOB_HEADER_BYTES + payload,
+                   end - BLOB_HEADER_BYTES) &&
+           is_zero(disk, end, slot->offset + slot->bytes);
+}
+
 /*
  * Returns whether all is zero behind the images in both slots, whose payload
  * has so many bytes.
@@ -23,8 +34,7 @@ static bool wiped_pair(const uint8_t *disk, const BlobPair *pair,
     for (unsigned n = 0; n < 2; n++) {
         BlobSlot slot = blob_pair_slot(pair, n);
 
-        if (!is_zero(disk, slot.offset + blob_layout_image_bytes(payload),
-                     slot.offset + slot.bytes)) {
+        if (!wiped_slot(disk, &slot, payload)) {
             return false;
         }
     }
@@ -37,10 +47,11 @@ bool wiped_blob(const uint8_t *disk, const Blob *blob)
 
     for (unsigned n = 0; n < 2 && entry->slot_bytes; n++) {
         BlobSlot slot = blob_slot_of(blob, n);
-        uint64_t image = entry->sequence && entry->slot == n
-                         ? blob_layout_image_bytes(entry->stored_bytes) : 0;
+        bool is_current = entry->sequence && entry->slot == n;
 
-        if (!is_zero(disk, slot.offset + image, slot.offset + slot.bytes)) {
+        if (is_current ? !wiped_slot(disk, &slot, entry->stored_bytes)
+                       : !is_zero(disk, slot.offset,
+                                  slot.offset + slot.bytes)) {
             return false;
         }
     }

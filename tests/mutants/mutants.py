@@ -255,6 +255,14 @@ MUTANTS = [
      "!blob_epoch_record(store, false, error)) ||\n"
      "        !blob_epoch_record_all(store, error) ||\n        !blob_commit_begin(",
      "!blob_epoch_record(store, false, error)) ||\n        !blob_commit_begin("),
+    ("S7", "what a torn write leaves between payload and trailer stays",
+     "if (!renew(store, true, error) ||", "if ("),
+    ("S7", "what is written again goes to where a directory that failed may point",
+     "    if (!blob_epoch_record(store, false, error) ||\n"
+     "        !blob_commit_begin(store, error)) {\n        return false;\n    }\n"
+     "    ok = copy_current(",
+     "    if (!blob_commit_begin(store, error)) {\n        return false;\n    }\n"
+     "    ok = copy_current("),
     ("S7", "a piece that could not be zeroed is left out",
      "    uint64_t at = store->wiped;\n    bool ok;\n",
      "    uint64_t at = store->wiped;\n    bool ok;\n\n    store->wiped += bytes;\n"),
@@ -273,8 +281,11 @@ MUTANTS = [
     ("S8", "what was deleted is not zeroed by the next start",
      "            blob_wipe_later(store, finding->blob);", ""),
     ("S8", "zeroing what was deleted waits for no record",
-     "    if (!blob_epoch_record_all(store, error) ||\n        !blob_commit_begin(",
-     "    if (!blob_commit_begin("),
+     "    if (!renew(store, false, error) ||\n"
+     "        !blob_epoch_record_all(store, error) ||\n        !blob_commit_begin(",
+     "    if (!renew(store, false, error) ||\n        !blob_commit_begin("),
+    ("S8", "what a torn tombstone leaves of the version before stays",
+     "if (!renew(store, false, error) ||", "if ("),
     ("S8", "zeroing that has failed is forgotten",
      "        store->epoch.open = false;      /* R4 */\n        return false;\n    }\n"
      "    for (",

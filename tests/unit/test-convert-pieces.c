@@ -263,7 +263,116 @@ static void test_restart_between_pieces_ends_it(gconstpointer opaque)
     }
 }
 
-/* Each write, or flush, of the pieces fails once; later writes succeed. */
+/* Puts old bytes between payload and trailer of an image. */
+static void tear(TestDisk *disk, uint64_t offset, uint64_t payload)
+{
+    uint64_t from = BLOB_HEADER_BYTES + payload + TEST_SECTOR_BYTES - 1;
+    uint64_t to = blob_layout_image_bytes(payload) - BLOB_HEADER_BYTES;
+
+    for (uint64_t at = from / TEST_SECTOR_BYTES * TEST_SECTOR_BYTES;
+         at + TEST_SECTOR_BYTES <= to; at += TEST_SECTOR_BYTES) {
+        memset(test_disk_bytes(disk) + offset + at, 'o', TEST_SECTOR_BYTES);
+    }
+}
+
+/* The last write of each slot was cut short, and what it lacks is padding. */
+static void test_nothing_old_survives_in_what_recovery_takes_for_whole(
+    gconstpointer opaque)
+{
+    const Way *way = opaque;
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
+    g_autoptr(TestDisk) old = NULL;
+    Blob *blobs[BLOBS];
+    g_autoptr(BlobStore) store = make_store(disk, way, blobs);
+
+    old = test_disk_clone(disk);
+    begin(store, way);
+    test_write(store, blobs[0], "new");
+    test_write(store, blobs[1], NULL);
+    for (unsigned n = 0; n < BLOBS; n++) {
+        const BlobEntry *entry = &blobs[n]->entry;
+
+        tear(disk, blob_slot_of(blobs[n], entry->slot).offset,
+             entry->stored_bytes);
+    }
+    for (unsigned n = 0; n < 2; n++) {
+        tear(disk, blob_pair_slot(&store->directory_pair, n).offset,
+             store->directory_bytes);
+    }
+    g_clear_pointer(&store, blob_store_free);
+    store = reopen(disk, way, blobs);
+    g_assert_true(blobs[0]->entry.sequence);
+    test_start(store);
+    check_gone(disk, old);
+    test_expect(store, blobs[0], "new");
+    test_expect(store, blobs[1], NULL);
+    g_clear_pointer(&store, blob_store_free);
+    store = reopen(disk, way, blobs);
+    test_start(store);
+    test_expect(store, blobs[0], "new");
+    test_expect(store, blobs[1], NULL);
+}
+
+/* Starts the store; the write after @after others fails, if there is one. */
+static bool start_failing(TestDisk *disk, BlobStore *store, int after)
+{
+    bool ok;
+
+    disk->fail_write = after;
+    disk->failing_write_is_late = true;
+    ok = blob_store_start(store, NULL);
+    disk->fail_write = TEST_NEVER;
+    return ok;
+}
+
+/*
+ * Write @first of the start that is to end the conversion fails, and lands when
+ * the next start has read the medium.  The power fails in write @second of that
+ * one.  Returns if there are these writes.
+ */
+static bool fail_starts(const Way *way, int first, int second)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
+    Blob *blobs[BLOBS];
+    g_autoptr(BlobStore) store = make_store(disk, way, blobs);
+    g_autofree char *text = old_text(1);
+
+    begin(store, way);
+    test_write(store, blobs[0], "new");
+    test_close(store);
+    for (unsigned n = 0; n < 2; n++) {
+        g_clear_pointer(&store, blob_store_free);
+        store = reopen(disk, way, blobs);
+        if (start_failing(disk, store, n ? second : first) ||
+            !disk->late.data) {
+            return false;       /* or a superblock has landed: STALE */
+        }
+    }
+    memset(test_disk_bytes(disk) + disk->late.offset, 'g', disk->late.bytes);
+    g_clear_pointer(&disk->late.data, g_free);
+    g_clear_pointer(&store, blob_store_free);
+    store = reopen(disk, way, blobs);
+    test_expect(store, blobs[0], "new");
+    test_expect(store, blobs[1], text);
+    test_start(store);
+    test_expect(store, blobs[0], "new");
+    test_expect(store, blobs[1], text);
+    return true;
+}
+
+static void test_write_that_lands_late_loses_nothing(gconstpointer opaque)
+{
+    unsigned pairs = 0;
+
+    for (int first = 0; first < 12; first++) {
+        for (int second = 0; fail_starts(opaque, first, second); second++) {
+            pairs++;
+        }
+    }
+    g_assert_cmpuint(pairs, >, 100);
+}
+
+/* Each write, or flush, of the pieces fails once; later writes stay. */
 static void fail_pieces(const Way *way, bool flush, unsigned how)
 {
     unsigned failed;
@@ -366,6 +475,8 @@ int main(int argc, char **argv)
         ADD_WAY(nothing_old_survives_writes_between_pieces);
         ADD_WAY(growth_waits_for_the_end);
         ADD_WAY(restart_between_pieces_ends_it);
+        ADD_WAY(nothing_old_survives_in_what_recovery_takes_for_whole);
+        ADD_WAY(write_that_lands_late_loses_nothing);
         ADD_WAY(piece_that_fails_is_repeated);
     }
     g_test_add_func("/pieces/only_what_has_begun_goes_on",
