@@ -424,6 +424,38 @@ static void test_piece_that_fails_is_repeated(gconstpointer opaque)
     fail_pieces(opaque, true, 0);
 }
 
+/* The zeros of a piece fail, and land with the flush after the next commits. */
+static void test_zeros_that_land_late_hit_no_commit(gconstpointer opaque)
+{
+    const Way *way = opaque;
+    bool done = false;
+
+    for (unsigned pieces = 1; !done; pieces++) {
+        g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
+        Blob *blobs[BLOBS];
+        g_autoptr(BlobStore) store = make_store(disk, way, blobs);
+
+        begin(store, way);
+        test_write(store, blobs[0], "new");
+        for (unsigned n = 0; n < pieces && !done; n++) {
+            done = next_piece(store);
+        }
+        disk->fail_write = 0;
+        disk->failing_write_is_late = true;
+        if (done || blob_store_convert_next(store, PIECE_BYTES, &done, NULL)) {
+            continue;
+        }
+        disk->fail_write = TEST_NEVER;
+        for (unsigned n = 0; n < BLOBS; n++) {
+            test_write(store, blobs[n], "since");
+        }
+        g_assert_true(blob_medium_flush(&store->medium, NULL));
+        for (unsigned n = 0; n < BLOBS; n++) {
+            test_expect(store, blobs[n], "since");
+        }
+    }
+}
+
 static void test_only_what_has_begun_goes_on(void)
 {
     static const Way seal = { "seal", -1, 2 };
@@ -478,6 +510,7 @@ int main(int argc, char **argv)
         ADD_WAY(nothing_old_survives_in_what_recovery_takes_for_whole);
         ADD_WAY(write_that_lands_late_loses_nothing);
         ADD_WAY(piece_that_fails_is_repeated);
+        ADD_WAY(zeros_that_land_late_hit_no_commit);
     }
     g_test_add_func("/pieces/only_what_has_begun_goes_on",
                     test_only_what_has_begun_goes_on);
