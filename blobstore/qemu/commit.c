@@ -249,9 +249,8 @@ static bool coroutine_fn try_commit(BlobStoreObject *store, Commit *commit,
     bool ok;
 
     commit->again = false;
-    if (commit->may_wait) {
-        blobstore_gate_enter(store);
-    } else if (!blobstore_gate_try_enter(store, NULL)) {
+    if (!(commit->may_wait ? blobstore_gate_enter(store)
+                           : blobstore_gate_try_enter(store, NULL))) {
         return stage_instead(store, commit, "the drive is drained", errp);
     }
     if (!blobstore_drive_may_write(store)) {

@@ -57,11 +57,15 @@ bool coroutine_fn blobstore_gate_try_enter(BlobStoreObject *store, Error **errp)
     return false;
 }
 
-void coroutine_fn blobstore_gate_enter(BlobStoreObject *store)
+bool coroutine_fn blobstore_gate_enter(BlobStoreObject *store)
 {
     while (!blobstore_gate_try_enter(store, NULL)) {
+        if (store->open.halt.hurried) {
+            return false;
+        }
         qemu_co_queue_wait(&store->open.gate.opened, NULL);
     }
+    return true;
 }
 
 void coroutine_fn blobstore_gate_leave(BlobStoreObject *store)

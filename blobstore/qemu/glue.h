@@ -100,7 +100,7 @@ typedef struct BlobStoreDrain {
 /* Writes that wait for the VM to stop; see halt.c */
 typedef struct BlobStoreHalt {
     CoQueue waiters;
-    bool resetting;             /* the main loop waits for the workers */
+    bool hurried;               /* the main loop waits for the workers */
 } BlobStoreHalt;
 
 /* As the user set them; see properties.c */
@@ -301,11 +301,12 @@ void blobstore_gate_init(BlobStoreObject *store);
  * Take the core lock around every core call that does I/O.  try_enter fails in
  * a drained section, or while the store is closing.  enter waits for the end
  * of the section; only worker threads may cause it to be called, because in
- * the main loop the caller could be what ends the section.
+ * the main loop the caller could be what ends the section.  enter fails if the
+ * main loop waits for the worker, see blobstore_halt_hurry().
  */
 bool coroutine_fn blobstore_gate_try_enter(BlobStoreObject *store,
                                            Error **errp);
-void coroutine_fn blobstore_gate_enter(BlobStoreObject *store);
+bool coroutine_fn blobstore_gate_enter(BlobStoreObject *store);
 void coroutine_fn blobstore_gate_leave(BlobStoreObject *store);
 /* The lock alone, for calls without I/O: in a drained section as well */
 void coroutine_fn blobstore_gate_lock(BlobStoreObject *store);
@@ -330,8 +331,11 @@ void blobstore_halt_init(BlobStoreObject *store);
 bool coroutine_fn blobstore_halt_wait(BlobStoreObject *store);
 /* Lets everybody go on. */
 void blobstore_halt_release(BlobStoreObject *store);
-/* While devices are reset nobody waits: they wait for their workers. */
-void blobstore_halt_reset(BlobStoreObject *store, bool resetting);
+/*
+ * While devices are reset or saved nobody waits, for this or for the end of a
+ * drained section: the devices wait for their workers.
+ */
+void blobstore_halt_hurry(BlobStoreObject *store, bool hurried);
 
 /* drain.c */
 

@@ -13,7 +13,7 @@ void blobstore_halt_init(BlobStoreObject *store)
 
 static bool must_not_wait(const BlobStoreObject *store)
 {
-    return !runstate_is_running() || store->open.halt.resetting;
+    return !runstate_is_running() || store->open.halt.hurried;
 }
 
 bool coroutine_fn blobstore_halt_wait(BlobStoreObject *store)
@@ -36,10 +36,11 @@ void blobstore_halt_release(BlobStoreObject *store)
     qemu_co_enter_all(&store->open.halt.waiters, NULL);
 }
 
-void blobstore_halt_reset(BlobStoreObject *store, bool resetting)
+void blobstore_halt_hurry(BlobStoreObject *store, bool hurried)
 {
-    store->open.halt.resetting = resetting;
-    if (resetting) {
+    store->open.halt.hurried = hurried;
+    if (hurried) {
         blobstore_halt_release(store);
+        blobstore_gate_wake(store);
     }
 }

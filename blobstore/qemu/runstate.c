@@ -105,7 +105,7 @@ static void reset_enter(Object *obj, ResetType type)
 {
     BlobStoreObject *store = BLOBSTORE(obj);
 
-    blobstore_halt_reset(store, true);
+    blobstore_halt_hurry(store, true);
     if (type == RESET_TYPE_SNAPSHOT_LOAD) {
         blobstore_state_event(store, BLOBSTORE_EVENT_REVERT);
     } else {
@@ -115,7 +115,7 @@ static void reset_enter(Object *obj, ResetType type)
 
 static void reset_exit(Object *obj, ResetType type)
 {
-    blobstore_halt_reset(BLOBSTORE(obj), false);
+    blobstore_halt_hurry(BLOBSTORE(obj), false);
 }
 
 void blobstore_runstate_class_init(ObjectClass *oc)

@@ -174,25 +174,39 @@ static bool unseal_all(BlobsState *state, GError **error)
     return true;
 }
 
+static bool save_clients(BlobStoreObject *store, Error **errp)
+{
+    ERRP_GUARD();
+    BlobStoreClient *client;
+
+    QTAILQ_FOREACH(client, &store->clients, next) {
+        if (client->ops && client->ops->save &&
+            !client->ops->save(client->opaque, errp)) {
+            error_prepend(errp, "blobstore '%s': cannot save the state of "
+                          "'%s': ", store->id, client->owner);
+            return false;
+        }
+    }
+    return true;
+}
+
 static int blobs_pre_save(void *opaque)
 {
     BlobsState *state = opaque;
     BlobStoreObject *store = state->store;
-    BlobStoreClient *client;
     g_autoptr(GError) error = NULL;
+    Error *err = NULL;
     BlobSequence sequence;
     uint64_t bytes = 0;
+    bool is_saved;
 
-    QTAILQ_FOREACH(client, &store->clients, next) {
-        Error *err = NULL;
-
-        if (client->ops && client->ops->save &&
-            !client->ops->save(client->opaque, &err)) {
-            error_prepend(&err, "blobstore '%s': cannot save the state of "
-                          "'%s': ", store->id, client->owner);
-            error_report_err(err);
-            return -EIO;
-        }
+    /* A command that has begun in a stopped VM may wait for a drained drive. */
+    blobstore_halt_hurry(store, true);
+    is_saved = save_clients(store, &err);
+    blobstore_halt_hurry(store, false);
+    if (!is_saved) {
+        error_report_err(err);
+        return -EIO;
     }
     make_carried(state);
     sequence = blobstore_state_sequence(store);

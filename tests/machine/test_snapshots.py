@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import state
+import tpm12
 import tpm2
-from case import EFFORT, TPM2, TPM2_CRB, MachineTest, drive
+from case import EFFORT, TPM12, TPM2, TPM2_CRB, MachineTest, drive
 from stalling import StallingStorage
 from vm import create_image, program
 
@@ -327,6 +328,41 @@ class SnapshotBehindACRBTest(SnapshotTest):
     """A CRB keeps commands and responses in memory of the guest."""
 
     model = TPM2_CRB
+
+
+
+class StoppedSnapshotTest(MachineTest):
+    """With a command that a debugger has begun in the stopped VM, and that stores something"""
+
+    def setUp(self):
+        super().setUp()
+        self.image("qcow2")
+        self.machine_, self.tpm = self.power_on(*drive("nvram.qcow2", "qcow2"), *TPM12)
+        self.tpm.run(tpm12.startup())
+        self.check_says_nothing("savevm before")
+        self.machine_.qmp("stop")
+        self.tpm.start(tpm12.make_endorsement_key())
+
+    def check_says_nothing(self, command):
+        self.assertEqual(self.machine_.hmp(command), "")
+
+    def check_has_key(self, has):
+        """A TPM makes it once."""
+        self.assertEqual(self.tpm.result(tpm12.make_endorsement_key()) != 0, has)
+
+    def test_savevm_waits_for_it(self):
+        self.check_says_nothing("savevm after")
+        self.tpm.finish()
+        self.check_has_key(True)
+        self.check_says_nothing("loadvm before")
+        self.check_has_key(False)
+        self.check_says_nothing("loadvm after")
+        self.check_has_key(True)
+
+    def test_loadvm_waits_for_it(self):
+        self.check_says_nothing("loadvm before")
+        self.check_has_key(False)
+        self.check_has_key(True)
 
 
 if __name__ == "__main__":

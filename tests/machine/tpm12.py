@@ -36,6 +36,12 @@ def pcr_read(pcr):
     return command(0x15, struct.pack(">I", pcr), bytes)
 
 
+def make_endorsement_key():
+    """An RSA key of 2048 bits, which takes a while and is stored then."""
+    rsa = struct.pack(">III", 2048, 2, 0)
+    return command(0x78, bytes(20) + struct.pack(">IHHI", 1, 3, 1, len(rsa)) + rsa)
+
+
 def nv_define(index):
     """Define an area in a new TPM, which allows that to anybody."""
     public = (struct.pack(">HI", 0x18, index) + ANY_PCR * 2 +

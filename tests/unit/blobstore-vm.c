@@ -299,10 +299,20 @@ void vm_reset_end(void)
     release_reset(RESET_TYPE_COLD);
 }
 
-void vm_reset_for_snapshot(void)
+void vm_reset_for_snapshot_begin(void)
 {
     assert_reset(RESET_TYPE_SNAPSHOT_LOAD);
+}
+
+void vm_reset_for_snapshot_end(void)
+{
     release_reset(RESET_TYPE_SNAPSHOT_LOAD);
+}
+
+void vm_reset_for_snapshot(void)
+{
+    vm_reset_for_snapshot_begin();
+    vm_reset_for_snapshot_end();
 }
 
 void vm_reset_now(void)

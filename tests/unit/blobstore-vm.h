@@ -23,6 +23,8 @@ void vm_reset_begin(void);
 void vm_reset_end(void);
 /* Resets as loadvm does before it loads the state. */
 void vm_reset_for_snapshot(void);
+void vm_reset_for_snapshot_begin(void);
+void vm_reset_for_snapshot_end(void);
 /* Returns whether a stop was requested since the last vm_start_now(). */
 bool vm_stop_was_requested(void);
 void vm_set_incoming(bool incoming);
