@@ -68,7 +68,7 @@ static bool load(void *opaque, Error **errp)
     return true;
 }
 
-static const BlobStoreClientOps ops = { save, load };
+static const BlobStoreClientOps ops = { .save = save, .load = load };
 
 typedef struct Fixture {
     char *path;                 /* of the destination's image, which is blank */
