@@ -192,6 +192,10 @@ static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
             older->metadata_bytes = header->metadata_bytes;
             older->flags = header->flags;
             older->slot = n;
+            blob_layout_digest_version(header,
+                                       g_bytes_get_data(payload, NULL),
+                                       g_bytes_get_size(payload),
+                                       older->digest);
         }
     }
     return true;

@@ -137,12 +137,15 @@ static BlobGuard *plan(const BlobStore *store, const BlobKey *key,
 }
 
 /* S10: nobody could vouch for a damaged version. */
-static bool digest_versions(BlobStore *store, GError **error)
+static bool verify_versions(BlobStore *store, GError **error)
 {
     for (guint i = 0; i < store->blobs->len; i++) {
         Blob *blob = g_ptr_array_index(store->blobs, i);
+        BlobHeader header;
+        g_autoptr(GBytes) payload = NULL;
 
-        if (!blob_version_digest(store, blob, error)) {
+        if (blob_is_present(blob) &&
+            !blob_version_load(store, blob, &header, &payload, error)) {
             return false;
         }
     }
@@ -160,7 +163,7 @@ static bool vouch(BlobStore *store, const BlobKey *key, GError **error)
         }
     }
     /* S8: with a clean directory the next start would not know of it. */
-    if (!blob_wipe_pending(store, error) || !digest_versions(store, error)) {
+    if (!blob_wipe_pending(store, error) || !verify_versions(store, error)) {
         return false;
     }
     store->voucher = blob_key_new_digest(key, BLOB_KEY_FOR_VOUCHERS,
@@ -190,7 +193,8 @@ static bool copy_versions(BlobStore *store, GError **error)
             return blob_version_fail_damaged(blob, error);
         }
         if (blob->entry.sequence &&
-            !blob_version_copy(store, blob, store->target, &slot, error)) {
+            !blob_version_copy(store, blob, store->target, &slot,
+                               blob->other_digest, error)) {
             return false;
         }
     }
@@ -201,10 +205,14 @@ static bool copy_versions(BlobStore *store, GError **error)
 static void flip_versions(BlobStore *store)
 {
     for (guint i = 0; i < store->blobs->len; i++) {
-        BlobEntry *entry = &((Blob *)g_ptr_array_index(store->blobs,
-                                                       i))->entry;
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+        BlobEntry *entry = &blob->entry;
+        uint8_t digest[BLOB_DIGEST_BYTES];
 
         if (entry->sequence) {
+            memcpy(digest, entry->digest, sizeof(digest));
+            memcpy(entry->digest, blob->other_digest, sizeof(digest));
+            memcpy(blob->other_digest, digest, sizeof(digest));
             entry->slot = !entry->slot;
             entry->flags &= ~BLOB_FLAG_SEALED;
             entry->flags |= store->guard->seal ? BLOB_FLAG_SEALED : 0;
@@ -222,61 +230,15 @@ static void swap_guards(BlobStore *store)
     blob_store_take_census(store);
 }
 
-/*
- * A sealed copy needs no digest.  If the record fails and still lands, the next
- * try makes another copy of the same version.
- */
-static bool digest_copies(BlobStore *store, GError **error)
-{
-    if (!store->guard->seal) {
-        return digest_versions(store, error);
-    }
-    for (guint i = 0; i < store->blobs->len; i++) {
-        BlobEntry *entry = &((Blob *)g_ptr_array_index(store->blobs,
-                                                       i))->entry;
-
-        memset(entry->digest, 0, sizeof(entry->digest));
-    }
-    return true;
-}
-
-typedef struct Digest {
-    uint8_t bytes[BLOB_DIGEST_BYTES];
-} Digest;
-
-static Digest *save_digests(const BlobStore *store)
-{
-    Digest *digests = g_new(Digest, store->blobs->len);
-
-    for (guint i = 0; i < store->blobs->len; i++) {
-        const Blob *blob = g_ptr_array_index(store->blobs, i);
-
-        memcpy(digests[i].bytes, blob->entry.digest, sizeof(digests[i]));
-    }
-    return digests;
-}
-
-static void restore_digests(BlobStore *store, const Digest *digests)
-{
-    for (guint i = 0; i < store->blobs->len; i++) {
-        Blob *blob = g_ptr_array_index(store->blobs, i);
-
-        memcpy(blob->entry.digest, digests[i].bytes, sizeof(digests[i]));
-    }
-}
-
 /* Step 4 */
 static bool record_copies(BlobStore *store, GError **error)
 {
     uint64_t sealings = store->sealings;
-    g_autofree Digest *digests = save_digests(store);
 
     store->sealings = store->blobs->len;
     swap_guards(store);
-    if (!digest_copies(store, error) ||
-        !blob_epoch_record(store, true, error)) {
+    if (!blob_epoch_record(store, true, error)) {
         swap_guards(store);
-        restore_digests(store, digests);
         store->sealings = sealings;
         return false;
     }

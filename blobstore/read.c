@@ -16,17 +16,15 @@ bool blob_version_fail_damaged(const Blob *blob, GError **error)
     return false;
 }
 
-/* Digests the header as it is written, without check value, and @payload. */
-static void digest_version(const BlobStore *store, const BlobHeader *header,
-                           GBytes *payload, uint8_t out[BLOB_DIGEST_BYTES])
+/* R3: whether it is the recorded version, not one of another branch */
+static bool is_as_recorded(const Blob *blob, const BlobHeader *header,
+                           GBytes *payload)
 {
-    uint8_t encoded[BLOB_HEADER_BYTES];
-    gsize bytes;
-    const void *data = g_bytes_get_data(payload, &bytes);
+    uint8_t digest[BLOB_DIGEST_BYTES];
 
-    blob_layout_encode_header(header, store->guard, encoded);
-    blob_digest_sha256_of_two(encoded, BLOB_HEADER_CHECKED_BYTES, data, bytes,
-                              out);
+    blob_layout_digest_version(header, g_bytes_get_data(payload, NULL),
+                               g_bytes_get_size(payload), digest);
+    return blob_digest_equal(digest, blob->entry.digest, sizeof(digest));
 }
 
 /*
@@ -73,27 +71,14 @@ static char *describe_damage(const Blob *blob)
                            blob->entry.sequence);
 }
 
-/* S10: digests exist of what the key in the key slots does not seal. */
-static bool has_digests(const BlobStore *store)
-{
-    bool unsealing = store->super.conversion == BLOB_CONVERSION_UNSEAL;
-
-    return store->voucher && unsealing == !store->target;
-}
-
 bool blob_version_load(BlobStore *store, Blob *blob, BlobHeader *header,
                        GBytes **payload, GError **error)
 {
     if (!load(store, blob, header, payload, error)) {
         return false;
     }
-    if (*payload && has_digests(store)) {
-        uint8_t digest[BLOB_DIGEST_BYTES];
-
-        digest_version(store, header, *payload, digest);
-        if (memcmp(digest, blob->entry.digest, sizeof(digest))) {
-            g_clear_pointer(payload, g_bytes_unref);
-        }
+    if (*payload && !is_as_recorded(blob, header, *payload)) {
+        g_clear_pointer(payload, g_bytes_unref);
     }
     if (!*payload) {
         blob->damage = describe_damage(blob);
@@ -102,32 +87,9 @@ bool blob_version_load(BlobStore *store, Blob *blob, BlobHeader *header,
     return true;
 }
 
-bool blob_version_digest(BlobStore *store, Blob *blob, GError **error)
-{
-    g_autoptr(GBytes) payload = NULL;
-    BlobHeader header;
-
-    memset(blob->entry.digest, 0, sizeof(blob->entry.digest));
-    if (!blob_is_present(blob) || blob->damage) {
-        return true;
-    }
-    if (!load(store, blob, &header, &payload, error)) {
-        return false;
-    }
-    if (!payload) {
-        g_autofree char *damage = describe_damage(blob);
-
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED,
-                    "blob '%s/%s' is damaged: %s", blob->entry.owner,
-                    blob->entry.name, damage);
-        return false;
-    }
-    digest_version(store, &header, payload, blob->entry.digest);
-    return true;
-}
-
 bool blob_version_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
-                       const BlobSlot *to, GError **error)
+                       const BlobSlot *to, uint8_t digest[BLOB_DIGEST_BYTES],
+                       GError **error)
 {
     const BlobEntry *entry = &blob->entry;
     BlobHeader header = {
@@ -146,6 +108,7 @@ bool blob_version_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
     }
     /* R11: recorded but absent in the new slot too, it stays damaged. */
     if (blob->damage) {
+        memset(digest, 0, BLOB_DIGEST_BYTES);
         return true;
     }
     if (guard != store->guard) {
@@ -153,8 +116,12 @@ bool blob_version_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
         memset(header.census, 0, sizeof(header.census));
     }
     store->sealings++;
-    return blob_slot_write(&store->medium, guard, to, &header, payload, false,
-                           error);
+    if (!blob_slot_write(&store->medium, guard, to, &header, payload, false,
+                         error)) {
+        return false;
+    }
+    memcpy(digest, header.version_digest, sizeof(header.version_digest));
+    return true;
 }
 
 static char **decode_metadata(const char *bytes, size_t length)

@@ -131,14 +131,37 @@ static bool member_is_valid(const Recovery *recovery,
     return false;
 }
 
+/*
+ * R3: whether a version at the recorded sequence is the recorded one, not one
+ * of another branch.  For a sealed payload that shows when it is read.
+ */
+static bool is_as_recorded(const BlobEntry *entry, const BlobHeader *header)
+{
+    uint8_t digest[BLOB_DIGEST_BYTES];
+
+    if (header->flags != entry->flags ||
+        header->raw_bytes != entry->raw_bytes ||
+        header->stored_bytes != entry->stored_bytes ||
+        header->metadata_bytes != entry->metadata_bytes) {
+        return false;
+    }
+    if (header->flags & BLOB_FLAG_SEALED && header->stored_bytes) {
+        return true;
+    }
+    blob_layout_digest_version(header, NULL, 0, digest);
+    return blob_digest_equal(digest, entry->digest, sizeof(digest));
+}
+
 /* R3, R6: whether a valid slot counts */
 static bool slot_counts(const Recovery *recovery, const Finding *finding,
                         unsigned n)
 {
     const BlobHeader *header = &finding->evidence[n].newest;
 
-    if (header->sequence == finding->blob->entry.sequence ||
-        header->sequence <= recovery->watermark) {
+    if (header->sequence == finding->blob->entry.sequence) {
+        return is_as_recorded(&finding->blob->entry, header);
+    }
+    if (header->sequence <= recovery->watermark) {
         return true;
     }
     for (uint32_t i = 0; i < header->member_count; i++) {
@@ -312,6 +335,9 @@ static void adopt(BlobStore *store, Finding *finding)
         entry->slot = finding->lost_slot;
         entry->flags &= ~BLOB_FLAG_DELETED;
         entry->flags |= store->guard->seal ? BLOB_FLAG_SEALED : 0;
+        if (entry->sequence != recorded) {
+            memset(entry->digest, 0, sizeof(entry->digest));
+        }
     } else if (finding->current >= 0) {
         const BlobHeader *header =
             &finding->evidence[finding->current].newest;
@@ -322,6 +348,11 @@ static void adopt(BlobStore *store, Finding *finding)
         entry->metadata_bytes = header->metadata_bytes;
         entry->flags = header->flags;
         entry->slot = finding->current;
+        /* Of what is on record, the digest is compared when it is read. */
+        if (entry->sequence != recorded) {
+            memcpy(entry->digest, header->version_digest,
+                   sizeof(entry->digest));
+        }
         /* S8: the power may have failed before the zeros were written. */
         if (store->guard->seal && header->flags & BLOB_FLAG_DELETED) {
             blob_wipe_later(store, finding->blob);

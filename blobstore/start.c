@@ -157,7 +157,8 @@ static bool place_blob(BlobStore *store, Blob *blob, BlobSpace *space,
         .entry = entry,
     };
     *copied = true;
-    return blob_version_copy(store, blob, store->guard, &slot, error);
+    return blob_version_copy(store, blob, store->guard, &slot, entry->digest,
+                             error);
 }
 
 /* Adds each blob that it has planned to @changes, even on failure. */

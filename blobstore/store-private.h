@@ -26,6 +26,8 @@ struct Blob {
     uint64_t max_size;          /* as registered */
     char *damage;               /* what is wrong with it, or NULL */
     bool unwiped;               /* see wipe.c */
+    /* While the store is converted: of the version in the other slot */
+    uint8_t other_digest[BLOB_DIGEST_BYTES];
 };
 
 /*
@@ -168,19 +170,13 @@ bool blob_version_load(BlobStore *store, Blob *blob, BlobHeader *header,
 bool blob_version_fail_damaged(const Blob *blob, GError **error);
 
 /*
- * read.c: S10.  Computes the digest of the current version, for a directory
- * with a voucher.  A deleted blob and a damaged one have a digest of zeros.
- * Errors: IO, DAMAGED.
- */
-bool blob_version_digest(BlobStore *store, Blob *blob, GError **error);
-
-/*
  * read.c: writes the current version of @blob, with its sequence, to the slot
- * @to under @guard.  Not durable before a flush.  Writes nothing if the blob
- * is damaged and BlobStoreOptions.replace_damaged is set.
- * Errors: IO, DAMAGED, RANDOM.
+ * @to under @guard; @digest becomes that of the copy.  Not durable before a
+ * flush.  Writes nothing if the blob is damaged and
+ * BlobStoreOptions.replace_damaged is set.  Errors: IO, DAMAGED, RANDOM.
  */
 bool blob_version_copy(BlobStore *store, Blob *blob, const BlobGuard *guard,
-                       const BlobSlot *to, GError **error);
+                       const BlobSlot *to, uint8_t digest[BLOB_DIGEST_BYTES],
+                       GError **error);
 
 #endif /* BLOBSTORE_STORE_PRIVATE_H */

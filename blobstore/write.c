@@ -256,6 +256,8 @@ static void plan_versions(const GArray *versions)
         plan->entry.stored_bytes = header->stored_bytes;
         plan->entry.metadata_bytes = header->metadata_bytes;
         plan->entry.flags = header->flags;
+        memcpy(plan->entry.digest, header->version_digest,
+               sizeof(plan->entry.digest));
     }
 }
 

@@ -168,9 +168,6 @@ GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
         DiskEntry entry;
 
         encode_entry(&g_array_index(directory->entries, BlobEntry, i), &entry);
-        if (!voucher) {
-            memset(entry.digest, 0, sizeof(entry.digest));
-        }
         memcpy(at, &entry, sizeof(entry));
         at += sizeof(entry);
     }
@@ -210,9 +207,12 @@ static bool decode_name(const char in[64], char out[64])
 static bool version_is_sane(const BlobEntry *entry, bool sealed,
                             uint32_t epoch)
 {
+    static const uint8_t none[BLOB_DIGEST_BYTES];
+
     if (entry->sequence == 0) {
         return !entry->raw_bytes && !entry->stored_bytes &&
-               !entry->metadata_bytes && !entry->flags && !entry->slot;
+               !entry->metadata_bytes && !entry->flags && !entry->slot &&
+               !memcmp(entry->digest, none, sizeof(none));
     }
     return blob_flags_are_sealed(entry->flags) == sealed &&
            blob_sequence_epoch(entry->sequence) < epoch &&

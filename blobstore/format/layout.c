@@ -136,6 +136,16 @@ void blob_layout_encode_header(const BlobHeader *header,
     memcpy(out, &disk, sizeof(disk));
 }
 
+void blob_layout_digest_version(const BlobHeader *header, const void *payload,
+                                size_t bytes, uint8_t out[BLOB_DIGEST_BYTES])
+{
+    DiskHeader disk = to_disk(header);
+
+    blob_digest_sha256_of_two(&disk, offsetof(DiskHeader, check), payload,
+                              blob_flags_are_sealed(header->flags) ? bytes : 0,
+                              out);
+}
+
 void blob_layout_encode_aad(const BlobHeader *header, const BlobGuard *guard,
                             const BlobEntry *entry,
                             uint8_t out[BLOB_AAD_BYTES])

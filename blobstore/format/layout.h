@@ -100,6 +100,8 @@ typedef struct BlobHeader {
     uint8_t digest[BLOB_DIGEST_BYTES]; /* SHA-256, or tag and nonce */
     uint32_t member_count;      /* 0 for a write of one blob */
     BlobMember members[BLOB_MEMBERS_MAX];
+    /* Not on the medium: blob_layout_digest_version(), once it is written */
+    uint8_t version_digest[BLOB_DIGEST_BYTES];
 } BlobHeader;
 
 /* Fills @out with @header and its check value under @guard. */
@@ -115,6 +117,15 @@ bool blob_layout_decode_header(const uint8_t in[BLOB_HEADER_BYTES],
                                const BlobGuard *guard, uint64_t id,
                                uint64_t offset, uint64_t slot_bytes,
                                BlobHeader *header);
+
+/*
+ * What tells a version from all others, those of other branches of the store
+ * included: the SHA-256 of @header without its check value and, if it is
+ * sealed, of the payload, which is not sealed here.  A plain header has the
+ * digest of its payload.
+ */
+void blob_layout_digest_version(const BlobHeader *header, const void *payload,
+                                size_t bytes, uint8_t out[BLOB_DIGEST_BYTES]);
 
 /* Where tag and nonce of a sealed payload are */
 static inline uint8_t *blob_header_tag(BlobHeader *header)
@@ -214,7 +225,7 @@ typedef struct BlobEntry {
     BlobKind kind;
     uint32_t flags;             /* of the current version */
     unsigned slot;              /* which slot holds the current version */
-    uint8_t digest[BLOB_DIGEST_BYTES]; /* see BlobDirectory */
+    uint8_t digest[BLOB_DIGEST_BYTES]; /* of the version, and its header */
     char owner[BLOB_NAME_MAX_BYTES + 1];
     char name[BLOB_NAME_MAX_BYTES + 1];
 } BlobEntry;
@@ -239,8 +250,8 @@ typedef struct BlobPastEpoch {
 /*
  * During a conversion some versions are not sealed with the key that the key
  * slots hold: they are plain, or sealed with the other key.  The directory
- * then has a digest of each such version, and a voucher, made with the key in
- * the key slots.  Nobody can forge them without that key.
+ * then has a voucher, made with the key in the key slots.  Nobody can forge the
+ * versions, of which it has the digests, without that key.
  */
 typedef struct BlobDirectory {
     uint32_t epoch;
@@ -261,8 +272,7 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobDirectory, blob_layout_clear_directory)
 
 /*
  * Returns the payload, which the caller releases with g_bytes_unref().
- * @voucher makes the voucher; if it is NULL, the payload has no voucher and no
- * digests.
+ * @voucher makes the voucher; if it is NULL, the payload has none.
  */
 GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
                                      BlobDigest *voucher);

@@ -94,6 +94,10 @@ void *blob_slot_render(const BlobGuard *guard, const BlobSlot *slot,
                       error)) {
         return NULL;
     }
+    if (slot->entry) {
+        blob_layout_digest_version(header, data, payload_bytes,
+                                   header->version_digest);
+    }
     blob_layout_encode_header(header, guard, image);
     memcpy(image + *bytes - BLOB_HEADER_BYTES, image, BLOB_HEADER_BYTES);
     return g_steal_pointer(&image);
@@ -196,7 +200,7 @@ bool blob_slot_read(BlobMedium *medium, const BlobGuard *guard,
 /* R9: payloads that the present epoch wrote are verified. */
 static bool verify_payload(BlobMedium *medium, const BlobGuard *guard,
                            const BlobSlot *slot, const BlobJudge *judge,
-                           const BlobHeader *header, bool *right,
+                           BlobHeader *header, bool *right,
                            GError **error)
 {
     g_autoptr(GBytes) payload = NULL;
@@ -210,6 +214,11 @@ static bool verify_payload(BlobMedium *medium, const BlobGuard *guard,
         return false;
     }
     *right = payload != NULL;
+    if (*right && slot->entry) {
+        blob_layout_digest_version(header, g_bytes_get_data(payload, NULL),
+                                   g_bytes_get_size(payload),
+                                   header->version_digest);
+    }
     return true;
 }
 
@@ -240,7 +249,7 @@ bool blob_slot_probe(BlobMedium *medium, const BlobGuard *guard,
             !memcmp(first, last + BLOB_BLOCK_BYTES - BLOB_HEADER_BYTES,
                     BLOB_HEADER_BYTES);
         if (evidence->complete &&
-            !verify_payload(medium, guard, slot, judge, &header,
+            !verify_payload(medium, guard, slot, judge, &evidence->newest,
                             &evidence->complete, error)) {
             return false;
         }

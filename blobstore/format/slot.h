@@ -38,7 +38,8 @@ typedef struct BlobSlot {
 /*
  * The bytes of a version in @slot: @header, @payload (the stored bytes; NULL
  * for none) and the trailer, sealed if @guard seals.  Fills the header's id,
- * offset, stored length, digest and sealed flag.  The caller frees the image
+ * offset, stored length, digest and sealed flag, and for a slot of a blob its
+ * version digest.  The caller frees the image
  * with g_free(); *@bytes becomes its length.  Errors: RANDOM.
  */
 void *blob_slot_render(const BlobGuard *guard, const BlobSlot *slot,
@@ -63,7 +64,8 @@ typedef struct BlobJudge {
 /*
  * What a slot says about itself; header and trailer are both evidence (R7).
  * It is complete if they are intact, equal, and matter, and if so is the
- * payload of what the present epoch wrote (R9).
+ * payload of what the present epoch wrote (R9): then @newest has the digest of
+ * the version.
  */
 typedef struct BlobEvidence {
     bool found;         /* some header or trailer that matters is intact */

@@ -45,7 +45,8 @@ SUPERBLOCK_FIELDS = [(0, 4), (4, 4), (8, 8), (16, 8), (24, 8), (32, 16), (48, 8)
 DIRECTORY_FIELDS = [(0, 4), (4, 4), (8, 16), (24, 8), (32, 8), (40, 8), (48, 4), (52, 4), (56, 32),
                     (88, 8), (96, 4), (100, 28)]
 ENTRY_FIELDS = [(0, 8), (8, 8), (16, 8), (24, 8), (32, 8), (40, 8), (48, 8), (56, 4), (60, 1),
-                (61, 1), (62, 1), (63, 1), (64, 1), (66, 1), (127, 1), (128, 1), (130, 1), (191, 1)]
+                (61, 1), (62, 1), (63, 1), (64, 1), (66, 1), (127, 1), (128, 1), (130, 1), (191, 1),
+                (192, 8), (223, 1)]
 PAST_FIELDS = [(0, 4), (4, 4), (8, 16)]
 SUPERBLOCK_KEY = bytes(32)
 NO_PLACE = bytes(reader.PLACE.size)
@@ -351,6 +352,30 @@ class Forger:
             self.check(offset, self.guard.seed, entry.slot_bytes)
         else:
             self.sign(offset, self.guard, entry.place, entry.slot_bytes)
+        if self.probably(0.8):
+            self.record(entry, offset)
+
+    def record(self, entry, offset):
+        """The directory gets the digest of what is in the slot, if that is the recorded version."""
+        number = (offset - entry.offset) // entry.slot_bytes
+        slot = reader.Slot(reader.Medium(io.BytesIO(self.image)), self.guard, entry.place, entry.id,
+                           offset, entry.slot_bytes)
+        if number != entry.slot or not slot.valid or slot.header.sequence != entry.sequence:
+            return
+
+        def change(at):
+            start = at + 1280 + 128 + 224 * self.entries.index(entry) + 192
+            self.image[start:start + 32] = reader.version_digest(slot)
+
+        self.rewrite_directory(change)
+
+    def rewrite_directory(self, change):
+        size = self.superblock.directory_bytes
+        if self.open(32768, self.guard, NO_PLACE):
+            change(32768)
+            self.vouch(32768, self.guard)
+            self.sign(32768, self.guard, NO_PLACE, size)
+            self.copy_slot(32768, self.guard.seed, size)
 
     def forge(self):
         """Changes something; returns what."""

@@ -151,8 +151,7 @@ class Guard:
 
     def accepts(self, slot, digest):
         """Whether it is the version of which the directory has this digest."""
-        return (not self.conversion or not self.conversion.needs_digest(self)
-                or version_digest(slot) == digest)
+        return version_digest(slot) == digest
 
     def open(self, header, stored, place):
         """The payload, possibly packed, or None."""
@@ -204,16 +203,15 @@ class Conversion:
         bound = payload[:112] + bytes(16) + payload[128:]
         return hmac.new(derive(self.key, 'voucher', self.uuid), bound, 'sha256').digest()[:16]
 
-    def needs_digest(self, guard):
-        return guard.commitment != derive(self.key, 'commitment', self.uuid)
-
 
 def version_digest(slot):
     bound = bytearray(slot.header.raw[:CHECKED])
+    bound[96:112] = slot.guard.census(slot.header)
     unused = min(224 + MEMBER.size * slot.header.member_count, CHECKED)
     for start, end in ((92, 96), (144, 224), (unused, CHECKED)):
         bound[start:end] = bytes(end - start)
-    return hashlib.sha256(bound + slot.payload).digest()
+    payload = slot.payload if slot.header.flags & SEALED and slot.header.stored_bytes else b''
+    return hashlib.sha256(bound + payload).digest()
 
 
 class Slot:
@@ -563,7 +561,7 @@ def check_entry(head, entry, data_offset, medium_bytes, guard):
            'extent of a blob')
     if not entry.sequence:
         demand(not any((entry.raw_bytes, entry.stored_bytes, entry.metadata_bytes, entry.flags,
-                        entry.slot)), 'version of a blob that has none')
+                        entry.slot, *entry.digest)), 'version of a blob that has none')
         return
     demand(epoch_of(entry.sequence) < head.epoch, 'sequence of a blob')
     demand(has_possible_lengths(entry, entry.slot_bytes, guard.flag), 'recorded version of a blob')
@@ -622,11 +620,18 @@ def decide_clean(medium, guard, entries):
                     entry.offset + entry.slot * entry.slot_bytes, entry.slot_bytes)
         blob = Blob(entry, [slot], sequence=entry.sequence)
         if entry.sequence and not entry.flags & DELETED:
-            blob.damaged = not (slot.valid and is_as_recorded(entry, slot.header)
-                                and guard.accepts(slot, entry.digest))
+            blob.damaged = not (slot.valid and is_as_recorded(entry, slot.header))
             blob.current = slot
         blobs.append(blob)
     return blobs
+
+
+def looks_recorded(slot, entry):
+    """Step 5: a sealed payload is looked at when it is read."""
+    header = slot.held
+    return (is_as_recorded(entry, header) and header.stored_bytes == entry.stored_bytes
+            and (header.flags & SEALED and header.stored_bytes
+                 or slot.guard.accepts(slot, entry.digest)))
 
 
 def is_as_recorded(entry, header):
@@ -660,7 +665,8 @@ def decide_blob(blob, watermark, written):
         return sequence == recorded or sequence <= watermark
 
     counting = [slot for slot in blob.slots if slot.is_valid and slot.sequence and
-                (is_acknowledged(slot.sequence) or written.issuperset(slot.held.members))]
+                (is_acknowledged(slot.sequence) or written.issuperset(slot.held.members)) and
+                (slot.sequence != recorded or looks_recorded(slot, blob.entry))]
     blob.current = max(counting, key=lambda slot: slot.sequence, default=None)
     current = blob.current.sequence if blob.current else 0
     acknowledged = [slot.sequence for slot in blob.slots
@@ -733,6 +739,13 @@ def inflate(packed, raw_bytes):
     return payload
 
 
+def is_of_this_branch(blob):
+    """Whether a version that was recorded is the one that the directory has a digest of."""
+    slot = blob.current
+    return (slot.header.sequence != blob.entry.sequence
+            or slot.guard.accepts(slot, blob.entry.digest))
+
+
 def describe(blob, contents):
     said = {'owner': blob.entry.owner, 'name': blob.entry.name, 'kind': KINDS[blob.entry.kind],
             'state': 'absent', 'sequence': blob.sequence}
@@ -742,6 +755,8 @@ def describe(blob, contents):
         return said
     try:
         metadata, content = read_payload(blob.current)
+        if not is_of_this_branch(blob):
+            raise Damaged
     except Damaged:
         return {**said, 'state': 'damaged'}
     said.update(state='present', metadata=metadata, bytes=len(content),

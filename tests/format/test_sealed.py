@@ -178,11 +178,10 @@ class ConversionTest(AgreementCase):
             for image in self.begun(name):
                 for field in ('whole', 'voucher', 'clean flag', 'content'):
                     forger = Forger(self.random, image, self.credential)
-                    needs_digest = forger.guard.conversion.needs_digest(forger.guard)
                     self.forge(forger, field)
                     forged.append((f'{name} {field}', bytes(forger.image)))
                     expected.append('refused' if field in ('voucher', 'clean flag') else
-                                    'damaged' if field == 'content' and needs_digest else
+                                    'damaged' if field == 'content' else
                                     'ready')
         said = self.demand_agreement(forged)
         self.assertEqual(['damaged' if '"damaged"' in by_core else json.loads(by_core)['store']

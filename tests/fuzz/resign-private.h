@@ -33,6 +33,7 @@ enum {
     ENTRY_AT_RAW_BYTES = 40,
     ENTRY_AT_STORED_BYTES = 48,
     ENTRY_AT_FLAGS = 61,
+    ENTRY_AT_DIGEST = 192,
 };
 
 /* What is known of the store while its slots are signed */
@@ -49,6 +50,7 @@ typedef struct Signing {
 } Signing;
 
 uint32_t signing_get32(const uint8_t *at);
+uint64_t signing_stored_bytes(const uint8_t *header);
 bool signing_is_zero(const uint8_t *at, size_t bytes);
 
 /* Returns the end of the image that the header at @header describes, or 0. */
@@ -64,10 +66,27 @@ BlobSlot signing_slot(const BlobPair *pair, const BlobEntry *entry,
 bool signing_do_superblock(Signing *signing);
 bool signing_do_directory(Signing *signing);
 
+/* Returns the pair of the directory. */
+BlobPair signing_directory(const Signing *signing);
+
 /* Returns an entry of the directory, up to as many as the head has room for. */
 const BlobEntry *signing_entry(const Signing *signing, guint i);
 BlobPair signing_pair(const Signing *signing, guint i);
 guint signing_count(const Signing *signing);
+
+/* Returns how slot @n of the head is to be signed, and with which guard. */
+FuzzSign signing_sign(const Signing *signing, unsigned n);
+const BlobGuard *signing_guard(const Signing *signing, unsigned n);
+
+/* Makes the voucher of a directory copy right, if its store is converted. */
+void signing_vouch(const Signing *signing, const BlobSlot *slot);
+
+/* Makes digest or seal and the checks of a slot right. */
+void signing_do_slot(const Signing *signing, const BlobSlot *slot,
+                     const BlobGuard *guard, FuzzSign sign);
+
+/* Gives the directory copies the digests of the versions that they name. */
+void signing_digest_entries(Signing *signing);
 
 void signing_clear(Signing *signing);
 

@@ -26,6 +26,11 @@ static void put64(uint8_t *at, uint64_t value)
     memcpy(at, &value, sizeof(value));
 }
 
+uint64_t signing_stored_bytes(const uint8_t *header)
+{
+    return get64(header + AT_STORED_BYTES);
+}
+
 uint32_t signing_get32(const uint8_t *at)
 {
     uint32_t value;
@@ -101,8 +106,8 @@ static void sign_payload(const BlobSlot *slot, const BlobGuard *guard,
     }
 }
 
-static void sign_slot(const Signing *signing, const BlobSlot *slot,
-                      const BlobGuard *guard, FuzzSign sign)
+void signing_do_slot(const Signing *signing, const BlobSlot *slot,
+                     const BlobGuard *guard, FuzzSign sign)
 {
     uint8_t *header = signing->disk->data + slot->offset;
     uint64_t end;
@@ -133,13 +138,13 @@ static void sign_slot(const Signing *signing, const BlobSlot *slot,
     }
 }
 
-static FuzzSign sign_of(const Signing *signing, unsigned n)
+FuzzSign signing_sign(const Signing *signing, unsigned n)
 {
     return signing->head->sign[n] % FUZZ_SIGN_COUNT;
 }
 
 /* Returns the guard of slot @n of the head. */
-static const BlobGuard *guard_of(const Signing *signing, unsigned n)
+const BlobGuard *signing_guard(const Signing *signing, unsigned n)
 {
     return signing->former && signing->head->sign[n] & FUZZ_SIGN_FORMER
            ? signing->former : signing->guard;
@@ -174,7 +179,7 @@ static void copy_slots(const Signing *signing, const BlobPair *pair,
                               blob_pair_slot(pair, !n).offset;
         uint8_t nonce[BLOB_NONCE_BYTES];
 
-        if (sign_of(signing, first + n) == FUZZ_SIGN_COPY) {
+        if (signing_sign(signing, first + n) == FUZZ_SIGN_COPY) {
             memcpy(nonce, to + AT_NONCE, sizeof(nonce));
             memcpy(to, from, pair->slot_bytes);
             if (signing_get32(to + AT_FLAGS) & BLOB_FLAG_SEALED) {
@@ -190,12 +195,12 @@ static void sign_pair(const Signing *signing, const BlobPair *pair,
 {
     for (unsigned n = 0; n < 2; n++) {
         BlobSlot slot = signing_slot(pair, entry, n);
-        FuzzSign sign = sign_of(signing, first + n);
+        FuzzSign sign = signing_sign(signing, first + n);
 
         if (sign != FUZZ_SIGN_NOT) {
-            sign_slot(signing, &slot,
+            signing_do_slot(signing, &slot,
                       pair->id == BLOB_ID_SUPERBLOCK
-                      ? signing->zero_guard : guard_of(signing, first + n),
+                      ? signing->zero_guard : signing_guard(signing, first + n),
                       sign);
         }
     }
@@ -301,7 +306,7 @@ bool signing_do_superblock(Signing *signing)
         uint8_t *copy = signing->disk->data +
                         blob_pair_slot(&pair, n).offset;
 
-        if (sign_of(signing, n) != FUZZ_SIGN_NOT &&
+        if (signing_sign(signing, n) != FUZZ_SIGN_NOT &&
             signing->head->repair & FUZZ_REPAIR_DIGEST &&
             !signing_is_zero(copy, AT_CHECK)) {
             fuzz_superblock_finish(copy + BLOB_HEADER_BYTES);
@@ -345,7 +350,7 @@ static GBytes *read_directory(Signing *signing, BlobPair *pair)
  * Vouches for the directory of a store that is converted; otherwise the core
  * refuses the store at once.
  */
-static void vouch(const Signing *signing, const BlobSlot *slot)
+void signing_vouch(const Signing *signing, const BlobSlot *slot)
 {
     const BlobSuperblock *super = &signing->super;
     uint8_t *header = signing->disk->data + slot->offset;
@@ -366,13 +371,18 @@ static void vouch(const Signing *signing, const BlobSlot *slot)
     memcpy(payload + DIRECTORY_AT_VOUCHER, check, VOUCHER_BYTES);
 }
 
-bool signing_do_directory(Signing *signing)
+BlobPair signing_directory(const Signing *signing)
 {
-    BlobPair pair = {
+    return (BlobPair) {
         .id = BLOB_ID_DIRECTORY,
         .offset = signing->super.directory_offset,
         .slot_bytes = signing->super.directory_slot_bytes,
     };
+}
+
+bool signing_do_directory(Signing *signing)
+{
+    BlobPair pair = signing_directory(signing);
     g_autoptr(GBytes) payload = NULL;
 
     if (!pair_is_inside(signing->disk, &pair)) {
@@ -383,12 +393,12 @@ bool signing_do_directory(Signing *signing)
         BlobSlot slot = blob_pair_slot(&pair, n);
 
         if (signing->head->repair & FUZZ_REPAIR_SHAPE &&
-            sign_of(signing, 2 + n) != FUZZ_SIGN_NOT) {
+            signing_sign(signing, 2 + n) != FUZZ_SIGN_NOT) {
             shape_directory(signing, &slot);
         }
         if (signing->head->repair & FUZZ_REPAIR_DIGEST &&
-            sign_of(signing, 2 + n) != FUZZ_SIGN_NOT) {
-            vouch(signing, &slot);
+            signing_sign(signing, 2 + n) != FUZZ_SIGN_NOT) {
+            signing_vouch(signing, &slot);
         }
     }
     sign_pair(signing, &pair, NULL, 2);
@@ -469,7 +479,7 @@ static void sign_census(const Signing *signing)
         }
     }
     if (!newest.sequence ||
-        sign_of(signing, newest_number) == FUZZ_SIGN_NOT) {
+        signing_sign(signing, newest_number) == FUZZ_SIGN_NOT) {
         return;
     }
     for (guint i = 0; i < signing->directory.entries->len; i++) {
@@ -500,8 +510,8 @@ static void sign_census(const Signing *signing)
         !(signing->head->repair & FUZZ_REPAIR_DIGEST)) {
         fuzz_census_mask(signing->active, at);
     }
-    sign_slot(signing, &newest_slot, signing->active,
-              sign_of(signing, newest_number));
+    signing_do_slot(signing, &newest_slot, signing->active,
+              signing_sign(signing, newest_number));
 }
 
 void signing_clear(Signing *signing)
@@ -533,6 +543,9 @@ void fuzz_resign(FuzzDisk *disk, const FuzzHead *head)
         }
         if (head->repair & FUZZ_REPAIR_CENSUS && !signing.directory.clean) {
             sign_census(&signing);
+        }
+        if (head->repair & FUZZ_REPAIR_DIGEST) {
+            signing_digest_entries(&signing);
         }
     }
     signing_clear(&signing);

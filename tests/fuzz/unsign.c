@@ -122,11 +122,7 @@ void fuzz_unsign(FuzzDisk *disk, FuzzHead *head)
     BlobPair super_pair = blob_superblock_pair();
 
     if (signing_do_superblock(&signing) && signing_do_directory(&signing)) {
-        BlobPair directory_pair = {
-            .id = BLOB_ID_DIRECTORY,
-            .offset = signing.super.directory_offset,
-            .slot_bytes = signing.super.directory_slot_bytes,
-        };
+        BlobPair directory_pair = signing_directory(&signing);
 
         unsign_pair(&signing, head, &super_pair, NULL, 0);
         unsign_pair(&signing, head, &directory_pair, NULL, 2);

@@ -191,6 +191,7 @@ static void test_read_refuses_packed_content_that_does_not_inflate(void)
     slot = blob_slot_of(blob, blob->entry.slot);
     g_assert_true(blob_slot_write(&store->medium, store->guard, &slot,
                                   &header, junk, true, NULL));
+    memcpy(blob->entry.digest, header.version_digest, BLOB_DIGEST_BYTES);
     g_assert_null(test_read(store, blob, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_DAMAGED,
                       "*'t/a' is damaged: *offset*cannot be inflated");
