@@ -37,7 +37,7 @@ help:
 	@echo 'make paths     print where the built programs are, as shell assignments'
 	@echo 'make coverage  how much of the core its tests run, by lines; fuzz-coverage: the corpus alone'
 	@echo 'make bench     durable commits, ours and others, then what a migration costs: BENCH_DIR=,'
-	@echo '               BENCH_JSON= and BENCH_SVG= say where; bench-commits, -block and -migration are its parts'
+	@echo '               BENCH_JSON= and BENCH_SVG= say where; bench-commits, -block, -hostile and -migration are its parts'
 	@echo 'make fuzz      hostile images and random operations, TIME= seconds each (60)'
 	@echo 'make mutants   break the core in one place at a time; a test must notice (ONLY=R4: of one rule, ONLY=S: of sealing)'
 	@echo 'make mutants-fit  list these places, and look whether they are still there'
@@ -152,7 +152,7 @@ BENCH_SVG ?= $(build)/bench.svg
 BENCH_MIGRATION_JSON ?= $(build)/bench-migration.json
 
 .PHONY: bench
-bench: bench-commits bench-block bench-migration
+bench: bench-commits bench-hostile bench-block bench-migration
 
 # The benchmark writes to 1 and 1,000 blobs through QEMU's block layer.
 .PHONY: bench-block
@@ -171,6 +171,16 @@ bench-commits:
 	@python3 bench/with_token.py $(build)/bench/bench/bench --dir=$(BENCH_DIR) \
 		--json=$(BENCH_JSON)
 	@/usr/bin/python3 bench/plot.py $(BENCH_JSON) $(BENCH_SVG)
+
+.PHONY: bench-hostile
+bench-hostile:
+	@scripts/packages.sh bench
+	@scripts/fetch-qemu.sh tools
+	@[ -f $(build)/bench/build.ninja ] || \
+		$(meson) setup $(build)/bench -Dbuildtype=debugoptimized -Dbench=true
+	@$(ninja) -C $(build)/bench --quiet bench/hostile
+	@mkdir -p $(BENCH_DIR)
+	@$(build)/bench/bench/hostile $(BENCH_DIR)
 
 .PHONY: bench-migration
 bench-migration: qemu

@@ -6,9 +6,9 @@
 #include "blank.h"
 
 #include <string.h>
+#include "blobstore/format/sparse.h"
 
 enum {
-    CHUNK_BYTES = 256 * BLOB_BLOCK_BYTES,
     SECTOR_BYTES = 512,
     SIGNATURE_AREA_BYTES = 128 << 10,
 };
@@ -17,6 +17,9 @@ static size_t count_zeros(const uint8_t *buf, size_t bytes)
 {
     size_t n = 0;
 
+    if (bytes && !buf[0] && !memcmp(buf, buf + 1, bytes - 1)) {
+        return bytes;           /* quickly */
+    }
     while (n < bytes && !buf[n]) {
         n++;
     }
@@ -26,33 +29,18 @@ static size_t count_zeros(const uint8_t *buf, size_t bytes)
 bool blob_blank_find_data(BlobMedium *medium, uint64_t start, uint64_t end,
                           uint64_t *offset, GError **error)
 {
-    g_autofree uint8_t *chunk = blob_medium_alloc(CHUNK_BYTES);
-    const BlobStorageOps *ops = medium->storage->ops;
+    g_auto(BlobSparse) sparse = blob_sparse_new(medium, start, end);
+    size_t bytes;
 
-    while (start < end) {
-        uint64_t known = 0;
-        size_t bytes = MIN(end - start, CHUNK_BYTES);
-        size_t zeros;
+    while (blob_sparse_next(&sparse, offset, &bytes, error)) {
+        size_t zeros = count_zeros(sparse.buf, bytes);
 
-        if (ops->known_zero) {
-            known = ops->known_zero(medium->storage, start, end - start);
-            known = MIN(known, end - start) / SECTOR_BYTES * SECTOR_BYTES;
-        }
-        if (known) {
-            start += known;
-            continue;
-        }
-        if (!blob_medium_read(medium, start, chunk, bytes, error)) {
-            return false;
-        }
-        zeros = count_zeros(chunk, bytes);
-        start += zeros;
-        if (zeros < bytes) {
-            break;
+        *offset += zeros;
+        if (!bytes || zeros < bytes) {
+            return true;
         }
     }
-    *offset = start;
-    return true;
+    return false;
 }
 
 /*

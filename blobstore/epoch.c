@@ -93,21 +93,37 @@ static bool make_directory(BlobStore *store, uint64_t capacity,
     return true;
 }
 
-/* R12: frees the extents that no directory on the medium names any more. */
+/*
+ * R12: frees the extents that no directory on the medium names any more.  The
+ * blobs that stay move to the front, in their order; the others are cut off.
+ */
 static void release_unlisted(BlobStore *store)
 {
-    for (guint i = 0; i < store->blobs->len; ) {
-        Blob *blob = g_ptr_array_index(store->blobs, i);
+    g_autoptr(GArray) released = g_array_new(FALSE, FALSE, sizeof(BlobExtent));
+    gpointer *blobs = store->blobs->pdata;
+    guint kept = 0;
 
-        if (!is_listed(blob, &blob->entry) && blob->entry.slot_bytes) {
-            blob_digest_census(store->guard->digest, blob->entry.id,
-                               blob->entry.sequence, store->epoch.census);
-            blob_space_release(store->space, blob->entry.offset,
-                               2 * blob->entry.slot_bytes);
-            blob_store_remove(store, blob);
+    for (guint i = 0; i < store->blobs->len; i++) {
+        Blob *blob = blobs[i];
+        const BlobEntry *entry = &blob->entry;
+
+        if (is_listed(blob, entry) || !entry->slot_bytes) {
+            blobs[i] = blobs[kept];
+            blobs[kept++] = blob;
         } else {
-            i++;
+            BlobExtent extent = {
+                entry->offset, entry->offset + 2 * entry->slot_bytes,
+            };
+
+            blob_digest_census(store->guard->digest, entry->id,
+                               entry->sequence, store->epoch.census);
+            g_array_append_val(released, extent);
+            g_tree_remove(store->by_name, entry);
         }
+    }
+    if (released->len) {
+        blob_space_release_all(store->space, released);
+        g_ptr_array_set_size(store->blobs, kept);
     }
 }
 

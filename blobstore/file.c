@@ -127,6 +127,9 @@ BlobStorage *blob_storage_new_file(const char *path, bool writable,
     if (fd < 0 || fstat(fd, &status)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO,
                     "cannot open '%s': %s", path, g_strerror(errno));
+        if (fd >= 0) {
+            close(fd);
+        }
         return NULL;
     }
     if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) {

@@ -37,8 +37,7 @@ static BlobStore *new_store(BlobStorage *storage,
     store->next_id = BLOB_ID_FIRST;
     store->epoch.history = g_array_new(FALSE, FALSE, sizeof(BlobPastEpoch));
     store->blobs = g_ptr_array_new_with_free_func(blob_free);
-    store->by_name = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
-                                           NULL);
+    store->by_name = g_tree_new(blob_layout_compare_names);
     store->warnings = g_ptr_array_new_with_free_func(g_free);
     g_ptr_array_add(store->warnings, NULL);
     store->super_pair = blob_superblock_pair();

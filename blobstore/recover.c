@@ -11,10 +11,13 @@
 /* How many (blob, sequence) pairs are tried to find what a census lacks */
 enum { SEARCH_LIMIT = 1 << 20 };
 
+/* Most of the slots of a hostile image hold none: it takes no memory. */
+static const BlobEvidence no_evidence;
+
 /* The evidence in the two slots of one blob */
 typedef struct Finding {
     Blob *blob;
-    BlobEvidence evidence[2];
+    const BlobEvidence *evidence[2];    /* or &no_evidence */
     int current;                /* slot, or -1 */
     uint64_t lost;              /* sequence of damaged content, or 0 */
     unsigned lost_slot;         /* which should hold it */
@@ -22,8 +25,7 @@ typedef struct Finding {
 
 typedef struct Recovery {
     BlobStore *store;
-    GArray *findings;           /* of Finding, as store->blobs */
-    GHashTable *by_id;          /* &entry.id -> Finding */
+    GArray *findings;           /* of Finding, as store->blobs: by id */
     uint64_t watermark;         /* the highest of any header of the epoch */
     const BlobHeader *newest;   /* header of the epoch, or NULL */
 } Recovery;
@@ -34,21 +36,50 @@ static bool is_of_epoch(const BlobStore *store, const BlobHeader *header)
                    sizeof(header->epoch_id));
 }
 
-static bool check_not_stale(const BlobStore *store, const Finding *finding,
-                            unsigned n, GError **error)
+static void clear_finding(gpointer data)
 {
-    const Blob *blob = finding->blob;
+    Finding *finding = data;
 
+    for (unsigned n = 0; n < 2; n++) {
+        if (finding->evidence[n] != &no_evidence) {
+            g_free((gpointer)finding->evidence[n]);
+        }
+    }
+}
+
+static Finding *find_finding(const Recovery *recovery, uint64_t id)
+{
+    guint low = 0;
+    guint high = recovery->findings->len;
+
+    while (low < high) {
+        guint middle = low + (high - low) / 2;
+        Finding *finding = &g_array_index(recovery->findings, Finding, middle);
+
+        if (finding->blob->entry.id == id) {
+            return finding;
+        }
+        if (finding->blob->entry.id < id) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return NULL;
+}
+
+static bool check_not_stale(const BlobStore *store, const Blob *blob,
+                            unsigned n, uint64_t highest, GError **error)
+{
     /* R10 */
-    if (blob_sequence_epoch(finding->evidence[n].highest) >
-        store->epoch.number) {
+    if (blob_sequence_epoch(highest) > store->epoch.number) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
                     "directory (epoch %u) is older than the slot of blob "
                     "'%s/%s' at offset %" G_GUINT64_FORMAT " (epoch %u): "
                     "restore the whole image from one backup",
                     store->epoch.number, blob->entry.owner, blob->entry.name,
                     blob_slot_of(blob, n).offset,
-                    blob_sequence_epoch(finding->evidence[n].highest));
+                    blob_sequence_epoch(highest));
         return false;
     }
     return true;
@@ -59,18 +90,21 @@ static bool probe_slot(BlobStore *store, Finding *finding, unsigned n,
 {
     const BlobEntry *entry = &finding->blob->entry;
     BlobSlot slot = blob_slot_of(finding->blob, n);
-    BlobEvidence *evidence = &finding->evidence[n];
+    BlobEvidence evidence;
     BlobJudge judge = {
         .epoch_id = store->epoch.id,
         .recorded = n == entry->slot ? entry->sequence : 0,
     };
 
     if (!blob_slot_probe(&store->medium, store->guard, &slot, &judge,
-                         evidence, error)) {
+                         &evidence, error)) {
         g_prefix_error(error, "blob '%s/%s': ", entry->owner, entry->name);
         return false;
     }
-    return check_not_stale(store, finding, n, error);
+    if (evidence.found) {
+        finding->evidence[n] = g_memdup2(&evidence, sizeof(evidence));
+    }
+    return check_not_stale(store, finding->blob, n, evidence.highest, error);
 }
 
 static bool probe_all(Recovery *recovery, GError **error)
@@ -78,12 +112,17 @@ static bool probe_all(Recovery *recovery, GError **error)
     BlobStore *store = recovery->store;
 
     for (guint i = 0; i < store->blobs->len; i++) {
+        Finding finding = {
+            .blob = g_ptr_array_index(store->blobs, i),
+            .evidence = { &no_evidence, &no_evidence },
+            .current = -1,
+        };
+
+        g_array_append_val(recovery->findings, finding);
+    }
+    for (guint i = 0; i < recovery->findings->len; i++) {
         Finding *finding = &g_array_index(recovery->findings, Finding, i);
 
-        finding->blob = g_ptr_array_index(store->blobs, i);
-        finding->current = -1;
-        g_hash_table_insert(recovery->by_id, &finding->blob->entry.id,
-                            finding);
         if (!probe_slot(store, finding, 0, error) ||
             !probe_slot(store, finding, 1, error)) {
             return false;
@@ -99,9 +138,9 @@ static void find_newest(Recovery *recovery)
         Finding *finding = &g_array_index(recovery->findings, Finding, i);
 
         for (unsigned n = 0; n < 2; n++) {
-            const BlobHeader *header = &finding->evidence[n].newest;
+            const BlobHeader *header = &finding->evidence[n]->newest;
 
-            if (!finding->evidence[n].found ||
+            if (!finding->evidence[n]->found ||
                 !is_of_epoch(recovery->store, header)) {
                 continue;
             }
@@ -118,13 +157,12 @@ static void find_newest(Recovery *recovery)
 static bool member_is_valid(const Recovery *recovery,
                             const BlobMember *member)
 {
-    const Finding *finding = g_hash_table_lookup(recovery->by_id,
-                                                 &member->id);
+    const Finding *finding = find_finding(recovery, member->id);
 
     for (unsigned n = 0; finding && n < 2; n++) {
-        if (finding->evidence[n].complete &&
-            finding->evidence[n].newest.sequence == member->sequence &&
-            is_of_epoch(recovery->store, &finding->evidence[n].newest)) {
+        if (finding->evidence[n]->complete &&
+            finding->evidence[n]->newest.sequence == member->sequence &&
+            is_of_epoch(recovery->store, &finding->evidence[n]->newest)) {
             return true;
         }
     }
@@ -156,7 +194,7 @@ static bool is_as_recorded(const BlobEntry *entry, const BlobHeader *header)
 static bool slot_counts(const Recovery *recovery, const Finding *finding,
                         unsigned n)
 {
-    const BlobHeader *header = &finding->evidence[n].newest;
+    const BlobHeader *header = &finding->evidence[n]->newest;
 
     if (header->sequence == finding->blob->entry.sequence) {
         return is_as_recorded(&finding->blob->entry, header);
@@ -190,7 +228,7 @@ static void judge_blob(const Recovery *recovery, Finding *finding)
     uint64_t best = 0;
 
     for (unsigned n = 0; n < 2; n++) {
-        const BlobEvidence *evidence = &finding->evidence[n];
+        const BlobEvidence *evidence = finding->evidence[n];
 
         if (evidence->complete && slot_counts(recovery, finding, n) &&
             evidence->newest.sequence > best) {
@@ -199,7 +237,7 @@ static void judge_blob(const Recovery *recovery, Finding *finding)
         }
     }
     for (unsigned n = 0; n < 2; n++) {
-        const BlobEvidence *evidence = &finding->evidence[n];
+        const BlobEvidence *evidence = finding->evidence[n];
         uint64_t sequence = evidence->newest.sequence;
 
         if (evidence->found && !evidence->complete && sequence > best &&
@@ -221,7 +259,7 @@ static uint64_t decided_sequence(const Finding *finding)
         return finding->lost;
     }
     return finding->current < 0
-           ? 0 : finding->evidence[finding->current].newest.sequence;
+           ? 0 : finding->evidence[finding->current]->newest.sequence;
 }
 
 /* Whether the newest commit wrote @finding; *@sequence becomes as what. */
@@ -253,7 +291,7 @@ static uint64_t sequence_before(const Recovery *recovery,
 
     if (decided && is_in_newest(recovery, finding, &written) &&
         decided == written && !finding->lost) {
-        return finding->evidence[finding->current].newest.previous;
+        return finding->evidence[finding->current]->newest.previous;
     }
     return decided;
 }
@@ -269,10 +307,14 @@ static bool name_missing(Recovery *recovery,
     for (guint i = 0; i < recovery->findings->len; i++) {
         Finding *finding = &g_array_index(recovery->findings, Finding, i);
         uint64_t before = decided_sequence(finding);
+        uint8_t rest[BLOB_CENSUS_BYTES];
 
         if (before != sequence_before(recovery, finding)) {
             continue;           /* its version before is superseded */
         }
+        memcpy(rest, missing, sizeof(rest));
+        blob_digest_census(store->guard->digest, finding->blob->entry.id,
+                           before, rest);
         for (uint64_t sequence = MAX(base, before) + 1;
              sequence <= recovery->watermark; sequence++) {
             uint8_t census[BLOB_CENSUS_BYTES] = { 0 };
@@ -281,10 +323,8 @@ static bool name_missing(Recovery *recovery,
                 return false;
             }
             blob_digest_census(store->guard->digest, finding->blob->entry.id,
-                               before, census);
-            blob_digest_census(store->guard->digest, finding->blob->entry.id,
                                sequence, census);
-            if (!memcmp(census, missing, sizeof(census))) {
+            if (!memcmp(census, rest, sizeof(census))) {
                 mark_lost(finding, sequence, finding->current == 0);
                 return true;
             }
@@ -340,7 +380,7 @@ static void adopt(BlobStore *store, Finding *finding)
         }
     } else if (finding->current >= 0) {
         const BlobHeader *header =
-            &finding->evidence[finding->current].newest;
+            &finding->evidence[finding->current]->newest;
 
         entry->sequence = header->sequence;
         entry->raw_bytes = header->raw_bytes;
@@ -370,15 +410,12 @@ bool blob_recover_store(BlobStore *store, GError **error)
 {
     g_autoptr(GArray) findings =
         g_array_sized_new(FALSE, TRUE, sizeof(Finding), store->blobs->len);
-    g_autoptr(GHashTable) by_id = g_hash_table_new(g_int64_hash,
-                                                   g_int64_equal);
     Recovery recovery = {
         .store = store,
         .findings = findings,
-        .by_id = by_id,
     };
 
-    g_array_set_size(findings, store->blobs->len);
+    g_array_set_clear_func(findings, clear_finding);
     if (!probe_all(&recovery, error)) {
         return false;
     }

@@ -5,20 +5,15 @@
  */
 #include "space.h"
 
-typedef struct Extent {
-    uint64_t start;
-    uint64_t end;
-} Extent;
-
 struct BlobSpace {
     uint64_t end;
     uint64_t free_bytes;        /* of all extents */
     GArray *extents;            /* free; ascending, never touching */
 };
 
-static Extent *extent_at(const BlobSpace *space, guint n)
+static BlobExtent *extent_at(const BlobSpace *space, guint n)
 {
-    return &g_array_index(space->extents, Extent, n);
+    return &g_array_index(space->extents, BlobExtent, n);
 }
 
 /* The first extent that ends after @offset, or the number of extents */
@@ -42,11 +37,11 @@ static guint find(const BlobSpace *space, uint64_t offset)
 BlobSpace *blob_space_new(uint64_t start, uint64_t end)
 {
     BlobSpace *space = g_new0(BlobSpace, 1);
-    Extent all = { start, end };
+    BlobExtent all = { start, end };
 
     g_assert(start <= end);
     space->end = end;
-    space->extents = g_array_new(FALSE, FALSE, sizeof(Extent));
+    space->extents = g_array_new(FALSE, FALSE, sizeof(BlobExtent));
     space->free_bytes = end - start;
     if (start < end) {
         g_array_append_val(space->extents, all);
@@ -75,8 +70,8 @@ BlobSpace *blob_space_copy(const BlobSpace *space)
 void blob_space_take(BlobSpace *space, uint64_t offset, uint64_t bytes)
 {
     guint n = find(space, offset);
-    Extent *extent = extent_at(space, n);
-    Extent rest = { offset + bytes, extent->end };
+    BlobExtent *extent = extent_at(space, n);
+    BlobExtent rest = { offset + bytes, extent->end };
 
     g_assert(n < space->extents->len && extent->start <= offset &&
              rest.start <= rest.end);
@@ -93,7 +88,7 @@ void blob_space_take(BlobSpace *space, uint64_t offset, uint64_t bytes)
 bool blob_space_allocate(BlobSpace *space, uint64_t bytes, uint64_t *offset)
 {
     for (guint n = 0; n < space->extents->len; n++) {
-        Extent *extent = extent_at(space, n);
+        BlobExtent *extent = extent_at(space, n);
 
         if (extent->end - extent->start >= bytes) {
             *offset = extent->start;
@@ -107,7 +102,7 @@ bool blob_space_allocate(BlobSpace *space, uint64_t bytes, uint64_t *offset)
 void blob_space_release(BlobSpace *space, uint64_t offset, uint64_t bytes)
 {
     guint n = find(space, offset);
-    Extent extent = { offset, offset + bytes };
+    BlobExtent extent = { offset, offset + bytes };
 
     space->free_bytes += bytes;
     if (n < space->extents->len && extent_at(space, n)->start == extent.end) {
@@ -119,6 +114,39 @@ void blob_space_release(BlobSpace *space, uint64_t offset, uint64_t bytes)
     } else {
         g_array_insert_val(space->extents, n, extent);
     }
+}
+
+static gint compare_starts(gconstpointer a, gconstpointer b)
+{
+    uint64_t x = ((const BlobExtent *)a)->start;
+    uint64_t y = ((const BlobExtent *)b)->start;
+
+    return x < y ? -1 : x > y;
+}
+
+/* One by one, many of them would take quadratic time. */
+void blob_space_release_all(BlobSpace *space, GArray *extents)
+{
+    GArray *merged = g_array_new(FALSE, FALSE, sizeof(BlobExtent));
+
+    g_array_append_vals(extents, space->extents->data, space->extents->len);
+    g_array_sort(extents, compare_starts);
+    space->free_bytes = 0;
+    for (guint i = 0; i < extents->len; i++) {
+        BlobExtent extent = g_array_index(extents, BlobExtent, i);
+        BlobExtent *last = merged->len ? &g_array_index(merged, BlobExtent,
+                                                        merged->len - 1)
+                                       : NULL;
+
+        space->free_bytes += extent.end - extent.start;
+        if (last && last->end == extent.start) {
+            last->end = extent.end;
+        } else {
+            g_array_append_val(merged, extent);
+        }
+    }
+    g_array_unref(space->extents);
+    space->extents = merged;
 }
 
 void blob_space_extend(BlobSpace *space, uint64_t end)

@@ -13,6 +13,11 @@
 /* The free extents of a range of bytes, first fit */
 typedef struct BlobSpace BlobSpace;
 
+typedef struct BlobExtent {
+    uint64_t start;
+    uint64_t end;
+} BlobExtent;
+
 /* Bytes @start to @end, all of them free.  The caller frees the result. */
 BlobSpace *blob_space_new(uint64_t start, uint64_t end);
 
@@ -33,6 +38,9 @@ void blob_space_take(BlobSpace *space, uint64_t offset, uint64_t bytes);
  * *@offset becomes its place.  Returns false if no extent is large enough.
  */
 bool blob_space_allocate(BlobSpace *space, uint64_t bytes, uint64_t *offset);
+
+/* Gives back all of @extents, of BlobExtent, in any order; sorts them. */
+void blob_space_release_all(BlobSpace *space, GArray *extents);
 
 /* Gives back an extent that was taken. */
 void blob_space_release(BlobSpace *space, uint64_t offset, uint64_t bytes);

@@ -78,7 +78,7 @@ struct BlobStore {
     uint64_t capacity;          /* bytes of the medium known to be ours */
     uint64_t next_id;
     GPtrArray *blobs;           /* of Blob: by id, then those without one */
-    GHashTable *by_name;        /* "owner/name" -> Blob */
+    GTree *by_name;             /* &entry -> Blob, by owner and name */
     BlobSpace *space;           /* NULL while blank */
     GPtrArray *warnings;        /* NULL-terminated strings */
     uint64_t commits;

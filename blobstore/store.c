@@ -59,26 +59,19 @@ void blob_adopt_plan(const BlobStore *store, Blob *blob,
     blob_drop_plan(blob);
 }
 
-static char *full_name(const BlobEntry *entry)
-{
-    return g_strdup_printf("%s/%s", entry->owner, entry->name);
-}
-
 Blob *blob_store_add(BlobStore *store, const BlobEntry *entry)
 {
     Blob *blob = g_new0(Blob, 1);
 
     blob->entry = *entry;
     g_ptr_array_add(store->blobs, blob);
-    g_hash_table_insert(store->by_name, full_name(entry), blob);
+    g_tree_insert(store->by_name, &blob->entry, blob);
     return blob;
 }
 
 void blob_store_remove(BlobStore *store, Blob *blob)
 {
-    g_autofree char *name = full_name(&blob->entry);
-
-    g_hash_table_remove(store->by_name, name);
+    g_tree_remove(store->by_name, &blob->entry);
     g_ptr_array_remove(store->blobs, blob);
 }
 
@@ -98,7 +91,7 @@ void blob_store_free(BlobStore *store)
     if (!store) {
         return;
     }
-    g_clear_pointer(&store->by_name, g_hash_table_unref);
+    g_clear_pointer(&store->by_name, g_tree_unref);
     g_clear_pointer(&store->blobs, g_ptr_array_unref);
     g_clear_pointer(&store->warnings, g_ptr_array_unref);
     blob_space_free(store->space);
@@ -209,9 +202,16 @@ Blob *blob_store_nth(const BlobStore *store, size_t n)
 Blob *blob_store_find(const BlobStore *store, const char *owner,
                       const char *name)
 {
-    g_autofree char *full = g_strdup_printf("%s/%s", owner, name);
+    BlobEntry wanted = { 0 };
 
-    return g_hash_table_lookup(store->by_name, full);
+    /* No blob has a name that would have to be cut. */
+    if (g_strlcpy(wanted.owner, owner, sizeof(wanted.owner)) >
+        BLOB_NAME_MAX_BYTES ||
+        g_strlcpy(wanted.name, name, sizeof(wanted.name)) >
+        BLOB_NAME_MAX_BYTES) {
+        return NULL;
+    }
+    return g_tree_lookup(store->by_name, &wanted);
 }
 
 const char *const *blob_store_warnings(const BlobStore *store)

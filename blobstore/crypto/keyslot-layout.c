@@ -81,12 +81,16 @@ void blob_key_slot_encode(const BlobKeySlot *slot,
 
 /* R15: what a hostile slot may demand before its key has been unwrapped */
 enum {
-    KDF_MAX_MEMORY_KIB = 1 << 20,
+    KDF_MAX_MEMORY_KIB = 1 << 18,
     KDF_MAX_ITERATIONS = 64,
     KDF_MAX_PARALLELISM = 16,
-    KDF_MAX_WORK_KIB = 4 << 20,
     KDF_MIN_MEMORY_KIB_PER_LANE = 8,
 };
+
+uint64_t blob_key_slot_work(const BlobKeySlot *slot)
+{
+    return (uint64_t)slot->kdf_memory_kib * slot->kdf_iterations;
+}
 
 static bool kdf_is_sane(const BlobKeySlot *slot)
 {
@@ -97,8 +101,7 @@ static bool kdf_is_sane(const BlobKeySlot *slot)
            slot->kdf_memory_kib >=
            KDF_MIN_MEMORY_KIB_PER_LANE * slot->kdf_parallelism &&
            slot->kdf_memory_kib <= KDF_MAX_MEMORY_KIB &&
-           (uint64_t)slot->kdf_memory_kib * slot->kdf_iterations <=
-           KDF_MAX_WORK_KIB;
+           blob_key_slot_work(slot) <= BLOB_KEY_WORK_MAX_KIB;
 }
 
 /* Printable ASCII, as errors and lists of key slots show it, then zeros */

@@ -22,6 +22,9 @@ void blob_key_slot_encode(const BlobKeySlot *slot,
 bool blob_key_slot_decode(const uint8_t in[BLOB_KEY_SLOT_BYTES],
                           BlobKeySlot *slot);
 
+/* What it costs to try a passphrase: memory in KiB, times iterations */
+uint64_t blob_key_slot_work(const BlobKeySlot *slot);
+
 /*
  * What the superblock keeps of a key slot: its SHA-256, or zeros for one that
  * is not in use.

@@ -117,6 +117,8 @@ typedef struct Attempt {
     const BlobCredential *credential;
     unsigned tried;             /* a bit for each slot */
     unsigned failed;            /* the same: which could not be tried */
+    unsigned costly;            /* the same: which would cost too much */
+    uint64_t work;              /* what passphrases have cost so far */
     GError *failure;            /* why the first of them could not, or NULL */
     GError *error;              /* why trying has to end, or NULL */
 } Attempt;
@@ -133,11 +135,18 @@ static BlobKey *try_slot(Attempt *attempt, unsigned n, BlobKeySlotType type)
         !is_wanted(&slot, credential)) {
         return NULL;
     }
+    /* R15: the supplier of an image chooses the work for all slots at once. */
+    if (blob_key_slot_work(&slot) > BLOB_KEY_WORK_ALL_KIB - attempt->work) {
+        attempt->costly |= 1u << n;
+        return NULL;
+    }
+    attempt->work += blob_key_slot_work(&slot);
     key = blob_wrap_open(&slot, n, attempt->uuid, credential, &error);
     if (error && type == BLOB_KEY_SLOT_PASSPHRASE &&
         g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY)) {
         /* It may want more memory than there is here; others need not. */
         attempt->failed |= 1u << n;
+        attempt->work -= blob_key_slot_work(&slot);
         if (!attempt->failure) {
             attempt->failure = g_steal_pointer(&error);
         }
@@ -177,7 +186,8 @@ static void explain(const Attempt *attempt, GError **error)
 
         if (!blob_key_slots_get(attempt->slots, n, &slot)) {
             damaged |= 1u << n;
-        } else if (!((attempt->tried | attempt->failed) & 1u << n)) {
+        } else if (!((attempt->tried | attempt->failed | attempt->costly) &
+                     1u << n)) {
             of_type[slot.type] |= 1u << n;
         }
     }
@@ -189,6 +199,8 @@ static void explain(const Attempt *attempt, GError **error)
     if (attempt->failure) {
         g_string_append_printf(text, " (%s)", attempt->failure->message);
     }
+    append_slots(text, "not tried, because all of them together would take "
+                 "too much work (name one to try it alone)", attempt->costly);
     append_slots(text, "not tried, want a passphrase",
                  of_type[BLOB_KEY_SLOT_PASSPHRASE]);
     append_slots(text, "not tried, want a raw secret of 32 bytes",

@@ -27,6 +27,10 @@ enum {
     BLOB_KEY_TOKEN_BYTES = BLOB_KEY_BYTES + BLOB_KEY_UUID_BYTES + 8,
 
     BLOB_KEY_KDF_MEMORY_KIB = 64 << 10,
+    /* R15: Argon2id at most, in KiB times iterations, of one key slot, ... */
+    BLOB_KEY_WORK_MAX_KIB = 4 << 20,
+    /* ... and of all those together that one passphrase is tried on */
+    BLOB_KEY_WORK_ALL_KIB = 2 * BLOB_KEY_WORK_MAX_KIB,
     BLOB_KEY_KDF_MILLISECONDS = 1000,
 };
 
@@ -110,7 +114,9 @@ typedef struct BlobCredential {
  * Returns a new reference to the data key of the store @uuid, from the first
  * of @slots that @credential opens.  Raw secrets are tried first, then tokens,
  * then passphrases, each of which takes the time for which it was made (about
- * a second).  A slot that needs more memory than there is is skipped.  A token
+ * a second).  A slot that needs more memory than there is is skipped, and so
+ * is one with which all passphrase slots together would cost more than
+ * BLOB_KEY_WORK_ALL_KIB: name it in @credential->slot.  A token
  * slot is tried only if no secret is given; if that fails, no other one is
  * tried, because tokens lock.  Any thread may call this.
  *

@@ -255,34 +255,52 @@ static bool decode_entry(const DiskEntry *disk, const BlobSuperblock *super,
            version_is_sane(entry, sealed, directory->epoch);
 }
 
-static gint compare_offsets(gconstpointer a, gconstpointer b)
+gint blob_layout_compare_names(gconstpointer a, gconstpointer b)
 {
-    uint64_t x = ((const BlobEntry *)a)->offset;
-    uint64_t y = ((const BlobEntry *)b)->offset;
+    const BlobEntry *x = a;
+    const BlobEntry *y = b;
+    int order = strcmp(x->owner, y->owner);
+
+    return order ? order : strcmp(x->name, y->name);
+}
+
+static gint by_name(gconstpointer a, gconstpointer b)
+{
+    return blob_layout_compare_names(*(BlobEntry *const *)a,
+                                     *(BlobEntry *const *)b);
+}
+
+static gint by_offset(gconstpointer a, gconstpointer b)
+{
+    uint64_t x = (*(BlobEntry *const *)a)->offset;
+    uint64_t y = (*(BlobEntry *const *)b)->offset;
 
     return x < y ? -1 : x > y;
 }
 
+/* Sorted, for a hash table's time depends on names that may be hostile */
 static bool entries_are_distinct(const GArray *entries)
 {
-    g_autoptr(GHashTable) names =
-        g_hash_table_new_full(g_str_hash, g_str_equal, g_free, NULL);
-    g_autoptr(GArray) sorted =
-        g_array_sized_new(FALSE, FALSE, sizeof(BlobEntry), entries->len);
+    g_autoptr(GPtrArray) sorted = g_ptr_array_sized_new(entries->len);
     uint64_t end = 0;
 
-    if (entries->len) {
-        g_array_append_vals(sorted, entries->data, entries->len);
+    for (guint i = 0; i < entries->len; i++) {
+        g_ptr_array_add(sorted, &g_array_index(entries, BlobEntry, i));
     }
-    g_array_sort(sorted, compare_offsets);
+    g_ptr_array_sort(sorted, by_offset);
     for (guint i = 0; i < sorted->len; i++) {
-        const BlobEntry *entry = &g_array_index(sorted, BlobEntry, i);
-        char *name = g_strdup_printf("%s/%s", entry->owner, entry->name);
+        const BlobEntry *entry = g_ptr_array_index(sorted, i);
 
-        if (!g_hash_table_add(names, name) || entry->offset < end) {
+        if (entry->offset < end) {
             return false;
         }
         end = entry->offset + 2 * entry->slot_bytes;
+    }
+    g_ptr_array_sort(sorted, by_name);
+    for (guint i = 1; i < sorted->len; i++) {
+        if (!by_name(&sorted->pdata[i - 1], &sorted->pdata[i])) {
+            return false;
+        }
     }
     return true;
 }

@@ -280,6 +280,9 @@ GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
 /* Whether the voucher is right. */
 bool blob_layout_directory_is_vouched(GBytes *payload, BlobDigest *voucher);
 
+/* Compares two BlobEntry by owner and name, as g_strcmp0() does strings. */
+gint blob_layout_compare_names(gconstpointer a, gconstpointer b);
+
 /*
  * Fills @directory, to be cleared by the caller.  @sealed: so are the blobs
  * that it lists.  Errors: CORRUPT.

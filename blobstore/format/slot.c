@@ -7,8 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
-
-enum { SCAN_CHUNK_BYTES = 256 * BLOB_BLOCK_BYTES };
+#include "sparse.h"
 
 void *blob_medium_alloc(size_t bytes)
 {
@@ -148,21 +147,23 @@ static bool scan_trailers(BlobMedium *medium, const BlobGuard *guard,
                           const BlobSlot *slot, const BlobJudge *judge,
                           BlobEvidence *evidence, GError **error)
 {
-    g_autofree uint8_t *chunk =
-        blob_medium_alloc(MIN(slot->bytes, SCAN_CHUNK_BYTES));
+    g_auto(BlobSparse) sparse =
+        blob_sparse_new(medium, slot->offset, slot->offset + slot->bytes);
+    uint64_t offset;
+    size_t bytes;
 
-    for (uint64_t at = 0; at < slot->bytes; at += SCAN_CHUNK_BYTES) {
-        size_t bytes = MIN(slot->bytes - at, SCAN_CHUNK_BYTES);
+    while (blob_sparse_next(&sparse, &offset, &bytes, error)) {
+        uint64_t at = offset - slot->offset;
 
-        if (!blob_medium_read(medium, slot->offset + at, chunk, bytes,
-                              error)) {
-            return false;
+        if (!bytes) {
+            return true;
         }
         for (size_t end = BLOB_BLOCK_BYTES; end <= bytes;
              end += BLOB_BLOCK_BYTES) {
             BlobHeader header;
 
-            if (blob_layout_decode_header(chunk + end - BLOB_HEADER_BYTES,
+            if (blob_layout_decode_header(sparse.buf + end -
+                                          BLOB_HEADER_BYTES,
                                           guard, slot->id, slot->offset,
                                           slot->bytes, &header) &&
                 blob_layout_image_bytes(header.stored_bytes) == at + end) {
@@ -170,7 +171,7 @@ static bool scan_trailers(BlobMedium *medium, const BlobGuard *guard,
             }
         }
     }
-    return true;
+    return false;
 }
 
 /* Returns the payload in @image, and takes ownership of @image. */
@@ -210,7 +211,10 @@ static bool verify_payload(BlobMedium *medium, const BlobGuard *guard,
                                    sizeof(header->epoch_id))) {
         return true;
     }
-    if (!blob_slot_read(medium, guard, slot, header, &payload, error)) {
+    if (!blob_sparse_charge(medium, slot->offset,
+                            blob_layout_image_bytes(header->stored_bytes),
+                            error) ||
+        !blob_slot_read(medium, guard, slot, header, &payload, error)) {
         return false;
     }
     *right = payload != NULL;
@@ -226,11 +230,16 @@ bool blob_slot_probe(BlobMedium *medium, const BlobGuard *guard,
                      const BlobSlot *slot, const BlobJudge *judge,
                      BlobEvidence *evidence, GError **error)
 {
-    g_autofree uint8_t *first = blob_medium_alloc(BLOB_BLOCK_BYTES);
-    g_autofree uint8_t *last = blob_medium_alloc(BLOB_BLOCK_BYTES);
+    g_autofree uint8_t *first = NULL;
+    g_autofree uint8_t *last = NULL;
     BlobHeader header;
 
     *evidence = (BlobEvidence) { 0 };
+    if (blob_sparse_is_hole(medium, slot->offset, slot->bytes)) {
+        return true;
+    }
+    first = blob_medium_alloc(BLOB_BLOCK_BYTES);
+    last = blob_medium_alloc(BLOB_BLOCK_BYTES);
     if (!blob_medium_read(medium, slot->offset, first, BLOB_BLOCK_BYTES,
                           error)) {
         return false;

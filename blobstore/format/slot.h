@@ -15,6 +15,7 @@ typedef struct BlobMedium {
     uint64_t bytes_written;
     uint64_t write_errors;
     bool unsettled;             /* a failed write may still land */
+    uint64_t hollow;            /* bytes: see blob_sparse_charge() */
 } BlobMedium;
 
 /* Reads @bytes at @offset into @buf, which is aligned.  Errors: IO. */

@@ -91,9 +91,31 @@ static void test_holes_are_not_read(Setup *setup, gconstpointer unused)
     ops.known_zero = some_holes;
     setup->disk->parent.ops = &ops;
     g_assert_cmpuint(find(setup, 0, MEDIUM_BYTES), ==, MEDIUM_BYTES);
-    g_assert_cmpuint(setup->disk->reads, ==, 1);
+    g_assert_cmpuint(setup->disk->bytes_read, ==, 1 << 20);
     setup->bytes[(1 << 20) + 50] = 1;
     g_assert_cmpuint(find(setup, 0, MEDIUM_BYTES), ==, (1 << 20) + 50);
+    setup->disk->parent.ops = without;
+}
+
+/* One block of sixteen is allocated, and holds zeros. */
+static uint64_t scattered(BlobStorage *storage, uint64_t offset,
+                          uint64_t bytes)
+{
+    uint64_t within = offset % (16 * BLOB_BLOCK_BYTES);
+
+    return within < BLOB_BLOCK_BYTES ? 0 : 16 * BLOB_BLOCK_BYTES - within;
+}
+
+static void test_what_is_read_is_in_proportion_to_what_is_allocated(
+    Setup *setup, gconstpointer unused)
+{
+    const BlobStorageOps *without = setup->disk->parent.ops;
+    BlobStorageOps ops = *without;
+
+    ops.known_zero = scattered;
+    setup->disk->parent.ops = &ops;
+    g_assert_cmpuint(find(setup, 0, MEDIUM_BYTES), ==, MEDIUM_BYTES);
+    g_assert_cmpuint(setup->disk->bytes_read, ==, MEDIUM_BYTES / 16);
     setup->disk->parent.ops = without;
 }
 
@@ -312,6 +334,7 @@ int main(int argc, char **argv)
     ADD(first_byte_is_found_wherever_it_is);
     ADD(find_fails_as_the_storage_does);
     ADD(holes_are_not_read);
+    ADD(what_is_read_is_in_proportion_to_what_is_allocated);
     ADD(what_is_there_is_named);
     ADD(small_or_unreadable_media_are_described);
     ADD(marker_is_always_the_same);

@@ -211,19 +211,19 @@ static void test_damaged_slot_does_not_matter_to_the_others(void)
 /* Memory that libgcrypt gets, and that a small host may lack */
 static void *allocate(size_t bytes)
 {
-    if (bytes >= 512 << 20) {
+    if (bytes >= 128 << 20) {
         errno = ENOMEM;
         return NULL;
     }
     return malloc(bytes);
 }
 
-static void demand_a_gibibyte(BlobKeySlots *slots, unsigned n)
+static void demand_much_memory(BlobKeySlots *slots, unsigned n)
 {
     BlobKeySlot slot;
 
     g_assert_true(blob_key_slots_get(slots, n, &slot));
-    slot.kdf_memory_kib = 1 << 20;
+    slot.kdf_memory_kib = 1 << 18;
     slot.kdf_iterations = 1;
     blob_key_slot_encode(&slot, slots->bytes[n]);
 }
@@ -234,13 +234,37 @@ static void test_slot_that_wants_too_much_memory_keeps_no_other(void)
 
     g_assert_true(put(&slots, 0, BLOB_KEY_SLOT_PASSPHRASE, "sesame", NULL));
     g_assert_true(put(&slots, 1, BLOB_KEY_SLOT_PASSPHRASE, "simsim", NULL));
-    demand_a_gibibyte(&slots, 0);
+    demand_much_memory(&slots, 0);
     expect_opens(&slots, "simsim", BLOB_KEY_SLOT_ANY);
     expect_refused(&slots, "sesame", BLOB_KEY_SLOT_ANY, BLOBSTORE_ERROR_KEY,
                    "the key is wrong*; tried: 1; could not be tried: 0 "
-                   "(*1048576 KiB of memory*)");
+                   "(*262144 KiB of memory*)");
     expect_refused(&slots, "sesame", 0, BLOBSTORE_ERROR_KEY,
                    "no key slot can be tried*; could not be tried: 0 (*)*");
+}
+
+static void test_all_slots_share_one_limit_of_work(void)
+{
+    BlobKeySlots slots = { 0 };
+
+    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+        BlobKeySlot slot;
+
+        g_assert_true(put(&slots, n, BLOB_KEY_SLOT_PASSPHRASE,
+                          n == 5 ? "simsim" : "sesame", NULL));
+        if (n == 0 || n == 6) {
+            g_assert_true(blob_key_slots_get(&slots, n, &slot));
+            slot.kdf_memory_kib = 1 << 16;
+            slot.kdf_iterations = 64;
+            blob_key_slot_encode(&slot, slots.bytes[n]);
+        }
+    }
+    /* 4 GiB, some that cost little, and 4 GiB: that is above the limit. */
+    expect_refused(&slots, "mellon", BLOB_KEY_SLOT_ANY, BLOBSTORE_ERROR_KEY,
+                   "*; tried: 0, 1, 2, 3, 4, 5, 7; not tried, because all of "
+                   "them together would take too much work (name one to try "
+                   "it alone): 6");
+    expect_opens(&slots, "simsim", 5);
 }
 
 static void test_last_usable_slot_is_not_removed(void)
@@ -536,6 +560,7 @@ int main(int argc, char **argv)
     ADD(any_change_of_a_slot_is_refused);
     ADD(damaged_slot_does_not_matter_to_the_others);
     ADD(slot_that_wants_too_much_memory_keeps_no_other);
+    ADD(all_slots_share_one_limit_of_work);
     ADD(last_usable_slot_is_not_removed);
     ADD(bad_secrets_are_refused);
     ADD(token_that_scribbles_harms_nothing);

@@ -6,6 +6,7 @@
 #include "fixture.h"
 
 #include <string.h>
+#include "blobstore/format/sparse.h"
 #include "hex.h"
 
 enum { ID = 30, OFFSET = 8 * 4096, SLOT_BYTES = 8 * 4096, BLOCK = 4096 };
@@ -239,6 +240,65 @@ static void test_large_slot_is_scanned_to_its_end(Setup *setup,
     g_assert_true(blob_slot_probe(&setup->medium, setup->guard, &large,
                                   &judge, &evidence, NULL));
     g_assert_true(evidence.found);
+}
+
+/* All is known to be zero from that offset on. */
+static uint64_t hole_start;
+
+static uint64_t hole(BlobStorage *storage, uint64_t offset, uint64_t bytes)
+{
+    return offset >= hole_start ? bytes : 0;
+}
+
+static void test_holes_are_not_searched(Setup *setup, gconstpointer unused)
+{
+    const BlobStorageOps *without = setup->disk->parent.ops;
+    BlobStorageOps ops = *without;
+    BlobSlot large = slot;
+    BlobJudge judge = { .any = true };
+    BlobEvidence evidence;
+
+    ops.known_zero = hole;
+    setup->disk->parent.ops = &ops;
+    large.bytes = TEST_DISK_BYTES - OFFSET;
+    for (unsigned blocks = 0; blocks < 3; blocks++) {
+        hole_start = OFFSET + blocks * BLOCK;
+        test_disk_reset_counts(setup->disk);
+        g_assert_true(blob_slot_probe(&setup->medium, setup->guard, &large,
+                                      &judge, &evidence, NULL));
+        g_assert_false(evidence.found);
+        if (blocks) {
+            g_assert_cmpuint(setup->disk->highest_read, <=, TEST_DISK_BYTES);
+            g_assert_cmpuint(setup->disk->reads, <=, 2);
+        } else {
+            g_assert_cmpuint(setup->disk->reads, ==, 0);
+        }
+    }
+    setup->disk->parent.ops = without;
+}
+
+static void test_content_in_holes_has_a_limit(Setup *setup,
+                                              gconstpointer unused)
+{
+    const BlobStorageOps *without = setup->disk->parent.ops;
+    BlobStorageOps ops = *without;
+    GError *error = NULL;
+
+    ops.known_zero = hole;
+    hole_start = BLOB_MAX_SIZE_BYTES / 2;
+    setup->disk->parent.ops = &ops;
+    /* Half of it is a hole. */
+    for (unsigned n = 0; n < 8; n++) {
+        g_assert_true(blob_sparse_charge(&setup->medium, 0,
+                                         BLOB_MAX_SIZE_BYTES, NULL));
+    }
+    g_assert_cmpuint(setup->medium.hollow, ==, BLOB_HOLLOW_MAX_BYTES);
+    g_assert_true(blob_sparse_charge(&setup->medium, 0,
+                                     BLOB_MAX_SIZE_BYTES / 2, NULL));
+    g_assert_false(blob_sparse_charge(&setup->medium, 0, BLOB_MAX_SIZE_BYTES,
+                                      &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_UNSUPPORTED, "*in holes*");
+    setup->disk->parent.ops = without;
 }
 
 static void test_probe_fails_as_the_storage_does(Setup *setup,
@@ -528,6 +588,8 @@ int main(int argc, char **argv)
     ADD(old_trailer_behind_a_shorter_version_is_dead);
     ADD(trailer_in_the_wrong_place_is_ignored);
     ADD(large_slot_is_scanned_to_its_end);
+    ADD(holes_are_not_searched);
+    ADD(content_in_holes_has_a_limit);
     ADD(probe_fails_as_the_storage_does);
     ADD(damaged_payload_is_not_returned);
     ADD(sealed_version_made_elsewhere_is_read);

@@ -140,6 +140,43 @@ static void test_random_walk_agrees_with_a_map(void)
     g_rand_free(random);
 }
 
+/* In any order, and beside what is free already */
+static void test_many_are_released_at_once(void)
+{
+    static const BlobExtent parts[] = {
+        { 60, 70 }, { 10, 20 }, { 0, 10 }, { 30, 40 }, { 90, 100 },
+    };
+    g_autoptr(BlobSpace) space = blob_space_new(0, 100);
+    g_autoptr(BlobSpace) one_by_one = NULL;
+    g_autoptr(GArray) released = g_array_new(FALSE, FALSE,
+                                             sizeof(BlobExtent));
+    uint64_t offset;
+    uint64_t bytes;
+
+    blob_space_take(space, 0, 20);
+    blob_space_take(space, 30, 10);
+    blob_space_take(space, 50, 50);
+    one_by_one = blob_space_copy(space);
+    for (guint i = 0; i < G_N_ELEMENTS(parts); i++) {
+        blob_space_release(one_by_one, parts[i].start,
+                           parts[i].end - parts[i].start);
+    }
+    g_array_append_vals(released, parts, G_N_ELEMENTS(parts));
+    blob_space_release_all(space, released);
+    g_assert_cmpuint(blob_space_free_bytes(space), ==,
+                     blob_space_free_bytes(one_by_one));
+    for (size_t n = 0; blob_space_nth(space, n, &offset, &bytes); n++) {
+        uint64_t offset2;
+        uint64_t bytes2;
+
+        g_assert_true(blob_space_nth(one_by_one, n, &offset2, &bytes2));
+        g_assert_cmpuint(offset, ==, offset2);
+        g_assert_cmpuint(bytes, ==, bytes2);
+    }
+    g_assert_cmpuint(blob_space_used_end(space), ==,
+                     blob_space_used_end(one_by_one));
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -151,5 +188,6 @@ int main(int argc, char **argv)
     ADD(empty_range_has_no_space);
     ADD(copy_has_a_life_of_its_own);
     ADD(random_walk_agrees_with_a_map);
+    ADD(many_are_released_at_once);
     return g_test_run();
 }

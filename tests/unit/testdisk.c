@@ -75,6 +75,7 @@ static bool disk_read(BlobStorage *storage, uint64_t offset, void *buf,
 
     check_call(disk, offset, buf, bytes);
     disk->reads++;
+    disk->bytes_read += bytes;
     disk->highest_read = MAX(disk->highest_read, offset + bytes);
     return !fails_now(&disk->fail_read, "read", error) &&
            !is_bad(disk, offset, bytes, error) &&
@@ -220,6 +221,7 @@ void test_disk_resize(TestDisk *disk, uint64_t bytes)
 void test_disk_reset_counts(TestDisk *disk)
 {
     disk->reads = 0;
+    disk->bytes_read = 0;
     disk->writes = 0;
     disk->durable_writes = 0;
     disk->flushes = 0;

@@ -29,6 +29,7 @@ typedef struct TestDisk {
     BlobStorage parent;
     BlobStorage *memory;
     unsigned reads;
+    uint64_t bytes_read;
     unsigned writes;
     unsigned durable_writes;
     unsigned flushes;
