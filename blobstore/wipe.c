@@ -108,16 +108,21 @@ static bool copy_current(BlobStore *store, bool all, GError **error)
     for (guint i = 0; i < store->blobs->len; i++) {
         Blob *blob = g_ptr_array_index(store->blobs, i);
         BlobSlot slot = blob_slot_of(blob, !blob->entry.slot);
+        uint8_t digest[BLOB_DIGEST_BYTES];
 
         if (!blob->entry.sequence || blob->damage ||
             (!all && !blob->unwiped)) {
             continue;
         }
-        if (!blob_version_copy(store, blob, store->guard, &slot, error)) {
+        if (!blob_version_copy(store, blob, store->guard, &slot, digest,
+                               error)) {
             return false;
         }
         if (!blob->damage) {
-            blob_plan(blob)->entry.slot = !blob->entry.slot;
+            BlobEntry *entry = &blob_plan(blob)->entry;
+
+            entry->slot = !blob->entry.slot;
+            memcpy(entry->digest, digest, sizeof(entry->digest));
         }
     }
     return blob_medium_flush(&store->medium, error);

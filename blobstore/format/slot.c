@@ -5,33 +5,8 @@
  */
 #include "slot.h"
 
-#include <stdlib.h>
 #include <string.h>
 #include "sparse.h"
-
-void *blob_medium_alloc(size_t bytes)
-{
-    void *buf = NULL;
-
-    if (posix_memalign(&buf, BLOB_BLOCK_BYTES, bytes)) {
-        g_error("blobstore: out of memory (%zu bytes)", bytes);
-    }
-    return buf;
-}
-
-bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,
-                      size_t bytes, GError **error)
-{
-    return medium->storage->ops->read(medium->storage, offset, buf, bytes,
-                                      error);
-}
-
-bool blob_medium_flush(BlobMedium *medium, GError **error)
-{
-    medium->unsettled = !medium->storage->ops->flush(medium->storage, error);
-    medium->write_errors += medium->unsettled;
-    return !medium->unsettled;
-}
 
 /* Encrypts @payload in place if @guard seals, and fills digest and flag. */
 static bool seal_payload(const BlobGuard *guard, const BlobSlot *slot,

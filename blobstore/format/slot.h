@@ -6,27 +6,8 @@
 #ifndef BLOBSTORE_SLOT_H
 #define BLOBSTORE_SLOT_H
 
-#include "blobstore/storage.h"
 #include "layout.h"
-
-/* A medium, and counts of what was done to it */
-typedef struct BlobMedium {
-    BlobStorage *storage;       /* borrowed */
-    uint64_t bytes_written;
-    uint64_t write_errors;
-    bool unsettled;             /* a failed write may still land */
-    uint64_t hollow;            /* bytes: see blob_sparse_charge() */
-} BlobMedium;
-
-/* Reads @bytes at @offset into @buf, which is aligned.  Errors: IO. */
-bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,
-                      size_t bytes, GError **error);
-
-/* Makes all writes durable, and settles those that failed.  Errors: IO. */
-bool blob_medium_flush(BlobMedium *medium, GError **error);
-
-/* Bytes of any value, aligned for O_DIRECT; g_free() them. */
-void *blob_medium_alloc(size_t bytes);
+#include "medium.h"
 
 /* Where one slot lies and whose it is */
 typedef struct BlobSlot {

@@ -9,7 +9,8 @@
 #ifndef BLOBSTORE_SPARSE_H
 #define BLOBSTORE_SPARSE_H
 
-#include "slot.h"
+#include "layout.h"
+#include "medium.h"
 
 /*
  * How many bytes of payloads that are known to be zero one opening verifies.
