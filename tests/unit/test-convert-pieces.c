@@ -456,6 +456,52 @@ static void test_zeros_that_land_late_hit_no_commit(gconstpointer opaque)
     }
 }
 
+/*
+ * The power fails between the two copies of the directory that names the new
+ * versions, and later after write @n of the start that goes on.  One copy of
+ * the directory is damaged then, and the other one is enough.
+ */
+static bool lose_a_directory(const Way *way, int n, unsigned copy)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
+    /* A store that becomes plain opens with its old key until then. */
+    const Way begun = { way->name, way->from, MAX(way->to, 1) };
+    Blob *blobs[BLOBS];
+    g_autoptr(BlobStore) store = make_store(disk, way, blobs);
+    g_autofree char *text = old_text(1);
+    BlobSlot slot;
+    bool ok;
+
+    /* The superblock and the directory before take four writes. */
+    disk->fail_write = 4 + BLOBS + 1;
+    g_assert_false(conversion_run(store, way, NULL));
+    disk->fail_write = TEST_NEVER;
+    g_clear_pointer(&store, blob_store_free);
+    store = reopen(disk, way->to < 0 ? &begun : way, blobs);
+    g_assert_null(store->target);
+    g_assert_false(blob_pair_is_whole(&store->directory_pair));
+    disk->fail_write = n;
+    ok = blob_store_start(store, NULL);
+    disk->fail_write = TEST_NEVER;
+    if (store->super.state != BLOB_STATE_CONVERTING) {
+        slot = blob_pair_slot(&store->directory_pair, copy);
+        memset(test_disk_bytes(disk) + slot.offset, 'g', slot.bytes);
+        g_clear_pointer(&store, blob_store_free);
+        store = reopen(disk, way, blobs);
+        test_expect(store, blobs[1], text);
+    }
+    return !ok;
+}
+
+static void test_one_directory_is_enough_without_the_old_guard(
+    gconstpointer opaque)
+{
+    for (unsigned copy = 0; copy < 2; copy++) {
+        for (int n = 0; lose_a_directory(opaque, n, copy); n++) {
+        }
+    }
+}
+
 static void test_only_what_has_begun_goes_on(void)
 {
     static const Way seal = { "seal", -1, 2 };
@@ -511,6 +557,7 @@ int main(int argc, char **argv)
         ADD_WAY(write_that_lands_late_loses_nothing);
         ADD_WAY(piece_that_fails_is_repeated);
         ADD_WAY(zeros_that_land_late_hit_no_commit);
+        ADD_WAY(one_directory_is_enough_without_the_old_guard);
     }
     g_test_add_func("/pieces/only_what_has_begun_goes_on",
                     test_only_what_has_begun_goes_on);
