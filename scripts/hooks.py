@@ -87,7 +87,10 @@ OPTION = [
               "                       required: get_option('blobstore'))\n"
               "endif\n"
               "config_host_data.set('CONFIG_BLOBSTORE', have_blobstore)\n"
-              "config_host_data.set('CONFIG_LIBTPMS', libtpms.found())\n"),
+              "config_host_data.set('CONFIG_LIBTPMS', libtpms.found())\n"
+              "config_host_data.set('CONFIG_LIBTPMS_PROFILE', libtpms.found() and\n"
+              "                     cc.has_function('TPMLIB_SetProfile',\n"
+              "                                     dependencies: libtpms))\n"),
     Hook('meson.build', needs='blobstore/meson.build',
          after="summary_info += {'TPM support':",
          text="summary_info += {'blob stores':       have_blobstore}\n"
@@ -292,7 +295,7 @@ TPM = [
          before='"-tpmdev emulator,id=id,chardev=dev',
          text=when('CONFIG_LIBTPMS',
                    '    "-tpmdev libtpms,id=id,blobstore=store[,version=1.2|2.0]\\n"\n'
-                   '    "                [,pcr-banks=bank[:bank...]]\\n"\n'
+                   '    "                [,pcr-banks=bank[:bank...]][,profile=profile]\\n"\n'
                    '    "                emulate a TPM, its state in a blob store '
                    'or drive\\n"\n')),
     Hook('qemu-options.hx', needs='qapi/blobstore-tpm.json',

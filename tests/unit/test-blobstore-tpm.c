@@ -280,6 +280,32 @@ static void test_state_that_libtpms_refuses(Fixture *fixture,
     check_refused(fixture, "libtpms cannot use the TPM state");
 }
 
+/* The message names both versions of libtpms. */
+static void test_state_of_a_profile(Fixture *fixture, gconstpointer data)
+{
+    const char *const metadata[] = {
+        "tpm-version=2.0", "libtpms=0.10.2", "profile=default-v1", NULL
+    };
+    TPMNvram nvram = { };
+
+    g_assert_true(tpm_nvram_open(&nvram, "nvram", TPM_VERSION_2_0,
+                                 &error_abort));
+    g_assert_true(tpm_nvram_start(&nvram, &error_abort));
+    g_assert_true(blobstore_write_blob(nvram.blobs[TPM_BLOB_PERMANENT],
+                                       "state", 5, metadata, &error_abort));
+    tpm_nvram_close(&nvram);
+#ifdef CONFIG_LIBTPMS_PROFILE
+    check_refused(fixture, "libtpms cannot use the TPM state");
+#else
+    g_autofree char *version = tpm_profile_libtpms_version();
+    g_autofree char *message = g_strdup_printf(
+        "has profile 'default-v1' and was stored by libtpms 0.10.2, but this "
+        "is libtpms %s", version);
+
+    check_refused(fixture, message);
+#endif
+}
+
 static void test_state_of_the_other_version(Fixture *fixture,
                                             gconstpointer data)
 {
@@ -408,6 +434,7 @@ static void add_tests(void)
     add("/blobstore/tpm/not-realized", test_failed_to_be_realized);
     add("/blobstore/tpm/no-store", test_failed_to_have_its_tpm);
     add("/blobstore/tpm/refused/libtpms", test_state_that_libtpms_refuses);
+    add("/blobstore/tpm/refused/profile", test_state_of_a_profile);
     add("/blobstore/tpm/refused/version", test_state_of_the_other_version);
     add_nvram("/blobstore/tpm/nvram/absent",
               test_absent_blob_is_deleted_or_missed);

@@ -148,7 +148,8 @@ static void on_machine_complete(Notifier *notifier, void *data)
 }
 
 TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
-                            const char *pcr_banks, Error **errp)
+                            const char *pcr_banks, const char *profile,
+                            Error **errp)
 {
     g_autoptr(TPMLibtpms) tpm = TPM_LIBTPMS(object_new(TYPE_TPM_LIBTPMS));
 
@@ -157,7 +158,13 @@ TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
         error_setg(errp, "a TPM 1.2 has no choice of PCR banks");
         return NULL;
     }
-    if (!tpm_banks_parse(pcr_banks, &tpm->pcr_banks, errp) ||
+    if (profile && version == TPM_VERSION_1_2) {
+        error_setg(errp, "a TPM 1.2 has no profiles");
+        return NULL;
+    }
+    tpm->nvram.profile = g_strdup(profile);
+    if (!tpm_profile_parse(profile, errp) ||
+        !tpm_banks_parse(pcr_banks, &tpm->pcr_banks, errp) ||
         !tpm_engine_claim(tpm, errp) ||
         !tpm_nvram_open(&tpm->nvram, store, version, errp)) {
         return NULL;
@@ -190,7 +197,8 @@ static TPMBackend *tpm_libtpms_create(QemuOpts *opts)
                           "is to keep the state of the TPM.\n");
     } else if (!version_name || parse_version(version_name, &version, &err)) {
         tpm = tpm_libtpms_new(store, version,
-                              qemu_opt_get(opts, "pcr-banks"), &err);
+                              qemu_opt_get(opts, "pcr-banks"),
+                              qemu_opt_get(opts, "profile"), &err);
     }
     if (!tpm) {
         error_report_err(err);
@@ -321,6 +329,10 @@ static const QemuOptDesc tpm_libtpms_opts[] = {
         .name = "pcr-banks",
         .type = QEMU_OPT_STRING,
         .help = "PCR banks of a new TPM, such as sha256:sha384",
+    }, {
+        .name = "profile",
+        .type = QEMU_OPT_STRING,
+        .help = "Profile of a new TPM, for libtpms 0.10 or newer",
     },
     { /* end of list */ },
 };

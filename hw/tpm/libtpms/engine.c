@@ -133,7 +133,8 @@ static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
 {
     ERRP_GUARD();
     g_autofree char *said = tpm_log_take();
-    uint32_t version = TPMLIB_GetVersion();
+    g_autofree char *version = tpm_profile_libtpms_version();
+    g_autofree char *stored_by = NULL;
 
     if (!tpm_nvram_check(&tpm->nvram, errp)) {
         error_prepend(errp, "cannot start the TPM: ");
@@ -142,9 +143,10 @@ static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
     error_setg(errp, "libtpms cannot use the TPM state in blobstore '%s': "
                "%s (result 0x%x)", tpm->nvram.store,
                said ?: "libtpms does not say why", result);
-    error_append_hint(errp, "Perhaps a newer libtpms has stored the state; "
-                      "this is version %u.%u.%u.  The state is unchanged.\n",
-                      version >> 16, (version >> 8) & 0xff, version & 0xff);
+    stored_by = tpm_nvram_stored_by(&tpm->nvram);
+    error_append_hint(errp, "The state was stored by libtpms %s, and this is "
+                      "libtpms %s.  The state is unchanged.\n",
+                      stored_by ?: "of an unknown version", version);
 }
 
 bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
@@ -173,6 +175,9 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
     if (result == TPM_SUCCESS) {
         TPMLIB_RegisterCallbacks(&callbacks);
         TPMLIB_SetBufferSize(tpm->buffer_bytes, NULL, NULL);
+        result = tpm_profile_set(&tpm->nvram);
+    }
+    if (result == TPM_SUCCESS) {
         result = TPMLIB_MainInit();
     }
     if (result != TPM_SUCCESS || tpm->nvram.failure) {

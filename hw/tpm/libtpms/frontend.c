@@ -101,7 +101,7 @@ bool tpm_libtpms_realize(TPMIf *tpmif, TPMBackend **backend,
     if (!check_no_tpmdev(store, errp)) {
         return false;
     }
-    tpm = tpm_libtpms_new(store, TPM_VERSION_2_0, pcr_banks, errp);
+    tpm = tpm_libtpms_new(store, TPM_VERSION_2_0, pcr_banks, NULL, errp);
     if (!tpm || tpm_backend_init(TPM_BACKEND(tpm), tpmif, errp) < 0) {
         return false;
     }

@@ -28,6 +28,7 @@ typedef enum TPMBlob {
 typedef struct TPMNvram {
     char *store;
     TPMVersion version;
+    char *profile;              /* that was asked for, or NULL: see profile.c */
     BlobStoreClient *client;
     BlobStoreBlob *blobs[TPM_BLOB__MAX];
     bool resuming;              /* the TPM continues instead of starting */
@@ -79,7 +80,8 @@ struct TPMLibtpms {
  * Returns NULL on failure; the stored state is unchanged then.
  */
 TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
-                            const char *pcr_banks, Error **errp);
+                            const char *pcr_banks, const char *profile,
+                            Error **errp);
 
 /* engine.c: libtpms itself, of which a process has one */
 
@@ -149,6 +151,23 @@ uint32_t tpm_commands_process(unsigned char **response, uint32_t *bytes,
                               uint32_t *allocated, unsigned char *request,
                               uint32_t length);
 
+/* profile.c: versions and profiles of libtpms */
+
+/* Returns what to free with g_free(). */
+char *tpm_profile_libtpms_version(void);
+/* Whether this libtpms can make a TPM with this profile; NULL is any. */
+bool tpm_profile_parse(const char *name, Error **errp);
+/*
+ * Whether this libtpms can use, and the user wants, a TPM of the profile
+ * @stored (NULL: none was noted) that @stored_by (or NULL) has stored.
+ */
+bool tpm_profile_check(const TPMNvram *nvram, const char *stored,
+                       const char *stored_by, Error **errp);
+/* What to note of a TPM whose profile is noted as @stored, or NULL */
+const char *tpm_profile_to_store(const TPMNvram *nvram, const char *stored);
+/* Tells libtpms the profile of a new TPM. */
+uint32_t tpm_profile_set(const TPMNvram *nvram);
+
 /* shutdown.c: TPM2_Shutdown, for a guest that has not executed it */
 
 /*
@@ -172,6 +191,8 @@ bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
 bool tpm_nvram_start(TPMNvram *nvram, Error **errp);
 /* Checks that the permanent state is that of a TPM of the right version. */
 bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp);
+/* The libtpms that has stored the permanent state; NULL if it is not noted */
+char *tpm_nvram_stored_by(TPMNvram *nvram);
 bool tpm_nvram_has_permanent(TPMNvram *nvram, bool *present, Error **errp);
 /* Stores what the TPM that was made is. */
 bool tpm_nvram_store_made(TPMNvram *nvram, Error **errp);

@@ -54,6 +54,10 @@ static const struct {
  */
 #define TPM_VERSION_KEY "tpm-version="
 
+/* It also says which libtpms has stored the state, and the TPM's profile. */
+#define LIBTPMS_KEY "libtpms="
+#define PROFILE_KEY "profile="
+
 /*
  * The metadata of the volatile state says this of a TPM that has executed
  * TPM2_Shutdown.  Libtpms does not tell.
@@ -65,14 +69,32 @@ const char *tpm_libtpms_version_str(TPMVersion version)
     return version == TPM_VERSION_1_2 ? "1.2" : "2.0";
 }
 
-static char *find_version(char **metadata)
+static char *find_value(char **metadata, const char *key)
 {
     for (; *metadata; metadata++) {
-        if (g_str_has_prefix(*metadata, TPM_VERSION_KEY)) {
-            return *metadata + strlen(TPM_VERSION_KEY);
+        if (g_str_has_prefix(*metadata, key)) {
+            return *metadata + strlen(key);
         }
     }
     return NULL;
+}
+
+/* Returns a value of the metadata of the permanent state, or NULL. */
+static char *read_value(TPMNvram *nvram, const char *key)
+{
+    g_autoptr(GBytes) content = NULL;
+    g_auto(GStrv) metadata = NULL;
+
+    if (!blobstore_read_blob(nvram->blobs[TPM_BLOB_PERMANENT], &content,
+                             &metadata, NULL)) {
+        return NULL;
+    }
+    return g_strdup(find_value(metadata, key));
+}
+
+char *tpm_nvram_stored_by(TPMNvram *nvram)
+{
+    return read_value(nvram, LIBTPMS_KEY);
 }
 
 bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
@@ -97,7 +119,7 @@ bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
         error_append_hint(errp, "Restore the image from a backup.\n");
         return false;
     }
-    found = find_version(metadata);
+    found = find_value(metadata, TPM_VERSION_KEY);
     if (found && !g_str_equal(found, wanted)) {
         error_setg(errp, "blobstore '%s' holds the state of a TPM %s, but a "
                    "TPM %s is to use it", nvram->store, found, wanted);
@@ -107,7 +129,8 @@ bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
                           "Or use another image.\n", nvram->store, found);
         return false;
     }
-    return true;
+    return tpm_profile_check(nvram, find_value(metadata, PROFILE_KEY),
+                             find_value(metadata, LIBTPMS_KEY), errp);
 }
 
 bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
@@ -183,8 +206,8 @@ void tpm_nvram_close(TPMNvram *nvram)
     nvram->client = NULL;
     error_free(nvram->failure);
     nvram->failure = NULL;
-    g_free(nvram->store);
-    nvram->store = NULL;
+    g_clear_pointer(&nvram->store, g_free);
+    g_clear_pointer(&nvram->profile, g_free);
 }
 
 bool tpm_nvram_check(TPMNvram *nvram, Error **errp)
@@ -272,13 +295,30 @@ uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,
     return TPM_SUCCESS;
 }
 
+static char **new_metadata(TPMNvram *nvram)
+{
+    g_autofree char *libtpms = tpm_profile_libtpms_version();
+    g_autofree char *stored = read_value(nvram, PROFILE_KEY);
+    const char *profile = tpm_profile_to_store(nvram, stored);
+    g_autoptr(GPtrArray) metadata = g_ptr_array_new();
+
+    g_ptr_array_add(metadata,
+                    g_strconcat(TPM_VERSION_KEY,
+                                tpm_libtpms_version_str(nvram->version),
+                                NULL));
+    g_ptr_array_add(metadata, g_strconcat(LIBTPMS_KEY, libtpms, NULL));
+    if (profile) {
+        g_ptr_array_add(metadata, g_strconcat(PROFILE_KEY, profile, NULL));
+    }
+    g_ptr_array_add(metadata, NULL);
+    return (char **)g_ptr_array_steal(metadata, NULL);
+}
+
 uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
                          const unsigned char *data, uint32_t length)
 {
     TPMBlob blob = blob_of(libtpms_name);
-    g_autofree char *version = g_strconcat(
-        TPM_VERSION_KEY, tpm_libtpms_version_str(nvram->version), NULL);
-    const char *const metadata[] = { version, NULL };
+    g_auto(GStrv) metadata = NULL;
     Error *err = NULL;
 
     if (blob == TPM_BLOB__MAX) {
@@ -293,9 +333,9 @@ uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
         return TPM_SUCCESS;
     }
     trace_tpm_nvram_store(tpm_blobs[blob].name, length);
+    metadata = blob == TPM_BLOB_PERMANENT ? new_metadata(nvram) : NULL;
     if (!blobstore_write_blob(nvram->blobs[blob], data, length,
-                              blob == TPM_BLOB_PERMANENT ? metadata : NULL,
-                              &err)) {
+                              (const char *const *)metadata, &err)) {
         error_prepend(&err, "cannot store blob '" TPM_BLOB_OWNER "/%s': ",
                       tpm_blobs[blob].name);
         return refuse(nvram, err);
