@@ -260,10 +260,11 @@ class MoveTest(LockoutTest):
         self.use(tpm)
         machine.qmp("migrate", uri=f"file:{self.path('state')}")
         self.assertEqual(self.wait_migration(machine), "completed")
+        before = machine.qemu_log.read_text(encoding="utf-8")
         content = self.content()
         end(machine)
         self.assertEqual(self.content(), content)
-        said = machine.qemu_log.read_text(encoding="utf-8").splitlines()[1:]
+        said = machine.qemu_log.read_text(encoding="utf-8")[len(before):].splitlines()
         self.assertEqual([line for line in said if "terminating on signal" not in line], [])
 
     def test_source_that_quits_after_the_switch_writes_nothing(self):

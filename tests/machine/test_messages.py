@@ -10,6 +10,7 @@ import unittest
 from pathlib import Path
 
 import state
+import tpm2
 from case import TPM12, TPM2, drive
 from encryption import PLAIN, EncryptionTest, min_sequence, new_key, opens_with, store
 from messages import PageTest, Saying, provokes
@@ -137,6 +138,7 @@ class StoreTest(Saying, EncryptionTest):
     def setUp(self):
         super().setUp()
         self.vm, self.tpm, _ = self.make(*PLAIN)
+        self.tpm.run(tpm2.shutdown())       # Now the host has nothing more to store.
 
     def refused_now(self, *args):
         return self.refused(*self.drive, *(args or PLAIN))

@@ -69,6 +69,8 @@ class Run:
             tpm.run(tpm2.nv_increment(COUNTER))
             self.acknowledge(machine)
             self.steps[-1].count = tpm.run(tpm2.nv_counter(COUNTER))
+        tpm.run(tpm2.shutdown())        # Otherwise the host would do this.
+        self.acknowledge(machine)
         machine.quit()
 
     def acknowledge(self, machine):

@@ -5,6 +5,7 @@ import subprocess
 import unittest
 from pathlib import Path
 
+import tpm2
 from encryption import PLAIN, EncryptionTest, min_sequence, opens_with, store
 from vm import program
 
@@ -37,7 +38,8 @@ class ToolTest(EncryptionTest):
         self.assertEqual(self.content(), before)
 
     def make_and_quit(self, *args):
-        machine, _, expected = self.make(*args)
+        machine, tpm, expected = self.make(*args)
+        tpm.run(tpm2.shutdown())        # Now the host has nothing more to store.
         info = machine.store()
         machine.quit()
         return expected, info
