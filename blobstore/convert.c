@@ -338,10 +338,9 @@ bool blob_store_convert_next(BlobStore *store, uint64_t bytes, bool *done,
                     "store is being converted: start it again first");
         return false;
     }
-    if (!blob_wipe_next(store, bytes, error)) {
+    if (!blob_wipe_next(store, bytes, done, error)) {
         return false;
     }
-    *done = store->wiped == store->capacity;
     return !*done || finish(store, error);
 }
 
@@ -356,6 +355,8 @@ bool blob_store_convert(BlobStore *store, BlobKey *key,
 
 bool blob_convert_finish(BlobStore *store, GError **error)
 {
+    bool done;
+
     if (store->super.state != BLOB_STATE_CONVERTING &&
         store->super.state != BLOB_STATE_WIPING) {
         return true;
@@ -368,7 +369,8 @@ bool blob_convert_finish(BlobStore *store, GError **error)
         return false;
     }
     return switch_guards(store, error) &&
-           blob_wipe_next(store, UINT64_MAX, error) && finish(store, error);
+           blob_wipe_next(store, UINT64_MAX, &done, error) &&
+           finish(store, error);
 }
 
 void blob_store_get_key_slots(const BlobStore *store, BlobKeySlots *slots)

@@ -26,7 +26,7 @@ void blob_store_get_status(const BlobStore *store, BlobStoreStatus *info)
         info->sequence = store->epoch.acknowledged;
         info->sealed = blob_superblock_is_sealed(&store->super);
         info->converting = store->super.state != BLOB_STATE_READY;
-        info->wiped = store->wiped;
+        info->wiped = MIN(store->wiped, store->capacity);
         memcpy(info->uuid, store->super.uuid, sizeof(info->uuid));
         memcpy(info->epoch_id, store->epoch.id, sizeof(info->epoch_id));
     }

@@ -10,7 +10,10 @@
 
 #include <string.h>
 
-enum { CHUNK_BYTES = 64 * BLOB_BLOCK_BYTES };
+enum {
+    CHUNK_BYTES = 64 * BLOB_BLOCK_BYTES,
+    SECTOR_BYTES = 512,
+};
 
 /*
  * Zeroes from *@at on, up to @end or until *@budget bytes are done, and moves
@@ -200,10 +203,10 @@ static void spare_pair(BlobSpace *rest, const BlobPair *pair,
     }
 }
 
-/* The part of the medium that the store owns and that holds nothing current */
-static BlobSpace *find_rest(const BlobStore *store)
+/* The part of the medium up to @end that holds nothing current */
+static BlobSpace *find_rest(const BlobStore *store, uint64_t end)
 {
-    BlobSpace *rest = blob_space_new(0, store->capacity);
+    BlobSpace *rest = blob_space_new(0, end);
 
     spare_pair(rest, &store->super_pair, BLOB_SUPERBLOCK_BYTES);
     spare_pair(rest, &store->directory_pair, store->directory_bytes);
@@ -219,10 +222,24 @@ static BlobSpace *find_rest(const BlobStore *store)
     return rest;
 }
 
-static bool wipe_some(BlobStore *store, uint64_t *at, uint64_t bytes,
-                      GError **error)
+/*
+ * The end of what may hold old content.  A medium that was smaller when the
+ * store was opened may have grown since, with its old bytes.
+ */
+static bool find_end(BlobStore *store, uint64_t *end, GError **error)
 {
-    g_autoptr(BlobSpace) rest = find_rest(store);
+    if (!store->medium.storage->ops->length(store->medium.storage, end,
+                                            error)) {
+        return false;
+    }
+    *end = MAX(*end / SECTOR_BYTES * SECTOR_BYTES, store->capacity);
+    return true;
+}
+
+static bool wipe_some(BlobStore *store, uint64_t *at, uint64_t bytes,
+                      uint64_t medium_end, GError **error)
+{
+    g_autoptr(BlobSpace) rest = find_rest(store, medium_end);
     uint64_t offset;
     uint64_t length;
 
@@ -239,13 +256,15 @@ static bool wipe_some(BlobStore *store, uint64_t *at, uint64_t bytes,
             return blob_medium_flush(&store->medium, error);
         }
     }
-    *at = store->capacity;
+    *at = medium_end;
     return blob_medium_flush(&store->medium, error);
 }
 
-bool blob_wipe_next(BlobStore *store, uint64_t bytes, GError **error)
+bool blob_wipe_next(BlobStore *store, uint64_t bytes, bool *done,
+                    GError **error)
 {
     uint64_t at = store->wiped;
+    uint64_t end = 0;
     bool ok;
 
     /* Zeroes may destroy evidence of which version is current, of any blob. */
@@ -256,13 +275,15 @@ bool blob_wipe_next(BlobStore *store, uint64_t bytes, GError **error)
         !blob_commit_begin(store, error)) {
         return false;
     }
-    ok = wipe_some(store, &at, MAX(bytes, BLOB_BLOCK_BYTES) /
-                   BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES, error);
+    ok = find_end(store, &end, error) &&
+         wipe_some(store, &at, MAX(bytes, BLOB_BLOCK_BYTES) /
+                   BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES, end, error);
     blob_commit_end(store);
     if (!ok) {
         store->epoch.open = false;      /* R4 */
         return false;
     }
     store->wiped = at;
+    *done = at == end;
     return true;
 }

@@ -20,8 +20,9 @@ bool blob_wipe_pending(BlobStore *store, GError **error);
 
 /*
  * Zeroes about @bytes of the medium that hold nothing current, durably, from
- * store->wiped on, and moves store->wiped behind them; at the end it is
- * store->capacity.  First an epoch record is made of the current versions.
+ * store->wiped on, and moves store->wiped behind them; *@done becomes whether
+ * that is the end of the medium, which may lie above the capacity.  First an
+ * epoch record is made of the current versions.
  *
  * The store takes commits between two calls.  They write under the present
  * guard only, so no content from before the conversion appears again below
@@ -30,6 +31,7 @@ bool blob_wipe_pending(BlobStore *store, GError **error);
  * After a failure the call may be repeated, and the next commit begins with a
  * new epoch.  Errors: IO, FULL, EXHAUSTED, BUSY, RANDOM.
  */
-bool blob_wipe_next(BlobStore *store, uint64_t bytes, GError **error);
+bool blob_wipe_next(BlobStore *store, uint64_t bytes, bool *done,
+                    GError **error);
 
 #endif /* BLOBSTORE_WIPE_H */

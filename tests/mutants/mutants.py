@@ -265,10 +265,10 @@ MUTANTS = [
     ("S7", "the check seed of the plain store stays in the superblock",
      "        memset(super.seed, 0, sizeof(super.seed));\n", ""),
     ("S7", "what was there before a conversion is not zeroed",
-     "    if (!blob_wipe_next(store, bytes, error)) {\n",
-     "    store->wiped = store->capacity;\n    if (false) {\n"),
+     "    if (!blob_wipe_next(store, bytes, done, error)) {\n",
+     "    *done = true;\n    if (false) {\n"),
     ("S7", "what was there is not zeroed if a conversion is cut short",
-     "           blob_wipe_next(store, UINT64_MAX, error) && ", "           "),
+     "           blob_wipe_next(store, UINT64_MAX, &done, error) && ", "           "),
     ("S7", "zeroing after a conversion waits for no record",
      "!blob_epoch_record(store, false, error)) ||\n"
      "        !blob_epoch_record_all(store, error) ||\n        !blob_commit_begin(",
@@ -282,8 +282,9 @@ MUTANTS = [
      "    if (!blob_commit_begin(store, error)) {\n        return false;\n    }\n"
      "    ok = copy_current("),
     ("S7", "a piece that could not be zeroed is left out",
-     "    uint64_t at = store->wiped;\n    bool ok;\n",
-     "    uint64_t at = store->wiped;\n    bool ok;\n\n    store->wiped += bytes;\n"),
+     "    uint64_t at = store->wiped;\n    uint64_t end = 0;\n    bool ok;\n",
+     "    uint64_t at = store->wiped;\n    uint64_t end = 0;\n    bool ok;\n\n"
+     "    store->wiped += bytes;\n"),
     ("S7", "zeros that failed may land on a later commit",
      "        store->epoch.open = false;      /* R4 */\n        return false;\n    }\n"
      "    store->wiped = at;",
@@ -292,8 +293,11 @@ MUTANTS = [
      "            *at = MAX(*at, offset);", "            *at = MAX(*at, offset);\n"
      "            if (end == store->capacity) {\n                break;\n            }"),
     ("S7", "a conversion ends before its zeros are durable",
-     "    *at = store->capacity;\n    return blob_medium_flush(&store->medium, error);",
-     "    *at = store->capacity;\n    return true;"),
+     "    *at = medium_end;\n    return blob_medium_flush(&store->medium, error);",
+     "    *at = medium_end;\n    return true;"),
+    ("S7", "what lies above the capacity is left by a conversion",
+     "*end = MAX(*end / SECTOR_BYTES * SECTOR_BYTES, store->capacity);",
+     "*end = store->capacity;"),
     ("S8", "what was deleted is not zeroed",
      "            blob_wipe_later(store, version->blob);", ""),
     ("S8", "what was deleted is not zeroed by the next start",

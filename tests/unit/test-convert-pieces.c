@@ -6,6 +6,7 @@
  */
 #define _GNU_SOURCE             /* memmem() */
 #include "conversion.h"
+#include "keys.h"
 
 #include <string.h>
 
@@ -540,6 +541,30 @@ static void test_only_what_has_begun_goes_on(void)
                       "store is being converted: start it again first");
 }
 
+/* A logical volume that is shrunk and grown again has its old bytes. */
+static void test_old_bytes_above_a_lowered_capacity_are_zeroed(
+    gconstpointer opaque)
+{
+    const Way *way = opaque;
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
+    Blob *blob;
+    g_autoptr(BlobStore) store = conversion_store(disk, way, &blob, 1);
+    uint64_t end = blob_store_required_bytes(store);
+
+    test_close(store);
+    blob_store_free(store);
+    test_disk_resize(disk, end);
+    store = keys_open(disk, way->from);
+    test_register(store, "a", 1000);
+    test_start(store);
+    test_disk_resize(disk, CONVERSION_DISK_BYTES + TEST_SECTOR_BYTES);
+    memset(test_disk_bytes(disk) + end, 'o', test_disk_length(disk) - end);
+    g_assert_true(conversion_run(store, way, NULL));
+    for (uint64_t at = end; at < test_disk_length(disk); at++) {
+        g_assert_cmpuint(test_disk_bytes(disk)[at], ==, 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -558,6 +583,7 @@ int main(int argc, char **argv)
         ADD_WAY(piece_that_fails_is_repeated);
         ADD_WAY(zeros_that_land_late_hit_no_commit);
         ADD_WAY(one_directory_is_enough_without_the_old_guard);
+        ADD_WAY(old_bytes_above_a_lowered_capacity_are_zeroed);
     }
     g_test_add_func("/pieces/only_what_has_begun_goes_on",
                     test_only_what_has_begun_goes_on);
