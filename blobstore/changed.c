@@ -60,8 +60,12 @@ static bool is_known(const BlobStore *store, unsigned n, const void *block)
     BlobSlot slot = blob_pair_slot(pair, n);
     BlobHeader header;
 
-    return blob_layout_decode_header(block, store->guard, slot.id,
-                                     slot.offset, slot.bytes, &header) &&
+    /* A conversion that failed between the copies has one under its target. */
+    return (blob_layout_decode_header(block, store->guard, slot.id,
+                                      slot.offset, slot.bytes, &header) ||
+            (store->target &&
+             blob_layout_decode_header(block, store->target, slot.id,
+                                       slot.offset, slot.bytes, &header))) &&
            header.sequence == pair->sequence[n] &&
            !memcmp(header.epoch_id, pair->epoch_id[n],
                    sizeof(header.epoch_id));

@@ -81,7 +81,7 @@ bool blob_version_load(BlobStore *store, Blob *blob, BlobHeader *header,
         g_clear_pointer(payload, g_bytes_unref);
     }
     if (!*payload) {
-        blob->damage = describe_damage(blob);
+        blob_store_damage(blob, describe_damage(blob));
         return blob_version_fail_damaged(blob, error);
     }
     return true;
@@ -164,10 +164,10 @@ bool blob_store_read(BlobStore *store, Blob *blob, GBytes **content,
     raw = header.flags & BLOB_FLAG_PACKED
           ? blob_unpack(payload, header.raw_bytes) : g_bytes_ref(payload);
     if (!raw) {
-        blob->damage = g_strdup_printf(
+        blob_store_damage(blob, g_strdup_printf(
             "the packed content in the slot at offset %" G_GUINT64_FORMAT
             " cannot be inflated",
-            blob_slot_of(blob, blob->entry.slot).offset);
+            blob_slot_of(blob, blob->entry.slot).offset));
         return blob_version_fail_damaged(blob, error);
     }
     if (metadata) {

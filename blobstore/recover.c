@@ -214,11 +214,10 @@ static void mark_lost(Finding *finding, uint64_t sequence, unsigned slot)
 {
     finding->lost = sequence;
     finding->lost_slot = slot;
-    g_free(finding->blob->damage);
-    finding->blob->damage = g_strdup_printf(
+    blob_store_damage(finding->blob, g_strdup_printf(
         "version %" G_GUINT64_FORMAT " was acknowledged, but the slot at "
         "offset %" G_GUINT64_FORMAT " does not hold it intact", sequence,
-        blob_slot_of(finding->blob, slot).offset);
+        blob_slot_of(finding->blob, slot).offset));
 }
 
 /* R7, R8 */

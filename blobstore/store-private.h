@@ -92,6 +92,8 @@ static inline bool blob_is_present(const Blob *blob)
 /* store.c: adds a text to what blob_store_warnings() returns. */
 void blob_store_warn(BlobStore *store, const char *format, ...)
     G_GNUC_PRINTF(2, 3);
+/* Marks @blob damaged, whatever it was; takes ownership of @text. */
+void blob_store_damage(Blob *blob, char *text);
 /* Adds a blob with a copy of @entry; it belongs to the store. */
 Blob *blob_store_add(BlobStore *store, const BlobEntry *entry);
 /* Frees @blob and forgets its name. */

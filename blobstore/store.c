@@ -19,6 +19,12 @@ void blob_store_warn(BlobStore *store, const char *format, ...)
     va_end(args);
 }
 
+void blob_store_damage(Blob *blob, char *text)
+{
+    g_free(blob->damage);
+    blob->damage = text;
+}
+
 BlobSlot blob_slot_of(const Blob *blob, unsigned n)
 {
     return (BlobSlot) {

@@ -45,9 +45,9 @@ bool blob_sparse_is_hole(BlobMedium *medium, uint64_t offset, uint64_t bytes)
 }
 
 /*
- * How much to read at once: up to a hole, or to what may be one.  Looking for it
- * in small steps at first, and never in large ones, keeps what is read in vain
- * in proportion to what is not.
+ * How much to read at once: up to a hole, or to what may be one.  It is looked
+ * for in small steps at first, and never in large ones: so what is read in
+ * vain stays in proportion to what is not.
  */
 static size_t piece_bytes(BlobSparse *sparse)
 {

@@ -565,6 +565,27 @@ static void test_old_bytes_above_a_lowered_capacity_are_zeroed(
     }
 }
 
+/* What a conversion that failed has written is its own, wherever it failed. */
+static void test_failed_conversion_is_not_another_writer(gconstpointer opaque)
+{
+    const Way *way = opaque;
+    bool failed = true;
+
+    for (int n = 0; failed; n++) {
+        g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
+        Blob *blob;
+        g_autoptr(BlobStore) store = conversion_store(disk, way, &blob, 1);
+        bool unchanged = false;
+
+        disk->fail_write = n;
+        disk->failing_write_lands = n % 2;
+        failed = !conversion_run(store, way, NULL);
+        disk->fail_write = TEST_NEVER;
+        g_assert_true(blob_store_check_unchanged(store, &unchanged, NULL));
+        g_assert_true(unchanged);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -583,6 +604,7 @@ int main(int argc, char **argv)
         ADD_WAY(piece_that_fails_is_repeated);
         ADD_WAY(zeros_that_land_late_hit_no_commit);
         ADD_WAY(one_directory_is_enough_without_the_old_guard);
+        ADD_WAY(failed_conversion_is_not_another_writer);
         ADD_WAY(old_bytes_above_a_lowered_capacity_are_zeroed);
     }
     g_test_add_func("/pieces/only_what_has_begun_goes_on",
