@@ -35,9 +35,10 @@ typedef struct Vector {
 
 /* His idea of the censuses of two rounds */
 typedef enum Idea {
-    IDEA_BARE,                  /* sums: undoes the last commit of a blob */
-    IDEA_MASK_OF_BLOB,          /* ... under a mask that a blob has for ever:
-                                   undoes its last two commits */
+    /* They are sums: he undoes the last commit of a blob. */
+    IDEA_BARE,
+    /* A blob has one mask for ever: he undoes its last two commits. */
+    IDEA_MASK_OF_BLOB,
     IDEA_COUNT,
 } Idea;
 

@@ -32,7 +32,8 @@ NOT_PROVOKED = {
 }
 
 # Numbers of the format: docs/format.md, sections 3 and 5
-HEADER, COPY, DIRECTORY, BLOCK = 1280, 16384, 32768, 4096
+HEADER, CHECKED, COPY, DIRECTORY, BLOCK = 1280, 1248, 16384, 32768, 4096
+DIRECTORY_BYTES = 72        # of a slot, in the superblock
 SUPERBLOCK_BYTES, SUPERBLOCK_IMAGE = 8704, 12288
 SEED = 88                   # of checks, in the superblock
 HEAD = 472                  # the bytes that the head digest covers
@@ -50,6 +51,34 @@ def sign(image, change):
         header[1248:] = hmac.digest(bytes(32), header[:1248], "sha256")
         image[copy:copy + HEADER + SUPERBLOCK_BYTES] = header + payload
         image[copy + SUPERBLOCK_IMAGE - HEADER:copy + SUPERBLOCK_IMAGE] = header
+
+
+def change_slot(image, start, change):
+    """Apply @change to the payload of a plain slot, and make every check right again."""
+    header = image[start:start + HEADER]
+    stored, = struct.unpack_from("<Q", header, 80)
+    payload = image[start + HEADER:start + HEADER + stored]
+    change(payload)
+    header[112:144] = hashlib.sha256(payload).digest()
+    header[1248:] = hmac.digest(image[HEADER + SEED:HEADER + SEED + 32], header[:1248], "sha256")
+    blocks = max(2, -(-(2 * HEADER + stored) // BLOCK))
+    end = start + blocks * BLOCK
+    image[start:start + HEADER + stored] = header + payload
+    image[end - HEADER:end] = header
+
+
+def version_digest(image, start):
+    """The digest by which the directory knows the version in a plain slot."""
+    return hashlib.sha256(image[start:start + CHECKED]).digest()
+
+
+def flip(payload, place):
+    payload[place] ^= 0xff
+
+
+def replace(payload, old, new):
+    place = payload.index(old)
+    payload[place:place + len(new)] = new
 
 
 class UsageTest(PageTest, unittest.TestCase):
@@ -159,16 +188,14 @@ class StoreTest(Saying, EncryptionTest):
         self.vm.quit()
 
         def forge(image):
-            header = image[slot["offset"]:slot["offset"] + HEADER]
-            stored, metadata_bytes = struct.unpack_from("<QI", header, 80)
-            start = slot["offset"] + HEADER
-            image[start + metadata_bytes + 7] ^= 0xff
-            header[112:144] = hashlib.sha256(image[start:start + stored]).digest()
-            header[1248:] = hmac.digest(image[HEADER + SEED:HEADER + SEED + 32], header[:1248],
-                                        "sha256")
-            end = -(-(2 * HEADER + stored) // BLOCK) * BLOCK
-            for at in 0, end - HEADER:
-                image[slot["offset"] + at:slot["offset"] + at + HEADER] = header
+            start = slot["offset"]
+            metadata_bytes, = struct.unpack_from("<I", image, start + 88)
+            old = version_digest(image, start)
+            change_slot(image, start, lambda payload: flip(payload, metadata_bytes + 7))
+            new = version_digest(image, start)
+            size, = struct.unpack_from("<Q", image, HEADER + DIRECTORY_BYTES)
+            for copy in DIRECTORY, DIRECTORY + size:
+                change_slot(image, copy, lambda payload: replace(payload, old, new))
         self.change_image(forge)
         return self.refused_now()
 
