@@ -263,7 +263,8 @@ static bool wipe_some(BlobStore *store, uint64_t *at, uint64_t bytes,
 bool blob_wipe_next(BlobStore *store, uint64_t bytes, bool *done,
                     GError **error)
 {
-    uint64_t at = store->wiped;
+    /* renew() moves what a start that failed may have zeroed around. */
+    uint64_t at = store->started ? store->wiped : 0;
     uint64_t end = 0;
     bool ok;
 

@@ -67,9 +67,13 @@ static char *describe(BlobStore *store, Detail detail)
         }
         for (unsigned n = 0; detail == DETAIL_PLACES && n < blob.slots;
              n++) {
+            /* S8: a start writes a tombstone again, to the other slot. */
+            bool is_settled = blob.present || info.started;
+
             g_string_append_printf(text, " %" PRIu64 "+%" PRIu64 "%s",
                                    blob.slot[n].offset, blob.slot[n].length,
-                                   blob.slot[n].current ? "*" : "");
+                                   is_settled && blob.slot[n].current ? "*"
+                                                                      : "");
         }
     }
     return g_string_free(text, FALSE);
