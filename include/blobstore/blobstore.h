@@ -125,9 +125,10 @@ void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
  * Reconciles what is registered with what is on the medium: loads and
  * verifies every registered blob, asks BlobStoreClientOps.check, then finds
  * space for what is new or has grown, formatting a blank medium first.
- * Nothing is written if a blob cannot be read, or the device cannot use it.  A device calls it when the machine is complete (see
- * blobstore/machine.h), or when it is realized if the machine is.  A failure
- * keeps the VM from starting.
+ * Nothing is written if a blob cannot be read, or the device cannot use it.
+ * A device calls this when the machine is complete (see blobstore/machine.h),
+ * or when it is realized if the machine is.  A failure keeps the VM from
+ * starting.
  *
  * In a VM that waits for an incoming migration it does nothing of this: every
  * blob is absent until BlobStoreClientOps.load is called, and the medium is

@@ -282,9 +282,12 @@ MUTANTS = [
      "    if (!blob_commit_begin(store, error)) {\n        return false;\n    }\n"
      "    ok = copy_current("),
     ("S7", "a piece that could not be zeroed is left out",
-     "    uint64_t at = store->wiped;\n    uint64_t end = 0;\n    bool ok;\n",
-     "    uint64_t at = store->wiped;\n    uint64_t end = 0;\n    bool ok;\n\n"
-     "    store->wiped += bytes;\n"),
+     "    uint64_t at = store->started ? store->wiped : 0;\n"
+     "    uint64_t end = 0;\n    bool ok;\n",
+     "    uint64_t at = store->started ? store->wiped : 0;\n"
+     "    uint64_t end = 0;\n    bool ok;\n\n    store->wiped += bytes;\n"),
+    ("S7", "a start that is repeated believes that the pass is through",
+     "store->started ? store->wiped : 0;", "store->wiped;"),
     ("S7", "zeros that failed may land on a later commit",
      "        store->epoch.open = false;      /* R4 */\n        return false;\n    }\n"
      "    store->wiped = at;",
