@@ -107,6 +107,9 @@ class Graft:
     def plan(self):
         """The content of the grafted tree: links, and hooked files with their text."""
         files = our_files(self.repo)
+        table = hooks.hooks(files)
+        for file in (*files, *(hook.file for hook in table)):
+            self.refuse_symlinked_folders(file)
         for file in files:
             path = self.tree / file
             ours = file in self.links and path.is_symlink()
@@ -114,17 +117,44 @@ class Graft:
                 raise GraftError(f'{path}: in the way of our file; '
                                  'it is not ours to replace')
         content = {}
-        for hook in hooks.hooks(files):
+        for hook in table:
             if hook.file not in content:
                 content[hook.file] = self.original(hook.file)
+                self.refuse_unknown_hooks(hook.file, content[hook.file], table)
             content[hook.file] = insert(hook.file, content[hook.file], hook)
         return files, {file: text.encode() for file, text in content.items()}
+
+    def refuse_symlinked_folders(self, file):
+        """Refuse to write to where a folder of the tree points."""
+        for parent in Path(file).parents:
+            if (self.tree / parent).is_symlink() and parent != Path('.'):
+                raise GraftError(f'{self.tree / parent}: is a symbolic link; '
+                                 'what is grafted must stay in the tree')
+
+    def refuse_unknown_hooks(self, file, content, table):
+        """Refuse to add our lines to a file that has them, though no record says so."""
+        if file in self.hooked:
+            return
+        for hook in table:
+            if hook.file == file and hook.text.strip() and hook.text in content:
+                raise GraftError(f'{self.tree / file}: has our lines already, but there is no '
+                                 f'record of that in {STATE}: was that removed? '
+                                 'Unpack QEMU again, and graft onto that')
+
+    def content_of(self, file):
+        """The present content of a file with hooks."""
+        path = self.tree / file
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            raise GraftError(f'{path}: is gone since it was grafted; restore it from '
+                             f'{STATE}/original') from None
 
     def refuse_edited_files(self):
         """Refuse to lose changes that somebody made by hand in a file with hooks."""
         for file, digests in self.hooked.items():
             path = self.tree / file
-            content = path.read_bytes()
+            content = self.content_of(file)
             if digest(content) not in digests and \
                content != (self.state / 'original' / file).read_bytes():
                 raise GraftError(f'{path}: edited by hand since it was grafted; '
@@ -140,7 +170,7 @@ class Graft:
         return path.is_symlink() and os.readlink(path) == self.link_target(file)
 
     def is_current_file(self, file, content):
-        return (self.tree / file).read_bytes() == content
+        return self.content_of(file) == content
 
     def differences(self):
         """The changes that a graft would make, as a list of lines."""

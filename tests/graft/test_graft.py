@@ -188,6 +188,30 @@ class GraftTest(unittest.TestCase):
             self.graft().undo()
         self.assertIn('/* work */', path.read_text())
 
+    def test_tree_that_has_lost_its_record_is_refused(self):
+        """As after `git clean`: the hooks would be there twice."""
+        self.graft().apply()
+        shutil.rmtree(self.tree / graft.STATE)
+        for file in OUR_FILES:
+            (self.tree / file).unlink()
+        self.assert_refused('has our lines already', 'Unpack QEMU again')
+
+    def test_hooked_file_that_is_gone_is_named(self):
+        self.graft().apply()
+        (self.tree / TABLE[0].file).unlink()
+        self.assert_refused(TABLE[0].file, 'is gone since it was grafted', 'original')
+        with self.assertRaises(graft.GraftError):
+            self.graft().undo()
+        with self.assertRaises(graft.GraftError):
+            self.graft().differences()
+
+    def test_symbolic_link_out_of_the_tree_is_not_followed(self):
+        outside = self.directory / 'outside'
+        outside.mkdir()
+        (self.tree / 'blobstore').symlink_to(outside)
+        self.assert_refused('blobstore', 'is a symbolic link')
+        self.assertEqual(list(outside.iterdir()), [])
+
     def test_link_of_a_file_we_no_longer_have_is_removed(self):
         self.write_ours('blobstore/gone/gone.c')
         self.graft().apply()
