@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """qemu-blobstore inspects a store that no VM uses, and changes its keys."""
 
+import socket
 import subprocess
 import unittest
 from pathlib import Path
@@ -43,6 +44,56 @@ class ToolTest(EncryptionTest):
         info = machine.store()
         machine.quit()
         return expected, info
+
+
+class CommandLineTest(ToolTest):
+    def test_options_of_other_commands_are_refused(self):
+        self.make_and_quit(*PLAIN)
+        for command, option in (("info", "--slot=1"), ("check", "--replace"), ("check", "-p"),
+                                ("info", "--new-key-secret=sec0"), ("key-list", "--key-slot=1"),
+                                ("key-remove", "--replace"), ("decrypt", "--slot=0")):
+            with self.subTest(command=command, option=option):
+                self.tool_fails(command, option, status=USAGE, says=f"not belong to {command}")
+
+    def test_output_that_cannot_be_written_is_an_error(self):
+        self.make_and_quit(*PLAIN)
+        for command in "info", "check":
+            with self.subTest(command=command), open("/dev/full", "w", encoding="utf-8") as full:
+                done = subprocess.run([program("QEMU_BLOBSTORE"), command, "-f",
+                                       self.image_format, self.image_name], cwd=self.directory,
+                                      check=False, stdout=full, stderr=subprocess.PIPE, text=True)
+                self.assertEqual(done.returncode, ERROR)
+                self.assertIn("No space left on device", done.stderr)
+
+    def test_check_of_a_blank_image_finds_no_store(self):
+        Path(self.path(self.image_name)).write_bytes(bytes(4 << 20))
+        self.tool_fails("check", says="image is blank")
+
+    def test_image_can_be_a_list_of_options(self):
+        _, info = self.make_and_quit(*PLAIN)
+        done = subprocess.run([program("QEMU_BLOBSTORE"), "info", "--image-opts",
+                               f"driver={self.image_format},file.driver=file,"
+                               f"file.filename={self.image_name}"], cwd=self.directory,
+                              check=False, stdout=subprocess.PIPE, text=True)
+        self.assertEqual(done.returncode, OK)
+        self.assertIn(info["uuid"], done.stdout)
+
+    def test_server_that_dies_is_an_error(self):
+        """It answers the handshake of NBD with the beginning of one, and goes."""
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(self.path("nbd"))
+            listener.listen()
+            listener.settimeout(60)
+            tool = subprocess.Popen([program("QEMU_BLOBSTORE"), "info", "--image-opts",
+                                     "driver=nbd,server.type=unix,server.path=nbd"],
+                                    cwd=self.directory, stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True)
+            peer, _ = listener.accept()
+            peer.sendall(b"NBDMAGIC" + b"IHAVEOPT" + bytes([0, 3]))
+            peer.close()
+            _, said = tool.communicate(timeout=60)
+        self.assertEqual(tool.returncode, ERROR, said)
+        self.assertNotEqual(said, "")
 
 
 class KeysTest(ToolTest):
@@ -132,8 +183,8 @@ class LookTest(ToolTest):
     def test_image_in_use_is_refused_unless_it_is_shared(self):
         self.make(*ENCRYPTED)
         before = self.content()
-        for command in "info", "key-remove":
-            done = self.run_tool(command, "--key-secret=sec0", "--slot=0")
+        for command in ["info"], ["key-remove", "--slot=0"]:
+            done = self.run_tool(*command, "--key-secret=sec0")
             self.assertEqual(done.returncode, ERROR)
             self.assertIn("lock", done.stderr)
         self.assertIn("uuid", self.tool("info", "-U", "--key-secret=sec0"))

@@ -21,24 +21,42 @@
 #include "qom/object_interfaces.h"
 #include "tool.h"
 
+/* Groups of options that only some commands have */
+enum {
+    FOR_OPENING = 1 << 0,       /* what opens the store */
+    FOR_NEW_KEY = 1 << 1,
+    FOR_SLOT = 1 << 2,
+    FOR_REPLACE = 1 << 3,
+    FOR_PROGRESS = 1 << 4,
+};
+
 typedef struct Command {
     const char *name;
     ToolCommand *run;
     bool writes;
     bool needs_store;           /* not only its label */
+    unsigned options;           /* groups that belong to it */
     const char *help;
 } Command;
 
 static const Command commands[] = {
-    { "info", tool_info, false, true, "what is in the store" },
-    { "check", tool_check, false, true, "read all of it, report damage" },
-    { "key-list", tool_key_list, false, false, "its key slots" },
-    { "key-add", tool_key_add, true, true, "let another key open it" },
-    { "key-remove", tool_key_remove, true, true, "empty a key slot" },
-    { "encrypt", tool_encrypt, true, true, "make a plain store encrypted" },
+    { "info", tool_info, false, true, FOR_OPENING, "what is in the store" },
+    { "check", tool_check, false, true, FOR_OPENING,
+      "read all of it, report damage" },
+    { "key-list", tool_key_list, false, false, 0, "its key slots" },
+    { "key-add", tool_key_add, true, true,
+      FOR_OPENING | FOR_NEW_KEY | FOR_SLOT | FOR_REPLACE,
+      "let another key open it" },
+    { "key-remove", tool_key_remove, true, true, FOR_OPENING | FOR_SLOT,
+      "empty a key slot" },
+    { "encrypt", tool_encrypt, true, true,
+      FOR_OPENING | FOR_NEW_KEY | FOR_PROGRESS,
+      "make a plain store encrypted" },
     { "rekey", tool_rekey, true, true,
+      FOR_OPENING | FOR_NEW_KEY | FOR_PROGRESS,
       "encrypt it again with another data key" },
-    { "decrypt", tool_decrypt, true, true, "make it plain" },
+    { "decrypt", tool_decrypt, true, true, FOR_OPENING | FOR_PROGRESS,
+      "make it plain" },
 };
 
 /* The options for opening the image */
@@ -183,6 +201,43 @@ static bool settle_key(BlobStoreKeySource *source, int type, Error **errp)
     return blobstore_credential_check_iter_time(source->iter_time, errp);
 }
 
+/* The group that an option belongs to; 0: all commands have it. */
+static unsigned group_of(int option)
+{
+    switch (option) {
+    case OPTION_KEY_SECRET:
+    case OPTION_KEY_URI:
+    case OPTION_PIN_SECRET:
+    case OPTION_KEY_SLOT:
+        return FOR_OPENING;
+    case OPTION_NEW_KEY_SECRET:
+    case OPTION_NEW_KEY_URI:
+    case OPTION_NEW_PIN_SECRET:
+    case OPTION_NEW_KEY_TYPE:
+    case OPTION_NEW_KEY_ITER_TIME:
+        return FOR_NEW_KEY;
+    case OPTION_SLOT:
+        return FOR_SLOT;
+    case OPTION_REPLACE:
+        return FOR_REPLACE;
+    case 'p':
+        return FOR_PROGRESS;
+    default:
+        return 0;
+    }
+}
+
+/* The long name of an option */
+static const char *option_name(int option)
+{
+    const struct option *at = options;
+
+    while (at->name && at->val != option) {
+        at++;
+    }
+    return at->name;
+}
+
 /* Takes an option about keys.  Returns false if the value makes no sense. */
 static bool take_key_option(Tool *tool, int option)
 {
@@ -222,11 +277,16 @@ static bool take_key_option(Tool *tool, int option)
 }
 
 /* Returns the exit status, or -1 to continue. */
-static int parse_options(int argc, char **argv, Tool *tool, Image *image)
+static int parse_options(int argc, char **argv, const Command *command,
+                         Tool *tool, Image *image)
 {
     int option;
 
     while ((option = getopt_long(argc, argv, "hf:Up", options, NULL)) != -1) {
+        if (command && group_of(option) & ~command->options) {
+            return usage("--%s does not belong to %s", option_name(option),
+                         command->name);
+        }
         switch (option) {
         case 'h':
             print_help();
@@ -276,6 +336,7 @@ static const Command *find_command(const char *name)
 
 static QemuOptsList image_options = {
     .name = "source",
+    .implied_opt_name = "file",
     .head = QTAILQ_HEAD_INITIALIZER(image_options.head),
     .desc = { { } },
 };
@@ -408,6 +469,8 @@ static int run_command(Tool *tool, const Command *command,
 
 static void init(const char *name)
 {
+    /* A server that dies is an I/O error, not the end of the tool. */
+    signal(SIGPIPE, SIG_IGN);
     socket_init();
     error_init(name);
     module_call_init(MODULE_INIT_TRACE);
@@ -417,6 +480,16 @@ static void init(const char *name)
     module_call_init(MODULE_INIT_QOM);
     bdrv_init();
     qemu_add_opts(&image_options);
+}
+
+/* What a full device, or a closed pipe, did not take is an error, too. */
+static int flush_output(int status)
+{
+    if (fflush(stdout) || ferror(stdout)) {
+        error_report("cannot write to standard output: %s", strerror(errno));
+        return status == TOOL_EXIT_OK ? TOOL_EXIT_ERROR : status;
+    }
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -438,7 +511,8 @@ int main(int argc, char **argv)
     if (!command && argc > 1 && argv[1][0] != '-') {
         return usage("there is no command '%s'", argv[1]);
     }
-    status = parse_options(argc - !!command, argv + !!command, &tool, &image);
+    status = parse_options(argc - !!command, argv + !!command, command,
+                           &tool, &image);
     if (status >= 0) {
         return status;
     }
@@ -463,5 +537,5 @@ int main(int argc, char **argv)
     qemu_progress_end();
     blk_unref(blk);
     bdrv_close_all();
-    return status;
+    return flush_output(status);
 }

@@ -104,7 +104,15 @@ static void print_finding(const BlobFinding *finding, void *opaque)
 int coroutine_fn tool_check(Tool *tool, GError **error)
 {
     int status = TOOL_EXIT_OK;
+    BlobStoreStatus info;
 
+    blob_store_get_status(tool->store, &info);
+    if (info.blank) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_BLANK,
+                    "image is blank, or the creation of a store in it was cut "
+                    "short: there is nothing to check");
+        return TOOL_EXIT_ERROR;
+    }
     if (!blob_store_check(tool->store, print_finding, &status, error)) {
         return TOOL_EXIT_ERROR;
     }
