@@ -44,6 +44,42 @@ static inline bool tool_names_key(const BlobStoreKeySource *source)
     return source->secret || source->uri || source->pin_secret;
 }
 
+/* A command, by its name */
+typedef struct ToolEntry {
+    const char *name;
+    ToolCommand *run;
+    bool writes;
+    bool needs_store;           /* not only its label */
+    unsigned options;           /* groups that belong to it; see options.c */
+    const char *help;
+} ToolEntry;
+
+/* The options for opening the image */
+typedef struct ToolImage {
+    const char *name;
+    const char *format;
+    bool is_options;
+    bool force_share;
+} ToolImage;
+
+/* options.c */
+
+/* Returns NULL if there is no such command. */
+const ToolEntry *tool_find_command(const char *name);
+/*
+ * Takes the command line behind the command, which may be NULL.  Returns the
+ * exit status, or -1 to continue.
+ */
+int tool_parse_options(int argc, char **argv, const ToolEntry *command,
+                       Tool *tool, ToolImage *image);
+/*
+ * Settles what kind of key @source names: one of @type (a BlobstoreKeyType),
+ * or if that is negative, of the kind that the other options suggest.
+ */
+bool tool_settle_key(BlobStoreKeySource *source, int type, Error **errp);
+/* Reports a mistake in the command line; returns TOOL_EXIT_USAGE. */
+int tool_usage(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
 /* show.c */
 int coroutine_fn tool_info(Tool *tool, GError **error);
 int coroutine_fn tool_check(Tool *tool, GError **error);
