@@ -29,6 +29,7 @@ from vm import BUILD, VMError  # noqa: E402
 LOGS = BUILD / "demo-encryption"
 SENTENCE = "The guest keeps this sentence in NV index 0x1500001."
 SAMPLE_BYTES = 1300
+STAY_SECONDS = 5    # for which a guest uses its TPM while keys change
 SECRET = "secret,id={id},file={file}"
 
 
@@ -176,7 +177,7 @@ def passphrases(demo):
     heading("The passphrase changes while the guest uses its TPM")
     demo.write("new.key", "open simsim")
     guest = demo.start("nvram.img", encrypted("old.key"), "verify", nv=nv,
-                       key=written["key-name"])
+                       key=written["key-name"], stay=STAY_SECONDS)
     try:
         guest.qmp("cont")
         wait_for_fact(guest, "job verify")
@@ -204,7 +205,7 @@ def tokens(demo, written):
     demo.write("pin", PIN)
     nv = written["nv-content"]
     guest = demo.start("nvram.img", encrypted("new.key"), "verify", nv=nv,
-                       key=written["key-name"])
+                       key=written["key-name"], stay=STAY_SECONDS)
     try:
         guest.qmp("cont")
         wait_for_fact(guest, "job verify")
