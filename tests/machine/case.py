@@ -5,6 +5,7 @@ SEED= chooses the random draws; EFFORT= multiplies the rounds. LENGTH=check shor
 are marked as drawn.
 """
 
+import faulthandler
 import os
 import random
 import shutil
@@ -12,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import unittest
 
 from crb import CRB
@@ -56,6 +58,10 @@ def say_rounds(name, rounds, result, *details):
           *(f"#   {line}" for line in details), sep="\n", flush=True)
 
 
+def in_main_thread():
+    return threading.current_thread() is threading.main_thread()
+
+
 class MachineTest(unittest.TestCase):
     """Each test has a folder of its own, and must end within a time limit."""
 
@@ -66,14 +72,24 @@ class MachineTest(unittest.TestCase):
         self.addCleanup(shutil.rmtree, self.directory)
         self.random = random.Random(f"{SEED} {self.id()}")
         self._machines = 0
-        signal.signal(signal.SIGALRM, self._bite)
+        if in_main_thread():
+            signal.signal(signal.SIGALRM, self._bite)
+            self.addCleanup(signal.alarm, 0)
+        else:
+            self.addCleanup(faulthandler.cancel_dump_traceback_later)
         self.set_alarm(self.watchdog_seconds * EFFORT)
-        self.addCleanup(signal.alarm, 0)
 
     def set_alarm(self, seconds):
-        """Replace the time limit, from now on. A test with rounds sets it for each round."""
+        """Replace the time limit, from now on. A test with rounds sets it for each round.
+
+        pytest-xdist runs tests in another thread now and then, which no signal reaches: the
+        worker then ends, and xdist says in which test.
+        """
         self._alarm_seconds = seconds
-        signal.alarm(seconds)
+        if in_main_thread():
+            signal.alarm(seconds)
+        else:
+            faulthandler.dump_traceback_later(seconds, exit=True, file=sys.__stderr__)
 
     def _bite(self, *_args):
         raise TimeoutError(f"the test, or its round, still runs after {self._alarm_seconds} s")
