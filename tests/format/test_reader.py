@@ -58,21 +58,21 @@ class CrashedTests:
             decide(blob, watermark, mock.Mock(issuperset=lambda members: True))
 
         broken = {
-            'trailers are evidence (step 4)': ('Slot.trailers', lambda slot: []),
-            'only what matters is held (step 4)': ('BlobSlot.matters', lambda slot, header: True),
+            'trailers are evidence (step 4)': ('slots.Slot.trailers', lambda slot: []),
+            'only what matters is held (step 4)': ('choice.BlobSlot.matters', lambda slot, header: True),
             'digest or seal is verified (step 4)': self.unverified,
-            'the watermark acknowledges (step 5)': ('decide_blob', without_watermark),
-            'members are all or nothing (step 5)': ('decide_blob', without_members),
-            'the census is checked (step 7)': ('check_census', lambda *_: None),
-            'the one that is missing is named (step 7)': ('CENSUS_TRIALS', 0),
-            'packed content is inflated (3.2)': ('inflate', lambda packed, raw_bytes: packed),
-            'a clean store is at rest (step 3)': ('CLEAN', 0),
+            'the watermark acknowledges (step 5)': ('choice.decide_blob', without_watermark),
+            'members are all or nothing (step 5)': ('choice.decide_blob', without_members),
+            'the census is checked (step 7)': ('choice.check_census', lambda *_: None),
+            'the one that is missing is named (step 7)': ('choice.CENSUS_TRIALS', 0),
+            'packed content is inflated (3.2)': ('reader.inflate', lambda packed, raw_bytes: packed),
+            'a clean store is at rest (step 3)': ('reader.CLEAN', 0),
             'the higher sequence is taken (5)':
-                ('newest_valid', lambda slots: next((s for s in slots if s.valid), None)),
-            'a cut marker is blank (8)': ('holds_interrupted_marker', lambda medium: False),
+                ('heads.newest_valid', lambda slots: next((s for s in slots if s.valid), None)),
+            'a cut marker is blank (8)': ('heads.holds_interrupted_marker', lambda medium: False),
         }
         for rule, (name, replacement) in broken.items():
-            with self.subTest(rule=rule), mock.patch(f'reader.{name}', replacement):
+            with self.subTest(rule=rule), mock.patch(name, replacement):
                 self.assertIsNotNone(next(self.images.disagreements(), None))
 
 
@@ -109,12 +109,12 @@ class CrashedTests:
 
 class PlainCrashedTest(CrashedTests, unittest.TestCase):
     kind = 'plain'
-    unverified = 'Guard.open', lambda guard, header, stored, place: stored
+    unverified = 'slots.Guard.open', lambda guard, header, stored, place: stored
 
 
 class SealedCrashedTest(CrashedTests, unittest.TestCase):
     kind = 'sealed'
-    unverified = 'Seal.open', lambda seal, header, stored, place: aead.crypt(
+    unverified = 'slots.Seal.open', lambda seal, header, stored, place: aead.crypt(
         aead.message_keys(seal.key, header.digest[16:28])[1], header.digest[:16], stored)
 
     def test_no_more_is_sealed_than_the_directory_says(self):

@@ -553,7 +553,7 @@ class SalvageTest(AgreementCase):
         for name, replacement in (('is_salvageable', lambda slot: False),
                                   ('mend', lambda slot, slots: slot.stored_payload()),
                                   ('mend', mend_by_what_is_there)):
-            with self.subTest(name), mock.patch(f'reader.{name}', replacement):
+            with self.subTest(name), mock.patch(f'heads.{name}', replacement):
                 self.assertNotEqual([ask_reader(io.BytesIO(image), self.credential)
                                      for _, image in cases], said)
 
@@ -644,8 +644,8 @@ class LeftOutTest(unittest.TestCase):
             'the directory is vouched for (9.4)':
                 ('reader.Conversion.voucher', lambda conversion, payload: bytes(16)),
             'what has a digest is that of the directory (9.4)':
-                ('reader.version_digest', lambda slot: bytes(32)),
-            'a store that is being wiped is read (9.4)': ('reader.STATES', (1, 2, 3)),
+                ('slots.version_digest', lambda slot: bytes(32)),
+            'a store that is being wiped is read (9.4)': ('heads.STATES', (1, 2, 3)),
             'the data key is bound to place and header (9.2)':
                 ('reader.Seal.associated_data', lambda seal, header, place: b''),
             'what is tried is the slot of the secret (9.3)':
