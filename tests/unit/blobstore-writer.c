@@ -106,3 +106,15 @@ void worker_gets_stuck(Worker *worker)
     }
     g_assert_false(qatomic_read(&worker->done));
 }
+
+void drive_resize(uint64_t bytes)
+{
+    BlockBackend *blk = blk_by_name("nvram");
+
+    g_assert_cmpint(blk_set_perm(blk, BLK_PERM_RESIZE, BLK_PERM_ALL, NULL),
+                    ==, 0);
+    g_assert_cmpint(blk_truncate(blk, bytes, true, PREALLOC_MODE_OFF, 0,
+                                 NULL), ==, 0);
+    blk_set_perm(blk, 0, BLK_PERM_ALL, &error_abort);
+    run_until_idle();
+}

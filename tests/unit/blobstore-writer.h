@@ -45,4 +45,7 @@ void worker_gets_stuck(Worker *worker);
 /* Runs the main loop until nothing is due any more. */
 void run_until_idle(void);
 
+/* Resizes the drive "nvram", and lets the store see that. */
+void drive_resize(uint64_t bytes);
+
 #endif /* TESTS_UNIT_BLOBSTORE_WRITER_H */

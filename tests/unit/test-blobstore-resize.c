@@ -9,18 +9,6 @@
 #include "blobstore-vm.h"
 #include "blobstore-writer.h"
 
-static void resize(uint64_t bytes)
-{
-    BlockBackend *blk = blk_by_name("nvram");
-
-    g_assert_cmpint(blk_set_perm(blk, BLK_PERM_RESIZE, BLK_PERM_ALL, NULL),
-                    ==, 0);
-    g_assert_cmpint(blk_truncate(blk, bytes, true, PREALLOC_MODE_OFF, 0,
-                                 NULL), ==, 0);
-    blk_set_perm(blk, 0, BLK_PERM_ALL, &error_abort);
-    run_until_idle();
-}
-
 /*
  * A shrink cannot be refused: it is reported, and growing back heals the
  * store.
@@ -30,11 +18,11 @@ static void test_shrink(Fixture *fixture, gconstpointer data)
     Device *device = &fixture->device;
     Error *err = NULL;
 
-    resize(IMAGE_BYTES / 2);
+    drive_resize(IMAGE_BYTES / 2);
     assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     write_text(device->permanent, "newer");
 
-    resize(128 * KiB);
+    drive_resize(128 * KiB);
     assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
     assert_text(device->permanent, "newer");
     g_assert_false(try_write_text(device->permanent, "newest", &err));
@@ -46,7 +34,7 @@ static void test_shrink(Fixture *fixture, gconstpointer data)
     vm_start_now();
     assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
 
-    resize(IMAGE_BYTES);
+    drive_resize(IMAGE_BYTES);
     assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text(device->permanent, "newer");
     assert_text_on_medium(device, "nvram", "newer");
@@ -62,8 +50,8 @@ static void test_shrink_with_deleted_blob(Fixture *fixture,
 
     write_text(fixture->device.savestate, "suspended");
     blobstore_delete_blob(fixture->device.savestate, &error_abort);
-    resize(128 * KiB);
-    resize(IMAGE_BYTES);
+    drive_resize(128 * KiB);
+    drive_resize(IMAGE_BYTES);
     assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
 
     content = image_content(fixture->path);
@@ -89,9 +77,9 @@ static void test_shrink_below_the_directory(Fixture *fixture,
         g_autoptr(BlobstoreInfo) before = store_info("nvram");
         g_autoptr(BlobstoreInfo) after = NULL;
 
-        resize(sizes[i]);
+        drive_resize(sizes[i]);
         vm_stop_now(RUN_STATE_PAUSED);
-        resize(IMAGE_BYTES);
+        drive_resize(IMAGE_BYTES);
         vm_start_now();
         assert_text_on_medium(&fixture->device, "nvram", "old");
         after = store_info("nvram");
@@ -107,9 +95,9 @@ static void test_shrink_after_a_snapshot(Fixture *fixture, gconstpointer data)
     g_autoptr(GBytes) saved = vm_save_state();
 
     g_assert_nonnull(saved);
-    resize(0);
+    drive_resize(0);
     assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
-    resize(IMAGE_BYTES);
+    drive_resize(IMAGE_BYTES);
     assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(&fixture->device, "nvram", "old");
 }
@@ -117,12 +105,12 @@ static void test_shrink_after_a_snapshot(Fixture *fixture, gconstpointer data)
 /* Changes that cannot be written then are written after the next resize. */
 static void test_grow_back_that_fails(Fixture *fixture, gconstpointer data)
 {
-    resize(0);
+    drive_resize(0);
     fail_writes(true);
-    resize(IMAGE_BYTES);
+    drive_resize(IMAGE_BYTES);
     assert_state("nvram", BLOBSTORE_CONDITION_FAILED);
     fail_writes(false);
-    resize(IMAGE_BYTES + 512);
+    drive_resize(IMAGE_BYTES + 512);
     assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
     assert_text_on_medium(&fixture->device, "nvram", "old");
 }
@@ -141,7 +129,7 @@ static void test_grow(Fixture *fixture, gconstpointer data)
     assert_error(err, "too small");
     blobstore_detach(client);
 
-    resize(8 * MiB);
+    drive_resize(8 * MiB);
     client = blobstore_attach("nvram", "uefi", &error_abort);
     blob = blobstore_register_blob(client, "variables", BLOBSTORE_PERMANENT,
                                    2 * MiB, &error_abort);
@@ -165,7 +153,7 @@ static void test_grow_over_something_else(Fixture *fixture,
     memset(noise, 'x', 4 * KiB);
     g_assert_cmpuint(fwrite(noise, 1, 4 * KiB, file), ==, 4 * KiB);
     fclose(file);
-    resize(8 * MiB);
+    drive_resize(8 * MiB);
     grown = image_content(fixture->path);
     client = blobstore_attach("nvram", "uefi", &error_abort);
     blobstore_register_blob(client, "variables", BLOBSTORE_PERMANENT, 2 * MiB,

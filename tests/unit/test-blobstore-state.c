@@ -141,18 +141,6 @@ static BlockDriverState *node(void)
     return blk_bs(blk_by_name("nvram"));
 }
 
-static void resize(uint64_t bytes)
-{
-    BlockBackend *blk = blk_by_name("nvram");
-
-    g_assert_cmpint(blk_set_perm(blk, BLK_PERM_RESIZE, BLK_PERM_ALL, NULL),
-                    ==, 0);
-    g_assert_cmpint(blk_truncate(blk, bytes, true, PREALLOC_MODE_OFF, 0,
-                                 NULL), ==, 0);
-    blk_set_perm(blk, 0, BLK_PERM_ALL, &error_abort);
-    run_until_idle();
-}
-
 static void act_stop(Scene *scene)
 {
     vm_stop_now(RUN_STATE_PAUSED);
@@ -225,12 +213,12 @@ static void act_failing_write(Scene *scene)
 
 static void act_shrink(Scene *scene)
 {
-    resize(128 * KiB);
+    drive_resize(128 * KiB);
 }
 
 static void act_grow(Scene *scene)
 {
-    resize(IMAGE_BYTES);
+    drive_resize(IMAGE_BYTES);
 }
 
 static void act_drain(Scene *scene)
