@@ -44,12 +44,9 @@ static bool zero_some(BlobMedium *medium, uint64_t *at, uint64_t end,
             zeros = blob_medium_alloc(bytes);
             memset(zeros, 0, bytes);
         }
-        if (!ops->write(medium->storage, *at, zeros, bytes, false, error)) {
-            medium->write_errors++;
-            medium->unsettled = true;
+        if (!blob_medium_write(medium, *at, zeros, bytes, false, error)) {
             return false;
         }
-        medium->bytes_written += bytes;
         *at += bytes;
         *budget -= bytes;
     }

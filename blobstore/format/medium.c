@@ -1,5 +1,5 @@
 /*
- * Blobstore core: reading and flushing the medium
+ * Blobstore core: reading, writing and flushing the medium
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -23,6 +23,19 @@ bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,
 {
     return medium->storage->ops->read(medium->storage, offset, buf, bytes,
                                       error);
+}
+
+bool blob_medium_write(BlobMedium *medium, uint64_t offset, const void *buf,
+                       size_t bytes, bool durable, GError **error)
+{
+    if (!medium->storage->ops->write(medium->storage, offset, buf, bytes,
+                                     durable, error)) {
+        medium->write_errors++;
+        medium->unsettled = true;
+        return false;
+    }
+    medium->bytes_written += bytes;
+    return true;
 }
 
 bool blob_medium_flush(BlobMedium *medium, GError **error)

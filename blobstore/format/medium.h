@@ -21,6 +21,14 @@ typedef struct BlobMedium {
 bool blob_medium_read(BlobMedium *medium, uint64_t offset, void *buf,
                       size_t bytes, GError **error);
 
+/*
+ * Writes @bytes from @buf, which is aligned, to @offset, and counts them.  If
+ * @durable, they are as safe on return as after a flush.  Errors: IO; the
+ * write may still land then, until a flush succeeds.
+ */
+bool blob_medium_write(BlobMedium *medium, uint64_t offset, const void *buf,
+                       size_t bytes, bool durable, GError **error);
+
 /* Makes all writes durable, and settles those that failed.  Errors: IO. */
 bool blob_medium_flush(BlobMedium *medium, GError **error);
 

@@ -85,25 +85,21 @@ bool blob_slot_write(BlobMedium *medium, const BlobGuard *guard,
     g_autofree uint8_t *image = blob_slot_render(guard, slot, header, payload,
                                                  &bytes, error);
 
-    if (!image) {
-        return false;
-    }
-    if (!medium->storage->ops->write(medium->storage, slot->offset, image,
-                                     bytes, durable, error)) {
-        medium->write_errors++;
-        medium->unsettled = true;
-        return false;
-    }
-    medium->bytes_written += bytes;
-    return true;
+    return image && blob_medium_write(medium, slot->offset, image, bytes,
+                                      durable, error);
+}
+
+static bool is_of_epoch(const BlobJudge *judge, const BlobHeader *header)
+{
+    return judge->epoch_id && !memcmp(header->epoch_id, judge->epoch_id,
+                                      sizeof(header->epoch_id));
 }
 
 static bool header_matters(const BlobJudge *judge, const BlobHeader *header)
 {
     return judge->any ||
            (judge->recorded && header->sequence == judge->recorded) ||
-           (judge->epoch_id && !memcmp(header->epoch_id, judge->epoch_id,
-                                       sizeof(header->epoch_id)));
+           is_of_epoch(judge, header);
 }
 
 static void weigh(const BlobJudge *judge, const BlobHeader *header,
@@ -182,8 +178,7 @@ static bool verify_payload(BlobMedium *medium, const BlobGuard *guard,
     g_autoptr(GBytes) payload = NULL;
 
     *right = true;
-    if (!judge->epoch_id || memcmp(header->epoch_id, judge->epoch_id,
-                                   sizeof(header->epoch_id))) {
+    if (!is_of_epoch(judge, header)) {
         return true;
     }
     if (!blob_sparse_charge(medium, slot->offset,
