@@ -186,12 +186,7 @@ static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
         }
         if (payload) {
             *found = true;
-            older->sequence = header->sequence;
-            older->raw_bytes = header->raw_bytes;
-            older->stored_bytes = header->stored_bytes;
-            older->metadata_bytes = header->metadata_bytes;
-            older->flags = header->flags;
-            older->slot = n;
+            blob_entry_set_version(older, header, n);
             blob_layout_digest_version(header,
                                        g_bytes_get_data(payload, NULL),
                                        g_bytes_get_size(payload),

@@ -68,11 +68,8 @@ static bool plan_store(BlobStore *store, uint64_t length, GError **error)
     }
     /* It may have shrunk since it was measured. */
     if (length < store->super.data_offset) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL,
-                    "medium is too small: %" G_GUINT64_FORMAT " bytes are "
-                    "needed, it has %" G_GUINT64_FORMAT,
-                    store->super.data_offset, length);
-        return false;
+        return blob_store_fail_too_small(store->super.data_offset, length,
+                                         error);
     }
     store->guard = store->key
                    ? blob_guard_new_sealed(store->key, store->super.uuid,

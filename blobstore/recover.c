@@ -381,12 +381,7 @@ static void adopt(BlobStore *store, Finding *finding)
         const BlobHeader *header =
             &finding->evidence[finding->current]->newest;
 
-        entry->sequence = header->sequence;
-        entry->raw_bytes = header->raw_bytes;
-        entry->stored_bytes = header->stored_bytes;
-        entry->metadata_bytes = header->metadata_bytes;
-        entry->flags = header->flags;
-        entry->slot = finding->current;
+        blob_entry_set_version(entry, header, finding->current);
         /* Of what is on record, the digest is compared when it is read. */
         if (entry->sequence != recorded) {
             memcpy(entry->digest, header->version_digest,

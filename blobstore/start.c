@@ -57,14 +57,6 @@ uint64_t blob_store_required_bytes(const BlobStore *store)
     return blob_space_used_end(space);
 }
 
-static bool fail_too_small(uint64_t required, uint64_t length, GError **error)
-{
-    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL,
-                "medium is too small: %" G_GUINT64_FORMAT " bytes are "
-                "needed, it has %" G_GUINT64_FORMAT, required, length);
-    return false;
-}
-
 /*
  * The store claims the space that the medium has gained, up to @length, if
  * that is blank.  The new capacity is recorded first: later, its space will
@@ -108,7 +100,7 @@ static bool ensure_capacity(BlobStore *store, GError **error)
         }
         length = length / BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES;
         if (length < required) {
-            return fail_too_small(required, length, error);
+            return blob_store_fail_too_small(required, length, error);
         }
         if (!store->space) {
             return true;
@@ -137,8 +129,8 @@ static bool place_blob(BlobStore *store, Blob *blob, BlobSpace *space,
         return false;
     }
     if (!blob_space_allocate(space, bytes, &entry->offset)) {
-        return fail_too_small(blob_store_required_bytes(store),
-                              store->capacity, error);
+        return blob_store_fail_too_small(blob_store_required_bytes(store),
+                                         store->capacity, error);
     }
     if (!entry->slot_bytes) {
         entry->id = store->next_id++;

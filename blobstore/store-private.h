@@ -89,11 +89,30 @@ static inline bool blob_is_present(const Blob *blob)
     return blob->entry.sequence && !(blob->entry.flags & BLOB_FLAG_DELETED);
 }
 
+/*
+ * Makes the version with @header, in slot @slot, the current one of @entry.
+ * Its digest is left to the caller: each has it from another place.
+ */
+static inline void blob_entry_set_version(BlobEntry *entry,
+                                          const BlobHeader *header,
+                                          unsigned slot)
+{
+    entry->sequence = header->sequence;
+    entry->raw_bytes = header->raw_bytes;
+    entry->stored_bytes = header->stored_bytes;
+    entry->metadata_bytes = header->metadata_bytes;
+    entry->flags = header->flags;
+    entry->slot = slot;
+}
+
 /* store.c: adds a text to what blob_store_warnings() returns. */
 void blob_store_warn(BlobStore *store, const char *format, ...)
     G_GNUC_PRINTF(2, 3);
 /* Marks @blob damaged, whatever it was; takes ownership of @text. */
 void blob_store_damage(Blob *blob, char *text);
+/* Returns false.  Errors: TOO_SMALL. */
+bool blob_store_fail_too_small(uint64_t required, uint64_t length,
+                               GError **error);
 /* Adds a blob with a copy of @entry; it belongs to the store. */
 Blob *blob_store_add(BlobStore *store, const BlobEntry *entry);
 /* Frees @blob and forgets its name. */

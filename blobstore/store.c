@@ -19,6 +19,15 @@ void blob_store_warn(BlobStore *store, const char *format, ...)
     va_end(args);
 }
 
+bool blob_store_fail_too_small(uint64_t required, uint64_t length,
+                               GError **error)
+{
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL,
+                "medium is too small: %" G_GUINT64_FORMAT " bytes are "
+                "needed, it has %" G_GUINT64_FORMAT, required, length);
+    return false;
+}
+
 void blob_store_damage(Blob *blob, char *text)
 {
     g_free(blob->damage);

@@ -250,12 +250,8 @@ static void plan_versions(const GArray *versions)
         BlobPlan *plan = blob_plan(version->blob);
 
         plan->replaces = true;
-        plan->entry.slot = target_slot(&version->blob->entry);
-        plan->entry.sequence = header->sequence;
-        plan->entry.raw_bytes = header->raw_bytes;
-        plan->entry.stored_bytes = header->stored_bytes;
-        plan->entry.metadata_bytes = header->metadata_bytes;
-        plan->entry.flags = header->flags;
+        blob_entry_set_version(&plan->entry, header,
+                               target_slot(&version->blob->entry));
         memcpy(plan->entry.digest, header->version_digest,
                sizeof(plan->entry.digest));
     }
