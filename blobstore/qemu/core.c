@@ -81,6 +81,17 @@ Blob *blobstore_core_register(BlobStore *core, BlobStoreBlob *blob,
                                blob->max_size, error);
 }
 
+BlobStoreVersion *coroutine_fn blobstore_core_read(BlobStore *core, Blob *blob,
+                                                   GError **error)
+{
+    g_autoptr(GBytes) content = NULL;
+    g_auto(GStrv) metadata = NULL;
+
+    return blob_store_read(core, blob, &content, &metadata, error)
+           ? blobstore_version_new(content, (const char *const *)metadata)
+           : NULL;
+}
+
 static void clear_twin(gpointer data)
 {
     blobstore_version_unref(((BlobStoreTwin *)data)->found);

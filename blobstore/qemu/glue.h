@@ -259,6 +259,9 @@ BlobStoreOptions blobstore_core_options(BlobStoreObject *store);
 bool coroutine_fn blobstore_core_open(BlobStoreObject *store, GError **error);
 Blob *blobstore_core_register(BlobStore *core, BlobStoreBlob *blob,
                               GError **error);
+/* What the medium has of @blob, for the caller to unref; NULL on failure */
+BlobStoreVersion *coroutine_fn blobstore_core_read(BlobStore *core, Blob *blob,
+                                                   GError **error);
 void blobstore_core_remember_uuid(BlobStoreObject *store);
 
 /* A blob of ours and its place in a core that was opened again */

@@ -100,16 +100,27 @@ void blobstore_keys_clear_answer(BlobStoreKeyAnswer *answer)
     g_clear_pointer(&answer->key, blob_key_unref);
 }
 
+/* The key that QEMU has and that opens the store with @label, or NULL */
+static BlobKey *fitting_key(const BlobStoreObject *store,
+                            const BlobStoreLabel *label)
+{
+    BlobKey *const keys[] = { store->open.keys.key, store->open.keys.next };
+
+    for (int i = 0; i < ARRAY_SIZE(keys); i++) {
+        if (keys[i] && blob_store_label_fits(label, keys[i])) {
+            return keys[i];
+        }
+    }
+    return NULL;
+}
+
 bool blobstore_keys_fit(const BlobStoreObject *store,
                         const BlobStoreLabel *label)
 {
     if (!label->sealed) {
         return store->open.keys.may_be_plain;
     }
-    return (store->open.keys.key &&
-            blob_store_label_fits(label, store->open.keys.key)) ||
-           (store->open.keys.next &&
-            blob_store_label_fits(label, store->open.keys.next));
+    return fitting_key(store, label);
 }
 
 /* BlobStoreUnlock; without a key the core refuses the store. */
@@ -119,14 +130,11 @@ static bool coroutine_fn answer_unlock(const BlobStoreLabel *label,
 {
     BlobStoreKeyAnswer *answer = opaque;
     BlobStoreObject *store = answer->store;
+    BlobKey *known = fitting_key(store, label);
     QemuUUID uuid;
 
-    if (store->open.keys.key &&
-        blob_store_label_fits(label, store->open.keys.key)) {
-        *key = blob_key_ref(store->open.keys.key);
-    } else if (store->open.keys.next &&
-               blob_store_label_fits(label, store->open.keys.next)) {
-        *key = blob_key_ref(store->open.keys.next);
+    if (known) {
+        *key = blob_key_ref(known);
     } else if (store->open.keys.key) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_KEY,
                     "medium is encrypted with another data key than it was, "

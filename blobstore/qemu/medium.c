@@ -76,15 +76,12 @@ bool coroutine_fn blobstore_medium_ensure(BlobStoreObject *store,
 static bool coroutine_fn load_blob(BlobStoreObject *store,
                                    BlobStoreBlob *blob, GError **error)
 {
-    g_autoptr(GBytes) content = NULL;
-    g_auto(GStrv) metadata = NULL;
-    g_autoptr(BlobStoreVersion) version = NULL;
+    g_autoptr(BlobStoreVersion) version =
+        blobstore_core_read(store->open.core, blob->core, error);
 
-    if (!blob_store_read(store->open.core, blob->core, &content, &metadata,
-                         error)) {
+    if (!version) {
         return false;
     }
-    version = blobstore_version_new(content, (const char *const *)metadata);
     blobstore_version_acknowledge(blob, version);
     return true;
 }

@@ -146,16 +146,11 @@ static bool coroutine_fn open_core(BlobStoreObject *store,
 static bool coroutine_fn read_twin(BlobStore *core, BlobStoreTwin *twin,
                                    GError **error)
 {
-    g_autoptr(GBytes) content = NULL;
-    g_auto(GStrv) metadata = NULL;
     g_autoptr(GError) local = NULL;
 
-    if (blob_store_read(core, twin->core, &content, &metadata, &local)) {
-        twin->found = blobstore_version_new(content,
-                                            (const char *const *)metadata);
-        return true;
-    }
-    if (g_error_matches(local, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED)) {
+    twin->found = blobstore_core_read(core, twin->core, &local);
+    if (twin->found ||
+        g_error_matches(local, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED)) {
         return true;
     }
     g_propagate_error(error, g_steal_pointer(&local));
