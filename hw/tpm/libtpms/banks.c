@@ -13,13 +13,11 @@
 #include "qapi/error.h"
 #include "libtpms.h"
 
-#define TPM2_ST_NO_SESSIONS  0x8001
 #define TPM2_ST_SESSIONS     0x8002
 #define TPM2_CC_PCR_ALLOCATE 0x12b
 #define TPM2_CC_STARTUP      0x144
 #define TPM2_RH_PLATFORM     0x4000000c
 #define TPM2_RS_PW           0x40000009
-#define TPM2_SU_CLEAR        0
 
 /* Of TPM2_PCR_Allocate's response: a byte, "it will be so" */
 #define GIVEN_SUCCESS 14
@@ -77,37 +75,19 @@ bool tpm_banks_parse(const char *names, unsigned *chosen, Error **errp)
     return true;
 }
 
-static GByteArray *new_command(uint16_t tag, uint32_t ordinal, uint32_t bytes)
-{
-    GByteArray *command = g_byte_array_new();
-
-    g_byte_array_set_size(command, bytes);
-    memset(command->data, 0, bytes);
-    stw_be_p(command->data, tag);
-    stl_be_p(command->data + 2, bytes);
-    stl_be_p(command->data + 6, ordinal);
-    return command;
-}
-
-static bool send_startup(TPMLibtpms *tpm, uint32_t *code, Error **errp)
-{
-    g_autoptr(GByteArray) command = new_command(TPM2_ST_NO_SESSIONS,
-                                                TPM2_CC_STARTUP, 12);
-
-    stw_be_p(command->data + 10, TPM2_SU_CLEAR);
-    return tpm_engine_send(tpm, command->data, command->len, code, NULL,
-                           errp);
-}
-
 /* With the platform authorization of a new TPM, which is empty */
 static GByteArray *new_allocation(unsigned chosen)
 {
-    GByteArray *command =
-        new_command(TPM2_ST_SESSIONS, TPM2_CC_PCR_ALLOCATE,
-                    10 + 4 + 4 + EMPTY_AUTH_BYTES + 4 +
-                    ARRAY_SIZE(banks) * (3 + SELECT_BYTES));
-    uint8_t *at = command->data + 10;
+    GByteArray *command = g_byte_array_new();
+    uint32_t bytes = TPM_HEADER_BYTES + 4 + 4 + EMPTY_AUTH_BYTES + 4 +
+                     ARRAY_SIZE(banks) * (3 + SELECT_BYTES);
+    uint8_t *at;
 
+    g_byte_array_set_size(command, bytes);
+    memset(command->data, 0, bytes);
+    tpm_commands_put_header(command->data, TPM2_ST_SESSIONS, bytes,
+                            TPM2_CC_PCR_ALLOCATE);
+    at = command->data + TPM_HEADER_BYTES;
     stl_be_p(at, TPM2_RH_PLATFORM);
     stl_be_p(at + 4, EMPTY_AUTH_BYTES);
     stl_be_p(at + 8, TPM2_RS_PW);
@@ -129,7 +109,7 @@ bool tpm_banks_allocate(TPMLibtpms *tpm, Error **errp)
     g_autoptr(GByteArray) response = g_byte_array_new();
     uint32_t code;
 
-    if (!send_startup(tpm, &code, errp) ||
+    if (!tpm_engine_send_clear(tpm, TPM2_CC_STARTUP, &code, errp) ||
         (!code && !tpm_engine_send(tpm, command->data, command->len, &code,
                                    response, errp))) {
         return false;

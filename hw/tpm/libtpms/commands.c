@@ -20,7 +20,6 @@
 #include "libtpms.h"
 #include "trace.h"
 
-#define TPM2_ST_NO_SESSIONS       0x8001
 #define TPM2_RC_COMMAND_CODE      0x143
 #define TPM2_CC_GET_CAPABILITY    0x17a
 #define TPM2_CC_CERTIFY_X509      0x197
@@ -29,8 +28,6 @@
 #define TPM2_CAP_TPM_PROPERTIES   6
 #define TPM2_PT_TOTAL_COMMANDS    0x129
 #define TPM2_PT_LIBRARY_COMMANDS  0x12a
-
-#define HEADER_BYTES 10
 
 /* TPM2_GetCapability without sessions: what is asked for, and the answer */
 #define ASKED_CAPABILITY 10
@@ -67,17 +64,24 @@ static const char *reason_to_withhold(uint32_t ordinal)
     return NULL;
 }
 
+void tpm_commands_put_header(uint8_t *at, uint16_t tag, uint32_t bytes,
+                             uint32_t code)
+{
+    tpm_cmd_set_tag(at, tag);
+    tpm_cmd_set_size(at, bytes);
+    tpm_cmd_set_error(at, code);
+}
+
 static TPM_RESULT refuse(unsigned char **response, uint32_t *bytes,
                          uint32_t *allocated)
 {
-    *response = malloc(HEADER_BYTES);
+    *response = malloc(TPM_HEADER_BYTES);
     if (!*response) {
         return TPM_FAIL;
     }
-    *bytes = *allocated = HEADER_BYTES;
-    stw_be_p(*response, TPM2_ST_NO_SESSIONS);
-    stl_be_p(*response + 2, HEADER_BYTES);
-    stl_be_p(*response + 6, TPM2_RC_COMMAND_CODE);
+    *bytes = *allocated = TPM_HEADER_BYTES;
+    tpm_commands_put_header(*response, TPM2_ST_NO_SESSIONS, TPM_HEADER_BYTES,
+                            TPM2_RC_COMMAND_CODE);
     return TPM_SUCCESS;
 }
 
@@ -138,9 +142,8 @@ static bool has_command(uint16_t ordinal)
     uint32_t bytes = 0, allocated = 0;
     bool found;
 
-    stw_be_p(request, TPM2_ST_NO_SESSIONS);
-    stl_be_p(request + 2, ASKED_BYTES);
-    stl_be_p(request + 6, TPM2_CC_GET_CAPABILITY);
+    tpm_commands_put_header(request, TPM2_ST_NO_SESSIONS, ASKED_BYTES,
+                            TPM2_CC_GET_CAPABILITY);
     stl_be_p(request + ASKED_CAPABILITY, TPM2_CAP_COMMANDS);
     stl_be_p(request + ASKED_PROPERTY, ordinal);
     stl_be_p(request + ASKED_COUNT, 1);
@@ -183,8 +186,8 @@ uint32_t tpm_commands_process(unsigned char **response, uint32_t *bytes,
                               uint32_t *allocated, unsigned char *request,
                               uint32_t length)
 {
-    uint32_t ordinal = length >= HEADER_BYTES ? tpm_cmd_get_ordinal(request)
-                                              : 0;
+    uint32_t ordinal = length >= TPM_HEADER_BYTES
+                       ? tpm_cmd_get_ordinal(request) : 0;
     const char *reason = reason_to_withhold(ordinal);
 
     if (reason) {

@@ -13,16 +13,14 @@
 #include <libtpms/tpm_library.h>
 #include <libtpms/tpm_error.h>
 #include <libtpms/tpm_tis.h>
+#include "qemu/bswap.h"
 #include "qapi/error.h"
 #include "system/tpm_util.h"
 #include "libtpms.h"
 #include "trace.h"
 
-/* A command begins with tag, length and ordinal, a response with its code. */
-#define TPM_HEADER_BYTES 10
-
-#define TPM2_ST_NO_SESSIONS 0x8001
-#define TPM2_RC_FAILURE     0x101
+#define TPM2_RC_FAILURE 0x101
+#define TPM2_SU_CLEAR   0
 
 static TPMLibtpms *owner;
 
@@ -302,6 +300,17 @@ bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
     note_shutdown(tpm, ordinal, *code);
     trace_tpm_engine_send(ordinal, *code);
     return tpm_nvram_check(&tpm->nvram, errp);
+}
+
+bool tpm_engine_send_clear(TPMLibtpms *tpm, uint32_t ordinal, uint32_t *code,
+                           Error **errp)
+{
+    uint8_t request[TPM_HEADER_BYTES + 2];
+
+    tpm_commands_put_header(request, TPM2_ST_NO_SESSIONS, sizeof(request),
+                            ordinal);
+    stw_be_p(request + TPM_HEADER_BYTES, TPM2_SU_CLEAR);
+    return tpm_engine_send(tpm, request, sizeof(request), code, NULL, errp);
 }
 
 bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp)

@@ -12,7 +12,11 @@
 #include "system/runstate.h"
 #include "system/tpm_backend.h"
 
-#define TPM2_CC_SHUTDOWN 0x145
+#define TPM2_ST_NO_SESSIONS 0x8001
+#define TPM2_CC_SHUTDOWN    0x145
+
+/* A command begins with tag, length and ordinal, a response with its code. */
+#define TPM_HEADER_BYTES 10
 
 #define TYPE_TPM_LIBTPMS "tpm-libtpms"
 OBJECT_DECLARE_SIMPLE_TYPE(TPMLibtpms, TPM_LIBTPMS)
@@ -128,6 +132,13 @@ bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp);
 bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
                      uint32_t *code, GByteArray *answer, Error **errp);
 
+/*
+ * As tpm_engine_send(), for TPM2_Startup or TPM2_Shutdown (@ordinal) of the
+ * type CLEAR
+ */
+bool tpm_engine_send_clear(TPMLibtpms *tpm, uint32_t ordinal, uint32_t *code,
+                           Error **errp);
+
 /* Clears the flag of a dynamic launch, on behalf of @locality. */
 void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality);
 
@@ -142,6 +153,10 @@ bool tpm_banks_parse(const char *names, unsigned *chosen, Error **errp);
 bool tpm_banks_allocate(TPMLibtpms *tpm, Error **errp);
 
 /* commands.c: commands that libtpms must not see */
+
+/* Writes the TPM_HEADER_BYTES of a command, or of a response, to @at. */
+void tpm_commands_put_header(uint8_t *at, uint16_t tag, uint32_t bytes,
+                             uint32_t code);
 
 /*
  * As TPMLIB_Process(), for a TPM 2.0.  It may change @request, which nobody

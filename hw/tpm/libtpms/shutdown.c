@@ -14,13 +14,8 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/bswap.h"
 #include "qapi/error.h"
 #include "libtpms.h"
-
-#define TPM2_ST_NO_SESSIONS 0x8001
-
-#define TPM2_SU_CLEAR 0
 
 /*
  * The guest has not asked for its PCRs and sessions to be kept, so the type
@@ -29,15 +24,10 @@
  */
 static bool shut_down(TPMLibtpms *tpm, Error **errp)
 {
-    uint8_t request[12];
     uint32_t code;
 
-    stw_be_p(request, TPM2_ST_NO_SESSIONS);
-    stl_be_p(request + 2, sizeof(request));
-    stl_be_p(request + 6, TPM2_CC_SHUTDOWN);
-    stw_be_p(request + 10, TPM2_SU_CLEAR);
     /* A TPM that no guest has started, or that has failed, refuses. */
-    return tpm_engine_send(tpm, request, sizeof(request), &code, NULL, errp);
+    return tpm_engine_send_clear(tpm, TPM2_CC_SHUTDOWN, &code, errp);
 }
 
 static void try_shut_down(TPMLibtpms *tpm)
