@@ -74,9 +74,6 @@ static bool choose_slot(const Tool *tool, const BlobKeySlots *slots,
         *n = unused;
         return unused >= 0 || invalid(error, "all key slots are in use");
     }
-    if (*n >= BLOB_KEY_SLOTS) {
-        return invalid(error, "there are key slots 0 to 7");
-    }
     return tool->replace || !blob_key_slots_is_used(slots, *n) ||
            invalid(error, "that key slot is in use: use another, or "
                    "--replace");

@@ -10,11 +10,9 @@
 
 static void print_hex(const char *name, const uint8_t *bytes, size_t count)
 {
-    printf("%s", name);
-    for (size_t i = 0; i < count; i++) {
-        printf("%02x", bytes[i]);
-    }
-    putchar('\n');
+    g_autofree char *hex = blob_digest_to_hex(bytes, count);
+
+    printf("%s%s\n", name, hex);
 }
 
 static void print_uuid(const uint8_t uuid[BLOB_UUID_BYTES])
