@@ -19,7 +19,6 @@
 enum {
     MAX_BLOBS = 256,
     ROUNDS = 3,                 /* versions of each blob, and so images */
-    AT_SEQUENCE = 40,
     AT_CENSUS = 96,
 };
 

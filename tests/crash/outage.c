@@ -109,18 +109,6 @@ static void settle(Outage *outage, const SimEvent *event)
     outage->count = kept;
 }
 
-static void land(SimDisk *disk, const SimEvent *event, bool flushed)
-{
-    size_t start;
-    size_t bytes;
-
-    sim_event_landed(event, flushed, &start, &bytes);
-    if (bytes) {
-        sim_disk_poke(disk, event->offset + start, event->data + start,
-                      bytes);
-    }
-}
-
 /* Makes durable what a reader saw when the flush at @end succeeded. */
 static void flush(Outage *outage, const GArray *log, unsigned begin,
                   unsigned end)
@@ -129,14 +117,14 @@ static void flush(Outage *outage, const GArray *log, unsigned begin,
         const SimEvent *event = &g_array_index(log, SimEvent, i);
 
         if (event->kind == SIM_WRITE) {
-            land(outage->disk, event, false);
+            sim_disk_land(outage->disk, event, false);
         }
     }
     for (unsigned i = end; i-- > begin; ) {
         const SimEvent *event = &g_array_index(log, SimEvent, i);
 
         if (event->failed && event->landing == SIM_LANDS_LATE) {
-            land(outage->disk, event, true);
+            sim_disk_land(outage->disk, event, true);
         }
     }
     outage->count = 0;

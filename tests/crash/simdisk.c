@@ -92,8 +92,9 @@ void sim_disk_poke(SimDisk *disk, uint64_t offset, const uint8_t *data,
     }
 }
 
-void sim_event_landed(const SimEvent *event, bool flushed, size_t *start,
-                      size_t *bytes)
+/* Returns the part of a write that a reader sees before or after the flush. */
+static void landed(const SimEvent *event, bool flushed, size_t *start,
+                   size_t *bytes)
 {
     *start = 0;
     *bytes = event->bytes;
@@ -117,12 +118,12 @@ void sim_event_landed(const SimEvent *event, bool flushed, size_t *start,
     }
 }
 
-static void land(SimDisk *disk, const SimEvent *event, bool flushed)
+void sim_disk_land(SimDisk *disk, const SimEvent *event, bool flushed)
 {
     size_t start;
     size_t bytes;
 
-    sim_event_landed(event, flushed, &start, &bytes);
+    landed(event, flushed, &start, &bytes);
     if (bytes) {
         sim_disk_poke(disk, event->offset + start, event->data + start,
                       bytes);
@@ -134,7 +135,7 @@ void sim_event_apply(const SimEvent *event, uint8_t *image)
     size_t start;
     size_t bytes;
 
-    sim_event_landed(event, true, &start, &bytes);
+    landed(event, true, &start, &bytes);
     memcpy(image + event->offset + start, event->data + start, bytes);
 }
 
@@ -178,7 +179,7 @@ static void land_late(SimDisk *disk)
             return;
         }
         if (event->failed && event->landing == SIM_LANDS_LATE) {
-            land(disk, event, true);
+            sim_disk_land(disk, event, true);
         }
     }
 }
@@ -211,7 +212,7 @@ static bool sim_write(BlobStorage *storage, uint64_t offset, const void *buf,
     event.failed = fails_now(disk, error);
     event.data = g_memdup2(buf, bytes);
     g_array_append_val(disk->events, event);
-    land(disk, &event, false);
+    sim_disk_land(disk, &event, false);
     if (durable && !event.failed) {
         record(disk, SIM_DURABLE);
     }

@@ -62,11 +62,8 @@ void sim_disk_begin(SimDisk *disk);
 GArray *sim_disk_take_events(SimDisk *disk);
 void sim_disk_put_events(SimDisk *disk, GArray *events);
 
-/*
- * Returns the part of a write that a reader sees before, and after, the flush.
- */
-void sim_event_landed(const SimEvent *event, bool flushed, size_t *start,
-                      size_t *bytes);
+/* Writes the part of a write that a reader sees before, or after, the flush. */
+void sim_disk_land(SimDisk *disk, const SimEvent *event, bool flushed);
 
 /* Writes to @image the part of a write that a reader sees for good. */
 void sim_event_apply(const SimEvent *event, uint8_t *image);

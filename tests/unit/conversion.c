@@ -18,7 +18,10 @@ BlobStore *conversion_store(TestDisk *disk, const Way *way, Blob **blobs,
                          : keys_store(disk, blobs, count);
 }
 
-bool conversion_run(BlobStore *store, const Way *way, GError **error)
+static bool run(BlobStore *store, const Way *way,
+                bool (*convert)(BlobStore *store, BlobKey *key,
+                                const BlobKeySlots *slots, GError **error),
+                GError **error)
 {
     BlobStoreStatus info;
     BlobKeySlots slots = { 0 };
@@ -28,5 +31,15 @@ bool conversion_run(BlobStore *store, const Way *way, GError **error)
     if (key) {
         keys_put_raw(&slots, way->to, key, info.uuid);
     }
-    return blob_store_convert(store, key, &slots, error);
+    return convert(store, key, &slots, error);
+}
+
+bool conversion_begin(BlobStore *store, const Way *way, GError **error)
+{
+    return run(store, way, blob_store_convert_begin, error);
+}
+
+bool conversion_run(BlobStore *store, const Way *way, GError **error)
+{
+    return run(store, way, blob_store_convert, error);
 }

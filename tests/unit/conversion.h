@@ -32,6 +32,8 @@ extern const Way conversion_ways[CONVERSION_WAYS];
 BlobStore *conversion_store(TestDisk *disk, const Way *way, Blob **blobs,
                             unsigned count);
 
+/* A conversion that is only begun, and a whole one */
+bool conversion_begin(BlobStore *store, const Way *way, GError **error);
 bool conversion_run(BlobStore *store, const Way *way, GError **error);
 
 #endif /* TESTS_UNIT_CONVERSION_H */

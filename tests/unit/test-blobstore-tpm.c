@@ -134,10 +134,10 @@ static void tear_down(Fixture *fixture, gconstpointer data)
 
 static bool is_blank(Fixture *fixture)
 {
-    g_autofree char *content = NULL;
+    g_autoptr(GBytes) image = image_content(fixture->path);
     gsize bytes;
+    const char *content = g_bytes_get_data(image, &bytes);
 
-    g_assert_true(g_file_get_contents(fixture->path, &content, &bytes, NULL));
     g_assert_cmpuint(bytes, ==, IMAGE_BYTES);
     return buffer_is_zero(content, bytes);
 }
@@ -257,19 +257,16 @@ static void make_state(TPMVersion version)
 /* A start that is refused writes nothing, however often it is tried. */
 static void check_refused(Fixture *fixture, const char *message)
 {
-    g_autofree char *before = NULL;
-    gsize bytes;
+    g_autoptr(GBytes) before = image_content(fixture->path);
 
-    g_assert_true(g_file_get_contents(fixture->path, &before, &bytes, NULL));
     for (int i = 0; i < 50; i++) {
-        g_autofree char *after = NULL;
+        g_autoptr(GBytes) after = NULL;
         Error *err = NULL;
 
         g_assert_null(plug("nvram", false, &err));
         assert_error(err, message);
-        g_assert_true(g_file_get_contents(fixture->path, &after, &bytes,
-                                          NULL));
-        g_assert_cmpmem(before, bytes, after, bytes);
+        after = image_content(fixture->path);
+        g_assert_true(g_bytes_equal(before, after));
     }
 }
 

@@ -49,15 +49,9 @@ static BlobStore *make_store(TestDisk *disk, const Way *way,
 static void begin(BlobStore *store, const Way *way)
 {
     BlobStoreStatus status;
-    BlobKeySlots slots = { 0 };
-    BlobKey *key = way->to < 0 ? NULL : keys_data_key(way->to);
     GError *error = NULL;
 
-    blob_store_get_status(store, &status);
-    if (key) {
-        keys_put_raw(&slots, way->to, key, status.uuid);
-    }
-    if (!blob_store_convert_begin(store, key, &slots, &error)) {
+    if (!conversion_begin(store, way, &error)) {
         g_error("%s", error->message);
     }
     blob_store_get_status(store, &status);
