@@ -19,7 +19,7 @@ import unittest
 from crb import CRB
 from machine import Machine
 from tis import TIS
-from vm import BUILD, ROOT, create_image, program
+from vm import BUILD, ROOT, VMError, create_image, program
 
 sys.path.insert(0, str(ROOT / "tests/format"))
 
@@ -66,6 +66,7 @@ class MachineTest(unittest.TestCase):
     """Each test has a folder of its own, and must end within a time limit."""
 
     watchdog_seconds = 120
+    image_name = "nvram.raw"
 
     def setUp(self):
         self.directory = tempfile.mkdtemp(prefix="blobstore-test-")
@@ -115,6 +116,20 @@ class MachineTest(unittest.TestCase):
                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if found.returncode:
             self.skipTest(found.stderr.strip())
+
+    def content(self, name=None):
+        with open(self.path(name or self.image_name), "rb") as image:
+            return image.read()
+
+    def check_machine_refused(self, *args, says):
+        """The machine is refused with a message, and nothing is written."""
+        before = self.content()
+        machine = self.machine(*args)
+        with self.assertRaises(VMError):
+            machine.start()
+        self.assertRegex(machine.qemu_log.read_text(), says)
+        self.assertEqual(machine.exit_status, 1)
+        self.assertEqual(self.content(), before)
 
     def was_closed_clean(self, image="nvram.raw"):
         """Whether the store in a raw image says that it is at rest."""

@@ -56,10 +56,6 @@ class Mixin:
         self.image_name = f"nvram.{self.image_format}"
         self.drive = drive(self.image_name, self.image_format)
 
-    def content(self, name=None):
-        with open(self.path(name or self.image_name), "rb") as image:
-            return image.read()
-
     def start(self, *args):
         machine, tpm = self.power_on(*self.drive, *args)
         tpm.run(tpm2.startup())
@@ -77,14 +73,7 @@ class Mixin:
         return machine, tpm
 
     def check_refused(self, *args, says):
-        """The machine is refused with a message, and nothing is written."""
-        before = self.content()
-        machine = self.machine(*self.drive, *args)
-        with self.assertRaises(VMError):
-            machine.start()
-        self.assertRegex(machine.qemu_log.read_text(), says)
-        self.assertEqual(machine.exit_status, 1)
-        self.assertEqual(self.content(), before)
+        self.check_machine_refused(*self.drive, *args, says=says)
 
     def run_command(self, machine, command, **arguments):
         """Run a command. If it starts a job, wait until the job has ended."""

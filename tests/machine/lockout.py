@@ -20,15 +20,12 @@ NV_AUTH_READ = 1 << 18
 
 def get_property(number):
     """The value of a property of the TPM."""
-    return tpm2.plain(0x17a, struct.pack(">III", CAP_TPM_PROPERTIES, number, 1),
-                      lambda response: struct.unpack_from(">I", response, 13)[0])
+    return tpm2.get_capability(CAP_TPM_PROPERTIES, number, 1,
+                               lambda response: struct.unpack_from(">I", response, 13)[0])
 
 
 def define():
-    public = struct.pack(">IHIHH", PROTECTED, tpm2.SHA256,
-                         tpm2.NV_OWNER_READ | tpm2.NV_OWNER_WRITE | NV_AUTH_READ, 0,
-                         tpm2.NV_BYTES)
-    return tpm2.authorized(0x12a, [tpm2.OWNER], tpm2.sized(PASSWORD) + tpm2.sized(public))
+    return tpm2.nv_define(PROTECTED, NV_AUTH_READ, password=PASSWORD)
 
 
 def read(password=PASSWORD):

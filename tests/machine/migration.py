@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Moving a machine from one QEMU to another."""
 
+import shutil
 import time
+from pathlib import Path
 
 from case import MachineTest, front_end
 from moving import Moving
@@ -16,6 +18,21 @@ class MigrationTest(Moving, MachineTest):
         machine.start()
         self.listen(machine, **capabilities)
         return machine, front_end(machine, args)
+
+    def blank_other(self, size=4 << 20):
+        Path(self.path("other.raw")).write_bytes(bytes(size))
+
+    def copy_to_other(self):
+        shutil.copy(self.path(self.image_name), self.path("other.raw"))
+
+    def save_stream(self, source):
+        source.qmp("migrate", uri=f"file:{self.path('stream')}")
+        self.assertEqual(self.wait_migration(source), "completed")
+        return Path(self.path("stream")).read_bytes()
+
+    def fail_to_load_stream(self, machine):
+        machine.qmp("migrate-incoming", uri=f"file:{self.path('stream')}", exit_on_error=False)
+        self.assertEqual(self.wait_migration(machine), "failed")
 
     def slow_down(self, source):
         """Fill memory of the source, so that the migration has something to do."""

@@ -24,7 +24,7 @@ def list_commands(first, count):
         assert capability == CAP_COMMANDS and len(response) == 9 + 4 * found
         return bool(more), [code & 0xffff for code, in
                             struct.iter_unpack(">I", response[9:])]
-    return tpm2.plain(0x17a, struct.pack(">III", CAP_COMMANDS, first, count), parse)
+    return tpm2.get_capability(CAP_COMMANDS, first, count, parse)
 
 
 class WithheldTest(MachineTest):

@@ -20,6 +20,8 @@ SECRET = ["--object", "secret,id=secret,data=unlikely"]
 
 
 class DriveTest(MachineTest):
+    image_name = "nvram.img"
+
     def create(self, image_format="raw", name="nvram.img", *options, size=SIZE):
         subprocess.run([program("QEMU_IMG"), "create", "-q", "-f", image_format, *options, name,
                         size], cwd=self.directory, check=True)
@@ -47,19 +49,8 @@ class DriveTest(MachineTest):
             machine.kill()
         return expected
 
-    def content(self):
-        with open(self.path("nvram.img"), "rb") as image:
-            return image.read()
-
     def check_refused(self, *args, says):
-        """The drive is refused with a message, and nothing is written."""
-        before = self.content()
-        machine = self.machine(*args, *TPM2)
-        with self.assertRaises(VMError):
-            machine.start()
-        self.assertRegex(machine.qemu_log.read_text(), says)
-        self.assertEqual(machine.exit_status, 1)
-        self.assertEqual(self.content(), before)
+        self.check_machine_refused(*args, *TPM2, says=says)
 
     def check_drive(self, **options):
         """Use a drive with options; underscores in their names stand for dashes."""

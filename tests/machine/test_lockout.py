@@ -46,10 +46,6 @@ class LockoutTest(MigrationTest):
         self.assertEqual(lockout.counter(tpm), 0)
         self.use(tpm)
 
-    def content(self, image="nvram.raw"):
-        with open(self.path(image), "rb") as file:
-            return file.read()
-
 
 class ResetTest(LockoutTest):
     def test_reset(self):

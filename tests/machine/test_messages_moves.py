@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """When a VM does not move or return to a snapshot, QEMU prints what docs/migration.md quotes."""
 
-import shutil
 import socket
 import struct
 import threading
@@ -70,12 +69,6 @@ class SecondMonitor(threading.Thread):
 
 
 class MoveTest(Saying, EncryptedMigrationTest):
-    def blank_other(self, size=4 * MIB):
-        Path(self.path("other.raw")).write_bytes(bytes(size))
-
-    def copy_to_other(self):
-        shutil.copy(self.path(self.image_name), self.path("other.raw"))
-
     def failing_move(self, source, *args):
         """The output of a destination that the source cannot move its VM to."""
         destination, _ = self.incoming(*args)
@@ -86,19 +79,13 @@ class MoveTest(Saying, EncryptedMigrationTest):
         destination.kill()
         return said
 
-    def save_stream(self, source):
-        source.qmp("migrate", uri=f"file:{self.path('stream')}")
-        self.assertEqual(self.wait_migration(source), "completed")
-        return Path(self.path("stream")).read_bytes()
-
     def load_changed(self, stream, at, mask, *args):
         """The output of a destination that loads a stream with one byte changed."""
         changed = bytearray(stream)
         changed[at] ^= mask
         Path(self.path("stream")).write_bytes(changed)
         machine, _ = self.power_on(*self.drive, *args, "-incoming", "defer")
-        machine.qmp("migrate-incoming", uri=f"file:{self.path('stream')}", exit_on_error=False)
-        self.assertEqual(self.wait_migration(machine), "failed")
+        self.fail_to_load_stream(machine)
         said = self.said_by(machine)
         machine.kill()
         return said
@@ -204,10 +191,8 @@ class ForgedStreamTest(MoveTest):
         self.source, _, _ = self.make(*PLAIN)
         self.info = self.source.store()
         self.set_capabilities(self.source, return_path=False)
-        self.source.qmp("migrate", uri=f"file:{self.path('stream')}")
-        self.assertEqual(self.wait_migration(self.source), "completed")
+        self.stream = self.save_stream(self.source)
         self.source.kill()
-        self.stream = Path(self.path("stream")).read_bytes()
 
     def load(self, at, data):
         """The output for the stream with other bytes at a place."""
@@ -217,8 +202,7 @@ class ForgedStreamTest(MoveTest):
         machine, _ = self.power_on(*self.drive, *PLAIN, "-incoming", "defer")
         self.set_capabilities(machine, return_path=False)
         before = self.content()
-        machine.qmp("migrate-incoming", uri=f"file:{self.path('stream')}", exit_on_error=False)
-        self.assertEqual(self.wait_migration(machine), "failed")
+        self.fail_to_load_stream(machine)
         self.assertEqual(self.content(), before)
         said = self.said_by(machine)
         machine.kill()

@@ -37,12 +37,6 @@ class OwnStorageTest(MigrationTest):
         session = state.make(tpm)
         return source, tpm, session
 
-    def copy_image(self):
-        Path(self.path("other.raw")).write_bytes(Path(self.path("nvram.raw")).read_bytes())
-
-    def blank_image(self, size=4 << 20):
-        Path(self.path("other.raw")).write_bytes(bytes(size))
-
     def check_stale(self, destination, found, *blobs):
         stale = destination.wait_event("BLOBSTORE_STALE")
         self.assertEqual(stale, {"id": "nvram", "drive": "nvram", "found": found,
@@ -66,7 +60,7 @@ class OwnStorageTest(MigrationTest):
     def test_blank_image_becomes_the_store(self):
         source, tpm, session = self.make_source()
         permanent = state.permanent(tpm)
-        self.blank_image()
+        self.blank_other()
         destination, _ = self.check_moves(source, tpm, session, "blank")
         destination.kill()
         self.check_image(self.other, permanent)
@@ -75,7 +69,7 @@ class OwnStorageTest(MigrationTest):
         """The destination does not write, even if an export makes the drive writable."""
         for export in False, True:
             with self.subTest(export=export):
-                self.blank_image()
+                self.blank_other()
                 Path(self.path("nvram.raw")).write_bytes(bytes(4 << 20))
                 source, _, _ = self.make_source()
                 destination, _ = self.incoming(*self.other)
@@ -89,7 +83,7 @@ class OwnStorageTest(MigrationTest):
 
     def test_stale_image_is_brought_up_to_date(self):
         source, tpm, session = self.make_source()
-        self.copy_image()
+        self.copy_to_other()
         state.change_permanent(tpm, 7)
         permanent = state.permanent(tpm)
         destination, _ = self.check_moves(source, tpm, session, "older")
@@ -99,7 +93,7 @@ class OwnStorageTest(MigrationTest):
     def test_newer_image_is_taken_back_to_the_state_of_the_vm(self):
         """Another QEMU has used the copy meanwhile."""
         source, tpm, session = self.make_source()
-        self.copy_image()
+        self.copy_to_other()
         other, other_tpm = self.power_on(*self.other)
         other_tpm.run(tpm2.startup())
         state.change_permanent(other_tpm, 8)
@@ -145,7 +139,7 @@ class OwnStorageTest(MigrationTest):
         tpm.run(tpm2.shutdown())        # so that the host stores nothing more
         slot, = [slot for slot in source.blob("permanent")["slots"] if slot["current"]]
         source.quit()
-        self.copy_image()
+        self.copy_to_other()
         self.damage(slot["offset"] + 2000)
         source, tpm = self.power_on(*RAW)
         tpm.run(tpm2.startup())
@@ -153,14 +147,14 @@ class OwnStorageTest(MigrationTest):
 
     def test_blob_that_a_crash_took_away_is_replaced_by_what_comes(self):
         source, tpm, session = self.make_source()
-        self.copy_image()
+        self.copy_to_other()
         for slot in source.blob("permanent")["slots"]:
             self.overwrite(slot["offset"], bytes(slot["length"]))
         self.check_is_cured(source, tpm, session)
 
     def test_way_back_is_open(self):
         machine, tpm, session = self.make_source()
-        self.blank_image()
+        self.blank_other()
         destination, moved = self.check_moves(machine, tpm, session, "blank")
         machine.kill()
         for number in range(4):
@@ -184,7 +178,7 @@ class OwnStorageTest(MigrationTest):
         tpm.run(tpm12.startup())
         tpm.run(tpm12.save_state())
         self.assertTrue(source.blob("savestate")["present"])
-        self.copy_image()
+        self.copy_to_other()
         tpm.run(tpm12.get_ticks())
         self.assertFalse(source.blob("savestate")["present"])
         destination, _ = self.incoming(*other)
@@ -210,7 +204,7 @@ class OwnStorageTest(MigrationTest):
         return source, tpm, session, before, said
 
     def make_other_store(self):
-        self.blank_image()
+        self.blank_other()
         machine, _ = self.power_on(*self.other)
         uuid = machine.store()["uuid"]
         machine.quit()
@@ -246,13 +240,13 @@ class OwnStorageTest(MigrationTest):
         self.check_source_runs(*source)
 
     def test_small_image_is_refused_while_the_source_runs(self):
-        self.blank_image(1 << 20)
+        self.blank_other(1 << 20)
         *source, said = self.refuse(*self.other)
         self.assertRegex(said, "drive 'nvram' is too small: [0-9]+ bytes are needed, it has 1048576")
         self.check_source_runs(*source)
 
     def test_store_that_was_not_asked_for_is_refused_while_the_source_runs(self):
-        self.blank_image()
+        self.blank_other()
         *source, said = self.refuse(
             *drive("other.raw"), "-object",
             "blobstore,id=nvram,drive=nvram,uuid=11111111-1111-4111-8111-111111111111",
@@ -287,7 +281,7 @@ class OwnStorageTest(MigrationTest):
         source.qmp("cont")
         self.assertEqual(state.all(tpm, session), before)
         self.assertEqual(source.events("BLOBSTORE_STALE"), [])
-        self.blank_image()
+        self.blank_other()
         self.check_moves(source, tpm, session, "blank")
 
     def test_vm_does_not_start_on_what_is_no_store(self):
@@ -296,7 +290,7 @@ class OwnStorageTest(MigrationTest):
 
     def test_vm_does_not_start_on_what_may_have_been_its_store(self):
         source = self.make_source()
-        self.copy_image()
+        self.copy_to_other()
         for offset in 32 << 10, 64 << 10:
             self.damage(offset + 1300)
         self.check_does_not_start(*source, "directory")
@@ -304,7 +298,7 @@ class OwnStorageTest(MigrationTest):
     def test_vm_does_not_start_without_the_state_of_its_tpm(self):
         source = self.machine(*drive("nvram.raw"))
         source.start()
-        self.blank_image()
+        self.blank_other()
         destination, _ = self.move_to_where_it_waits(source, *self.other)
         self.assertIn("was not loaded completely",
                       destination.qemu_log.read_text(encoding="utf-8"))
@@ -312,7 +306,7 @@ class OwnStorageTest(MigrationTest):
 
     def check_waits_for_its_medium(self, access, number):
         source, tpm, session = self.make_source()
-        self.copy_image()
+        self.copy_to_other()
         state.change_permanent(tpm, 1)
         before = state.all(tpm, session)
         destination, moved = self.move_to_where_it_waits(
@@ -333,7 +327,7 @@ class OwnStorageTest(MigrationTest):
 
     def test_mirror_over_nbd_just_works(self):
         source, tpm, session = self.make_source()
-        self.blank_image()
+        self.blank_other()
         destination, moved = self.incoming(*self.other)
         source.qmp("drive-mirror", job_id="mirror", device="nvram", sync="full", mode="existing",
                    format="raw", target=self.export(destination))

@@ -63,6 +63,10 @@ def get_random(size):
     return plain(0x17b, struct.pack(">H", size), first_sized)
 
 
+def get_capability(capability, first, count, parse):
+    return plain(0x17a, struct.pack(">III", capability, first, count), parse)
+
+
 def pcr_extend(pcr, digest):
     """Extend a PCR with a SHA-256 digest."""
     return authorized(0x182, [pcr], struct.pack(">IH", 1, SHA256) + digest)
@@ -75,14 +79,10 @@ def pcr_read(pcr):
                  lambda response: first_sized(response[18:]))
 
 
-def nv_define(index, attributes=0, size=NV_BYTES):
+def nv_define(index, attributes=0, size=NV_BYTES, password=b""):
     public = struct.pack(">IHIHH", index, SHA256, NV_OWNER_READ | NV_OWNER_WRITE | attributes, 0,
                          size)
-    return authorized(0x12a, [OWNER], sized(b"") + sized(public))
-
-
-def nv_undefine(index):
-    return authorized(0x122, [OWNER, index])
+    return authorized(0x12a, [OWNER], sized(password) + sized(public))
 
 
 def nv_write(index, data, offset=0):
