@@ -187,7 +187,7 @@ static void make(const char *path, unsigned n)
         },
         .directory = {
             .epoch = EPOCH,
-            .superblock_generation = 2,
+            .superblock_generation = 1,
             .entries = g_array_new(FALSE, FALSE, sizeof(BlobEntry)),
             .history = g_array_new(FALSE, FALSE, sizeof(BlobPastEpoch)),
         },

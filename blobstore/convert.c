@@ -178,7 +178,7 @@ static bool vouch(BlobStore *store, const BlobKey *key, GError **error)
  */
 static bool take_back(BlobStore *store, GError **error)
 {
-    return !store->voucher || blob_superblock_heal(store, error);
+    return !store->voucher || blob_superblock_settle(store, error);
 }
 
 /* Step 3.  A tombstone holds nothing that would have to be read. */
@@ -269,18 +269,15 @@ static bool forget_old_guard(BlobStore *store, GError **error)
 /* Steps 3 to 5 */
 static bool switch_guards(BlobStore *store, GError **error)
 {
-    bool converting = store->super.state == BLOB_STATE_CONVERTING;
-
+    if (store->super.state != BLOB_STATE_CONVERTING) {
+        return true;
+    }
     if (store->target &&
         (!copy_versions(store, error) || !record_copies(store, error))) {
         return false;
     }
     /* If a record was cut short, one copy may be under the old guard. */
-    if (!blob_pair_is_whole(&store->directory_pair) &&
-        !blob_epoch_record(store, true, error)) {
-        return false;
-    }
-    return !converting || forget_old_guard(store, error);
+    return blob_epoch_settle(store, error) && forget_old_guard(store, error);
 }
 
 /* Step 7 */
@@ -289,10 +286,9 @@ static bool finish(BlobStore *store, GError **error)
     BlobSuperblock super = store->super;
 
     super.state = BLOB_STATE_READY;
-    if (!blob_superblock_change(store, &super, store->key, error)) {
-        return false;
-    }
-    return blob_epoch_record(store, false, error);
+    return blob_epoch_settle(store, error) &&
+           blob_superblock_change(store, &super, store->key, error) &&
+           blob_epoch_record(store, false, error);
 }
 
 bool blob_store_convert_begin(BlobStore *store, BlobKey *key,
@@ -417,6 +413,7 @@ bool blob_store_set_key_slots(BlobStore *store, const BlobKey *key,
     }
     super.key_slots = *slots;
     /* S5: what was there before is refused once this is on record. */
-    return blob_superblock_change(store, &super, store->key, error) &&
+    return blob_epoch_settle(store, error) &&
+           blob_superblock_change(store, &super, store->key, error) &&
            blob_epoch_record(store, false, error);
 }

@@ -32,14 +32,13 @@ bool blob_create_uuid(uint8_t uuid[BLOB_UUID_BYTES], GError **error)
     return true;
 }
 
-static bool make_superblock(BlobStore *store, uint64_t generation,
-                            GError **error)
+static bool make_superblock(BlobStore *store, GError **error)
 {
     uint64_t slot_bytes = blob_create_directory_slot_bytes(store);
     BlobSuperblock super = {
         .version = BLOB_FORMAT_VERSION,
         .state = BLOB_STATE_READY,
-        .generation = generation,
+        .generation = 1,        /* as the marker has, until it is written */
         .directory_offset = BLOB_DIRECTORY_OFFSET,
         .directory_slot_bytes = slot_bytes,
         .data_offset = BLOB_DIRECTORY_OFFSET + 2 * slot_bytes,
@@ -63,7 +62,7 @@ static bool make_superblock(BlobStore *store, uint64_t generation,
 /* Decides what the new store will be, in memory only. */
 static bool plan_store(BlobStore *store, uint64_t length, GError **error)
 {
-    if (!make_superblock(store, 2, error)) {
+    if (!make_superblock(store, error)) {
         return false;
     }
     /* It may have shrunk since it was measured. */
@@ -116,8 +115,14 @@ bool blob_create_store(BlobStore *store, GError **error)
     if (!store->space && !plan_store(store, length, error)) {
         return false;
     }
-    if (!blob_epoch_record(store, false, error) ||
-        !blob_superblock_write(store, error)) {
+    /* The superblock names the directory, so that stays as it is, too. */
+    if (!store->epoch.own && !blob_epoch_record(store, false, error)) {
+        return false;
+    }
+    store->super.generation = 2;
+    memcpy(store->super.epoch_id, store->epoch.id,
+           sizeof(store->super.epoch_id));
+    if (!blob_superblock_write(store, error)) {
         return false;
     }
     store->blank = false;

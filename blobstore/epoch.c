@@ -6,6 +6,7 @@
 #include "store-private.h"
 
 #include <string.h>
+#include "superblock.h"
 
 /* The directory keeps a blob without content only while it is registered. */
 static bool is_listed(const Blob *blob, const BlobEntry *entry)
@@ -71,6 +72,8 @@ static bool make_directory(BlobStore *store, uint64_t capacity,
         return false;
     }
     memcpy(next->id, directory->epoch_id, sizeof(next->id));
+    memcpy(directory->superblock_digest, store->super.digest,
+           sizeof(directory->superblock_digest));
     memcpy(directory->key_commitment, store->guard->commitment,
            sizeof(directory->key_commitment));
     for (guint i = 0; i < store->blobs->len; i++) {
@@ -190,12 +193,15 @@ static bool record(BlobStore *store, bool clean, uint64_t capacity,
         .number = next_number(store),
         .open = !clean,
         .clean = clean,
+        .own = true,
     };
     g_auto(BlobDirectory) directory = { 0 };
     g_autoptr(GBytes) payload = NULL;
     BlobHeader header = { 0 };
 
-    if (!check_recordable(store, &next, error)) {
+    /* S5: a record names the superblock, so there has to be one for sure. */
+    if (!check_recordable(store, &next, error) ||
+        !blob_superblock_settle(store, error)) {
         return false;
     }
     /*
@@ -263,4 +269,14 @@ bool blob_epoch_record_all(BlobStore *store, GError **error)
         return true;
     }
     return blob_epoch_record(store, false, error);
+}
+
+bool blob_epoch_settle(BlobStore *store, GError **error)
+{
+    if (store->epoch.own && !store->epoch.counter &&
+        (store->epoch.open || store->epoch.clean)) {
+        return true;
+    }
+    /* S10: a store that is being converted has only clean directories. */
+    return blob_epoch_record(store, store->voucher, error);
 }

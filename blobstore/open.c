@@ -80,6 +80,20 @@ static void map_space(BlobStore *store)
     }
 }
 
+/*
+ * S5: a superblock is on record, or it was written in the epoch of this
+ * directory and the power failed before it was recorded.
+ */
+static bool names_each_other(const BlobSuperblock *super,
+                             const BlobDirectory *directory)
+{
+    return directory->superblock_generation == super->generation
+           ? !memcmp(directory->superblock_digest, super->digest,
+                     sizeof(super->digest))
+           : !memcmp(directory->epoch_id, super->epoch_id,
+                     sizeof(super->epoch_id));
+}
+
 static bool adopt_directory(BlobStore *store, const BlobDirectory *directory,
                             uint64_t length, GError **error)
 {
@@ -91,6 +105,14 @@ static bool adopt_directory(BlobStore *store, const BlobDirectory *directory,
                     "than the directory (%" G_GUINT64_FORMAT "): restore the "
                     "whole image from one backup", store->super.generation,
                     directory->superblock_generation);
+        return false;
+    }
+    if (!names_each_other(&store->super, directory)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
+                    "superblock (generation %" G_GUINT64_FORMAT ") does not "
+                    "belong to the directory: they are from two copies of "
+                    "the store, restore the whole image from one backup",
+                    store->super.generation);
         return false;
     }
     if (end > length) {

@@ -322,6 +322,24 @@ static bool check_still_blank(BlobStore *store, GError **error)
     return true;
 }
 
+static bool heal_superblock(BlobStore *store, GError **error)
+{
+    bool is_lost;
+
+    /* The record settles the superblock first. */
+    if (store->super_unknown &&
+        !blob_epoch_record(store, store->voucher, error)) {
+        return false;
+    }
+    if (!blob_superblock_heal(store, &is_lost, error)) {
+        return false;
+    }
+    return !is_lost ||
+           (blob_epoch_settle(store, error) &&
+            blob_superblock_change(store, &store->super, store->key, error) &&
+            blob_epoch_record(store, store->voucher, error));
+}
+
 bool blob_store_start(BlobStore *store, GError **error)
 {
     if (store->read_only) {
@@ -346,7 +364,7 @@ bool blob_store_start(BlobStore *store, GError **error)
          !blob_create_store(store, error))) {
         return false;
     }
-    if (!blob_superblock_heal(store, error) ||
+    if (!heal_superblock(store, error) ||
         !blob_convert_finish(store, error) ||
         !blob_wipe_pending(store, error) ||
         !place_and_record(store, error)) {

@@ -42,6 +42,7 @@ typedef struct BlobEpoch {
     uint8_t id[BLOB_EPOCH_ID_BYTES];
     bool open;                  /* both directory copies name it */
     bool clean;                 /* they have the clean flag */
+    bool own;                   /* this process has recorded it */
     uint64_t acknowledged;      /* sequence */
     GArray *history;            /* of BlobPastEpoch: epochs before it */
     uint8_t census[BLOB_CENSUS_BYTES]; /* of what is acknowledged */
@@ -165,6 +166,13 @@ bool blob_epoch_record_capacity(BlobStore *store, uint64_t capacity,
 
 /* epoch.c: blob_epoch_record(), unless all current versions are on record. */
 bool blob_epoch_record_all(BlobStore *store, GError **error);
+
+/*
+ * epoch.c: the same before a change of the superblock, which names the present
+ * epoch (S5).  So the record has to be one of this process: a later one, which
+ * another process failed to write, may have landed since the medium was read.
+ */
+bool blob_epoch_settle(BlobStore *store, GError **error);
 
 /*
  * create.c: R13.  Creates an empty store on a blank medium; durable on return.

@@ -102,7 +102,7 @@ bool blob_superblock_decode(const BlobHeader *header, GBytes *payload,
     return true;
 }
 
-static GBytes *encode(const BlobSuperblock *super, const BlobKey *key,
+static GBytes *encode(BlobSuperblock *super, const BlobKey *key,
                       GError **error)
 {
     g_autofree uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);
@@ -119,7 +119,7 @@ static GBytes *encode(const BlobSuperblock *super, const BlobKey *key,
     return g_bytes_new_take(g_steal_pointer(&bytes), BLOB_SUPERBLOCK_BYTES);
 }
 
-static bool write_pair(BlobStore *store, const BlobSuperblock *super,
+static bool write_pair(BlobStore *store, BlobSuperblock *super,
                        const BlobKey *key, GError **error)
 {
     g_autoptr(GBytes) payload = encode(super, key, error);
@@ -160,6 +160,7 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
     }
     /* A number is never used twice, even if this write fails. */
     super.generation = ++store->generation;
+    memcpy(super.epoch_id, store->epoch.id, sizeof(super.epoch_id));
     if (!write_pair(store, &super, key, error)) {
         return false;
     }
@@ -173,6 +174,12 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
         store->key = key ? blob_key_ref(key) : NULL;
     }
     return true;
+}
+
+bool blob_superblock_settle(BlobStore *store, GError **error)
+{
+    return !store->super_unknown ||
+           blob_superblock_change(store, &store->super, store->key, error);
 }
 
 bool blob_superblock_outnumber(BlobStore *store, GError **error)
@@ -198,15 +205,12 @@ bool blob_superblock_outnumber(BlobStore *store, GError **error)
     return true;
 }
 
-bool blob_superblock_heal(BlobStore *store, GError **error)
+bool blob_superblock_heal(BlobStore *store, bool *lost, GError **error)
 {
     BlobHeader header;
     g_autoptr(GBytes) payload = NULL;
 
-    if (store->super_unknown) {
-        return blob_superblock_change(store, &store->super, store->key,
-                                      error);
-    }
+    *lost = false;
     /*
      * A change that another process failed to write may have landed since the
      * medium was read.  It has landed after the flush with which a start
@@ -236,11 +240,7 @@ bool blob_superblock_heal(BlobStore *store, GError **error)
                     "was opened: is the image in use elsewhere?");
         return false;
     }
-    /* A key slot is damaged in both copies: see encode_key_slots(). */
-    if (blob_pair_current(&store->super_pair) < 0) {
-        return blob_superblock_change(store, &store->super, store->key,
-                                      error);
-    }
-    return blob_pair_heal(&store->medium, store->zero_guard,
+    *lost = blob_pair_current(&store->super_pair) < 0;
+    return *lost || blob_pair_heal(&store->medium, store->zero_guard,
                           &store->super_pair, &header, payload, error);
 }

@@ -35,8 +35,10 @@ bool blob_superblock_write(BlobStore *store, GError **error);
 
 /*
  * Makes @wanted, whose key slots hold @key (NULL: none), the superblock under
- * the next generation.  On failure the store keeps its old superblock, but the
- * medium may have either, until this or the next start succeeds.
+ * the next generation, which names the present epoch.  The caller has called
+ * blob_epoch_settle(), and records the new superblock (S5).  On failure the
+ * store keeps its old superblock, but the medium may have either, until
+ * blob_superblock_settle() succeeds.
  * Errors: IO, EXHAUSTED, NO_SECURE_MEMORY.
  */
 bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
@@ -50,10 +52,18 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
 bool blob_superblock_outnumber(BlobStore *store, GError **error);
 
 /*
- * Makes both copies on the medium the superblock of the store: rewrites a
- * damaged or older copy, or both copies after a change that failed.
- * Errors: IO, CORRUPT, EXHAUSTED, NO_SECURE_MEMORY.
+ * If a change has failed, writes the superblock that the store has kept, under
+ * the next generation.  Otherwise does nothing.
+ * Errors: those of blob_superblock_change().
  */
-bool blob_superblock_heal(BlobStore *store, GError **error);
+bool blob_superblock_settle(BlobStore *store, GError **error);
+
+/*
+ * Makes both copies on the medium the superblock of the store, by rewriting a
+ * damaged or older copy.  *@lost becomes whether that cannot be done because a
+ * key slot is damaged in both: then it takes blob_superblock_change().
+ * Errors: IO, STALE, CORRUPT.
+ */
+bool blob_superblock_heal(BlobStore *store, bool *lost, GError **error);
 
 #endif /* BLOBSTORE_SUPERBLOCK_H */

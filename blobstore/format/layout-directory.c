@@ -20,7 +20,7 @@ typedef struct DiskDirectory {
     uint8_t key_commitment[32];
     uint64_t sealings;
     uint32_t history_count;
-    uint8_t reserved1[12];
+    uint8_t superblock_digest[BLOB_LINK_BYTES];
     uint8_t voucher[16];
 } DiskDirectory;
 
@@ -29,6 +29,7 @@ enum { DISK_DIRECTORY_CLEAN = 1 << 0 };
 G_STATIC_ASSERT(sizeof(DiskDirectory) == BLOB_DIRECTORY_HEAD_BYTES);
 G_STATIC_ASSERT(offsetof(DiskDirectory, key_commitment) == 56);
 G_STATIC_ASSERT(offsetof(DiskDirectory, history_count) == 96);
+G_STATIC_ASSERT(offsetof(DiskDirectory, superblock_digest) == 100);
 G_STATIC_ASSERT(offsetof(DiskDirectory, voucher) == 112);
 
 typedef struct DiskEntry {
@@ -160,6 +161,8 @@ GBytes *blob_layout_encode_directory(const BlobDirectory *directory,
     };
 
     memcpy(disk.epoch_id, directory->epoch_id, sizeof(disk.epoch_id));
+    memcpy(disk.superblock_digest, directory->superblock_digest,
+           sizeof(disk.superblock_digest));
     memcpy(disk.key_commitment, directory->key_commitment,
            sizeof(disk.key_commitment));
     memcpy(at, &disk, sizeof(disk));
@@ -368,6 +371,8 @@ static bool decode_directory_head(const uint8_t *in, size_t bytes,
     directory->capacity = GUINT64_FROM_LE(disk.capacity);
     directory->next_id = GUINT64_FROM_LE(disk.next_id);
     directory->sealings = GUINT64_FROM_LE(disk.sealings);
+    memcpy(directory->superblock_digest, disk.superblock_digest,
+           sizeof(disk.superblock_digest));
     memcpy(directory->epoch_id, disk.epoch_id, sizeof(disk.epoch_id));
     memcpy(directory->key_commitment, disk.key_commitment,
            sizeof(disk.key_commitment));

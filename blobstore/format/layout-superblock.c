@@ -27,10 +27,9 @@ typedef struct DiskSuperblock {
     uint8_t previous_nonce[12];
     uint8_t previous_tag[16];
     uint8_t previous_wrapped[32];
-    uint8_t reserved0[4];
+    uint8_t epoch_id[BLOB_LINK_BYTES];
     uint8_t keyed_check[32];
     uint8_t head_digest[32];
-    uint8_t reserved1[8];
     uint8_t key_slots[BLOB_KEY_SLOTS][BLOB_KEY_SLOT_BYTES];
 } DiskSuperblock;
 
@@ -38,8 +37,8 @@ G_STATIC_ASSERT(sizeof(DiskSuperblock) == BLOB_SUPERBLOCK_BYTES);
 G_STATIC_ASSERT(offsetof(DiskSuperblock, generation) == 48);
 G_STATIC_ASSERT(offsetof(DiskSuperblock, seed) == 88);
 G_STATIC_ASSERT(offsetof(DiskSuperblock, key_slot_digests) == 120);
-G_STATIC_ASSERT(offsetof(DiskSuperblock, keyed_check) == 440);
-G_STATIC_ASSERT(offsetof(DiskSuperblock, head_digest) == 472);
+G_STATIC_ASSERT(offsetof(DiskSuperblock, keyed_check) == 448);
+G_STATIC_ASSERT(offsetof(DiskSuperblock, head_digest) == 480);
 G_STATIC_ASSERT(offsetof(DiskSuperblock, key_slots) ==
                 BLOB_SUPERBLOCK_HEAD_BYTES);
 
@@ -55,7 +54,7 @@ static void encode_key_slots(const BlobKeySlots *slots, DiskSuperblock *disk)
     }
 }
 
-void blob_layout_encode_superblock(const BlobSuperblock *super,
+void blob_layout_encode_superblock(BlobSuperblock *super,
                                    BlobDigest *keyed,
                                    uint8_t out[BLOB_SUPERBLOCK_BYTES])
 {
@@ -81,6 +80,7 @@ void blob_layout_encode_superblock(const BlobSuperblock *super,
            sizeof(disk.previous_tag));
     memcpy(disk.previous_wrapped, super->previous_key.wrapped,
            sizeof(disk.previous_wrapped));
+    memcpy(disk.epoch_id, super->epoch_id, sizeof(disk.epoch_id));
     encode_key_slots(&super->key_slots, &disk);
     if (keyed) {
         blob_digest_check(keyed, &disk, offsetof(DiskSuperblock, keyed_check),
@@ -91,6 +91,7 @@ void blob_layout_encode_superblock(const BlobSuperblock *super,
         blob_digest_sha256(&disk, offsetof(DiskSuperblock, head_digest),
                            disk.head_digest);
     }
+    memcpy(super->digest, disk.head_digest, sizeof(super->digest));
     memcpy(out, &disk, sizeof(disk));
 }
 
@@ -175,6 +176,8 @@ static void decode_fields(const DiskSuperblock *disk, BlobSuperblock *super)
            sizeof(disk->previous_tag));
     memcpy(super->previous_key.wrapped, disk->previous_wrapped,
            sizeof(disk->previous_wrapped));
+    memcpy(super->epoch_id, disk->epoch_id, sizeof(disk->epoch_id));
+    memcpy(super->digest, disk->head_digest, sizeof(super->digest));
     if (!blob_superblock_is_sealed(super)) {
         return;
     }

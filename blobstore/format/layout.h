@@ -27,6 +27,7 @@ enum {
     BLOB_ENTRY_BYTES = 224,
     BLOB_PAST_EPOCH_BYTES = 24,
     BLOB_HISTORY_MAX = 64,
+    BLOB_LINK_BYTES = 12,
     BLOB_DIRECTORY_SLOT_MAX_BYTES = 64 << 20,
 
     BLOB_ID_SUPERBLOCK = 0,
@@ -178,6 +179,13 @@ typedef struct BlobSuperblock {
     uint8_t seed[BLOB_SEED_BYTES];  /* of check values, where plain */
     BlobKeySlots key_slots;
     BlobPreviousKey previous_key;   /* while rekeying */
+    /*
+     * Superblock and directory name each other, so that those of two branches
+     * of a store do not go together: the id of the epoch in which this was
+     * written, and what its directories have as superblock_digest.
+     */
+    uint8_t epoch_id[BLOB_LINK_BYTES];
+    uint8_t digest[BLOB_LINK_BYTES];
 } BlobSuperblock;
 
 static inline bool blob_superblock_is_sealed(const BlobSuperblock *super)
@@ -185,8 +193,11 @@ static inline bool blob_superblock_is_sealed(const BlobSuperblock *super)
     return super->incompatible & BLOB_FEATURE_SEALED;
 }
 
-/* @keyed makes the keyed check of a sealed store; NULL if it is plain. */
-void blob_layout_encode_superblock(const BlobSuperblock *super,
+/*
+ * @keyed makes the keyed check of a sealed store; NULL if it is plain.
+ * super->digest is set.
+ */
+void blob_layout_encode_superblock(BlobSuperblock *super,
                                    BlobDigest *keyed,
                                    uint8_t out[BLOB_SUPERBLOCK_BYTES]);
 
@@ -258,6 +269,7 @@ typedef struct BlobDirectory {
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
     bool clean;
     uint64_t superblock_generation;
+    uint8_t superblock_digest[BLOB_LINK_BYTES];
     uint64_t capacity;
     uint64_t next_id;
     uint8_t key_commitment[BLOB_KEY_COMMITMENT_BYTES];

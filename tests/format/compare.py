@@ -40,10 +40,10 @@ HEADER_FIELDS = [(0, 8), (8, 4), (12, 4), (16, 16), (32, 8), (40, 8), (48, 8), (
 PAYLOAD_FIELDS = [(1280, 4), (1288, 8)]
 SUPERBLOCK_FIELDS = [(0, 4), (4, 4), (8, 8), (16, 8), (24, 8), (32, 16), (48, 8), (56, 4), (60, 4),
                      (64, 8), (72, 8), (80, 8), (88, 32), (120, 32), (216, 32), (376, 12),
-                     (404, 32), (436, 4), (440, 32), (472, 32), (504, 8), (512, 4), (3588, 4),
+                     (404, 32), (436, 12), (448, 32), (480, 32), (504, 8), (512, 4), (3588, 4),
                      (3644, 16), (8448, 256)]
 DIRECTORY_FIELDS = [(0, 4), (4, 4), (8, 16), (24, 8), (32, 8), (40, 8), (48, 4), (52, 4), (56, 32),
-                    (88, 8), (96, 4), (100, 28)]
+                    (88, 8), (96, 4), (100, 12), (112, 16)]
 ENTRY_FIELDS = [(0, 8), (8, 8), (16, 8), (24, 8), (32, 8), (40, 8), (48, 8), (56, 4), (60, 1),
                 (61, 1), (62, 1), (63, 1), (64, 1), (66, 1), (127, 1), (128, 1), (130, 1), (191, 1),
                 (192, 8), (223, 1)]
@@ -281,25 +281,39 @@ class Forger:
             digest = hashlib.sha256(raw).digest() if any(raw) else bytes(32)
             payload[120 + 32 * number:152 + 32 * number] = digest
 
-    def sign_superblock(self, digests=True, keyed=True, head=True, both=True, offset=0):
+    def sign_superblock(self, digests=True, keyed=True, head=True, both=True, link=True, offset=0):
         """Sign all values that depend on the rest of the payload, or only some."""
         payload = self.image[offset + 1280:offset + 1280 + 8704]
+        if link:
+            payload[436:448] = self.head.epoch_id[:12]
         if digests:
             self.key_slot_digests(payload)
         if keyed and self.data_key:
             key = derive(self.data_key, 'superblock', bytes(payload[32:48]))
-            payload[440:472] = hmac.new(key, payload[:440], 'sha256').digest()
+            payload[448:480] = hmac.new(key, payload[:448], 'sha256').digest()
         if head:
-            payload[472:504] = hashlib.sha256(payload[:472]).digest()
+            payload[480:512] = hashlib.sha256(payload[:480]).digest()
         self.image[offset + 1280:offset + 1280 + 8704] = payload
         self.sign(offset, reader.Guard(SUPERBLOCK_KEY), NO_PLACE, 16384)
         if both:
             self.copy_slot(offset, SUPERBLOCK_KEY, 16384)
+        if link and int.from_bytes(payload[48:56], 'little') == self.head.generation:
+            self.name_superblock(payload[480:492])
+
+    def name_superblock(self, digest):
+        """The directories name the superblock that has this digest."""
+        medium = reader.Medium(io.BytesIO(self.image))
+        for guard in self.guards:
+            for slot in reader.directory_slots(medium, self.superblock, guard):
+                if slot.valid and self.open(slot.offset, guard, NO_PLACE):
+                    self.image[slot.offset + 1380:slot.offset + 1392] = digest
+                    self.vouch(slot.offset, guard)
+                    self.sign(slot.offset, guard, NO_PLACE, self.superblock.directory_bytes)
 
     def forge_superblock(self):
         self.change(0, HEADER_FIELDS + 2 * inside(1280, SUPERBLOCK_FIELDS))
         self.sign_superblock(self.probably(0.5), self.probably(0.8), self.probably(0.8),
-                             both=self.probably(0.8))
+                             both=self.probably(0.8), link=self.probably(0.8))
 
     def forge_directory(self, fields):
         """Fields are relative to the slot. In a conversion either guard may be the slot's."""

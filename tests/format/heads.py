@@ -12,7 +12,7 @@ from keyslots import derive
 from slots import Conversion, Guard, Seal, Slot, has_possible_lengths, newest, newest_valid
 from values import (
     BLOCK, Blank, CHECKED, CONVERSIONS, CONVERTING, DIRECTORY, DIRECTORY_ID, DIRECTORY_OFFSET,
-    ENTRY, FIRST_BLOB_ID, FORMATTING, HEAD, HEADER, KEYED, KINDS, LAST_NUMBER, Locked, MAGIC,
+    ENTRY, FIRST_BLOB_ID, FORMATTING, HEAD, HEADER, KEYED, KINDS, LAST_NUMBER, LINK, Locked, MAGIC,
     MAX_CONTENT, MAX_METADATA, MAX_PAST, PAST, PLACE, REKEYING, Refused, SEALED_FEATURE, SEALING,
     SECTOR, STATES, SUPERBLOCK, SUPERBLOCK_ID, SUPERBLOCK_SLOT, WIPING, demand, epoch_of,
     round_up)
@@ -36,6 +36,7 @@ class Superblock:
     seed: bytes
     key_slot_digests: bytes
     previous_key: bytes
+    epoch_id: bytes
     keyed_check: bytes
     head_digest: bytes
     key_slot_area: bytes
@@ -68,6 +69,7 @@ class Directory:
     commitment: bytes
     sealings: int
     past_count: int
+    superblock_digest: bytes
     voucher: bytes
     past: list = ()
 
@@ -188,7 +190,7 @@ def key_slot_digest(raw):
 def marker():
     """Section 8: the first write of a format, the same for every store."""
     payload = SUPERBLOCK.pack(1, FORMATTING, 0, 0, 0, bytes(16), 1, BLOCK, *bytes(4),
-                              *[b''] * 6)
+                              *[b''] * 7)
     header = HEADER.pack(MAGIC, 0, 0, bytes(16), SUPERBLOCK_ID, 1, 0, 0, 0, len(payload),
                          len(payload), 0, 0, bytes(16), hashlib.sha256(payload).digest(),
                          bytes(1024), bytes(32))[:CHECKED]
@@ -271,6 +273,7 @@ def read_directory(medium, superblock, guards):
     demand(head.epoch >= 1 and slot.header.sequence == head.epoch << 32
            and slot.header.epoch_id == head.epoch_id, 'epoch of the directory')
     demand(head.generation <= superblock.generation, 'directory newer than the superblock')
+    check_link(superblock, head)
     demand(head.capacity % BLOCK == 0 and head.capacity >= superblock.data_offset, 'capacity')
     demand(FIRST_BLOB_ID <= head.next_id < (1 << 64) - 1, 'next id')
     demand(head.sealings <= LAST_NUMBER, 'sealings')
@@ -284,6 +287,15 @@ def read_directory(medium, superblock, guards):
     head.past = [Past(*fields) for fields in PAST.iter_unpack(payload[end:])]
     check_past(head)
     return slot.guard, head, entries
+
+
+def check_link(superblock, head):
+    """Section 5.3: superblock and directory are of one branch of the store."""
+    if head.generation == superblock.generation:
+        demand(head.superblock_digest == superblock.head_digest[:LINK],
+               'another superblock of this generation')
+    else:
+        demand(superblock.epoch_id == head.epoch_id[:LINK], 'superblock of another epoch')
 
 
 def check_past(head):

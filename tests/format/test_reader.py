@@ -214,6 +214,8 @@ class ForgedTests:
             'first past epoch': (with_past(2, 1, 2), with_past(2, 0, 2)),
             'past epochs in order': (with_past(2, 4, 5), with_past(2, 5, 4)),
             'past epochs twice': (with_past(2, 3, 4), with_past(2, 4, 4)),
+            'superblock digest': ([], [(1280 + 111, 1, head.superblock_digest[-1] ^ 1)]),
+            'generation of another epoch': ([], [(1280 + 24, 8, head.generation - 1)]),
         }
         if seal:
             cases['key commitment'] = [], [(1280 + 56, 1, forger.guard.commitment[0] ^ 1)]
@@ -223,6 +225,23 @@ class ForgedTests:
         for (name, _), by_core, refused in zip(images, said, [False, True] * len(cases)):
             with self.subTest(limit=name, refused=refused):
                 self.assertEqual('refused' in by_core, refused)
+
+    def with_superblock(self, newer, link):
+        """Returns an image whose superblock is so much newer, and names the epoch of today."""
+        forger = self.forger()
+        self.assertEqual(forger.head.generation, forger.superblock.generation)
+        for at in (40, 1280 + 48):
+            forger.put(at, 8, forger.superblock.generation + newer)
+        forger.put(1280 + 24, 8, 1)         # a compatible feature
+        forger.sign_superblock(link=link)
+        return bytes(forger.image)
+
+    def test_superblock_and_directory_name_each_other(self):
+        cases = [(newer, link) for newer in (0, 1, 5) for link in (True, False)]
+        said = self.demand_agreement([(str(case), self.with_superblock(*case)) for case in cases])
+        for (newer, link), by_core in zip(cases, said):
+            with self.subTest(newer=newer, link=link):
+                self.assertEqual('refused' in by_core, not link)
 
     def test_trailers_are_sought_in_a_slot_with_a_wrong_payload(self):
         forger = self.forger()

@@ -7,9 +7,9 @@ BLOCK = 4096
 SECTOR = 512
 HEADER = struct.Struct('<8sII16sQQQQQQQII16s32s80x1024s32s')
 MEMBER = struct.Struct('<QQ')
-SUPERBLOCK = struct.Struct('<IIQQQ16sQIIQQQ32s256s60s4x32s32s8x8192s')
-KEYED, HEAD = 440, 472      # what the keyed check, and the head digest, is of
-DIRECTORY = struct.Struct('<II16sQQQI4x32sQI12x16s')
+SUPERBLOCK = struct.Struct('<IIQQQ16sQIIQQQ32s256s60s12s32s32s8192s')
+KEYED, HEAD = 448, 480      # what the keyed check, and the head digest, is of
+DIRECTORY = struct.Struct('<II16sQQQI4x32sQI12s16s')
 ENTRY = struct.Struct('<QQQQQQQIBBBx64s64s32s')
 PAST = struct.Struct('<II16s')
 PLACE = struct.Struct('<Q64s64s')
@@ -32,6 +32,7 @@ SEALING, REKEYING, UNSEALING = CONVERSIONS = 1, 2, 3
 CLEAN = 1
 CENSUS_TRIALS = 1 << 20
 LAST_NUMBER = 1 << 62       # limit of generations and sealings
+LINK = 12                   # bytes by which superblock and directory name each other
 KINDS = {1: 'permanent', 2: 'savestate'}
 
 

@@ -292,6 +292,18 @@ static void make_guards(Signing *signing)
     }
 }
 
+/* The epoch id of the first copy of the directory, or zeros */
+static const uint8_t *directory_epoch_id(const Signing *signing)
+{
+    static const uint8_t none[BLOB_LINK_BYTES];
+    BlobSlot slot = { .offset = BLOB_DIRECTORY_OFFSET,
+                      .bytes = BLOB_BLOCK_BYTES };
+
+    return is_inside(signing->disk, &slot)
+           ? signing->disk->data + slot.offset + BLOB_HEADER_BYTES +
+             DIRECTORY_AT_EPOCH_ID : none;
+}
+
 bool signing_do_superblock(Signing *signing)
 {
     BlobPair pair = blob_superblock_pair();
@@ -309,7 +321,8 @@ bool signing_do_superblock(Signing *signing)
         if (signing_sign(signing, n) != FUZZ_SIGN_NOT &&
             signing->head->repair & FUZZ_REPAIR_DIGEST &&
             !signing_is_zero(copy, AT_CHECK)) {
-            fuzz_superblock_finish(copy + BLOB_HEADER_BYTES);
+            fuzz_superblock_finish(copy + BLOB_HEADER_BYTES,
+                                   directory_epoch_id(signing));
         }
     }
     sign_pair(signing, &pair, NULL, 0);
@@ -371,6 +384,21 @@ void signing_vouch(const Signing *signing, const BlobSlot *slot)
     memcpy(payload + DIRECTORY_AT_VOUCHER, check, VOUCHER_BYTES);
 }
 
+/* Makes a directory name the superblock, if it is of the same generation. */
+static void name_superblock(const Signing *signing, const BlobSlot *slot)
+{
+    uint8_t *header = signing->disk->data + slot->offset;
+    uint8_t *payload = header + BLOB_HEADER_BYTES;
+
+    if (!signing_is_zero(header, AT_CHECK) &&
+        signing_image_end(slot, header) &&
+        get64(payload + DIRECTORY_AT_GENERATION) ==
+        signing->super.generation) {
+        memcpy(payload + DIRECTORY_AT_SUPERBLOCK_DIGEST,
+               signing->super.digest, BLOB_LINK_BYTES);
+    }
+}
+
 BlobPair signing_directory(const Signing *signing)
 {
     return (BlobPair) {
@@ -398,6 +426,7 @@ bool signing_do_directory(Signing *signing)
         }
         if (signing->head->repair & FUZZ_REPAIR_DIGEST &&
             signing_sign(signing, 2 + n) != FUZZ_SIGN_NOT) {
+            name_superblock(signing, &slot);
             signing_vouch(signing, &slot);
         }
     }

@@ -29,8 +29,9 @@ enum {
     SUPER_AT_PREVIOUS_NONCE = 376,
     SUPER_AT_PREVIOUS_TAG = 388,
     SUPER_AT_PREVIOUS_KEY = 404,
-    SUPER_AT_KEYED_CHECK = 440,
-    SUPER_AT_HEAD_DIGEST = 472,
+    SUPER_AT_EPOCH_ID = 436,
+    SUPER_AT_KEYED_CHECK = 448,
+    SUPER_AT_HEAD_DIGEST = 480,
 };
 
 const uint8_t fuzz_uuid[BLOB_UUID_BYTES] = {
@@ -253,8 +254,9 @@ static void digest_key_slots(uint8_t *payload)
     }
 }
 
-void fuzz_superblock_finish(uint8_t *payload)
+void fuzz_superblock_finish(uint8_t *payload, const uint8_t *epoch_id)
 {
+    memcpy(payload + SUPER_AT_EPOCH_ID, epoch_id, BLOB_LINK_BYTES);
     digest_key_slots(payload);
     if (is_rekeyed(payload)) {
         wrap_previous_key(payload);
@@ -279,7 +281,7 @@ void fuzz_superblock_strip(uint8_t *payload)
            SUPER_AT_PREVIOUS_NONCE - SUPER_AT_KEY_SLOT_DIGESTS);
     if (is_rekeyed(payload)) {
         memset(payload + SUPER_AT_PREVIOUS_TAG, 0,
-               SUPER_AT_KEYED_CHECK - 4 - SUPER_AT_PREVIOUS_TAG);
+               SUPER_AT_EPOCH_ID - SUPER_AT_PREVIOUS_TAG);
     }
     if (is_sealed(payload)) {
         memset(payload + SUPER_AT_KEYED_CHECK, 0, BLOB_DIGEST_BYTES);

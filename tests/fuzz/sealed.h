@@ -46,8 +46,11 @@ bool fuzz_payload_unseal(const BlobGuard *guard, const BlobEntry *entry,
  */
 void fuzz_census_mask(const BlobGuard *guard, uint8_t *header);
 
-/* Computes, or zeroes, what a superblock says about itself. */
-void fuzz_superblock_finish(uint8_t *payload);
+/*
+ * Computes, or zeroes, what a superblock says about itself.  It was written in
+ * the epoch with @epoch_id.
+ */
+void fuzz_superblock_finish(uint8_t *payload, const uint8_t *epoch_id);
 void fuzz_superblock_strip(uint8_t *payload);
 
 #endif /* TESTS_FUZZ_SEALED_H */

@@ -36,7 +36,7 @@ HEADER, CHECKED, COPY, DIRECTORY, BLOCK = 1280, 1248, 16384, 32768, 4096
 DIRECTORY_BYTES = 72        # of a slot, in the superblock
 SUPERBLOCK_BYTES, SUPERBLOCK_IMAGE = 8704, 12288
 SEED = 88                   # of checks, in the superblock
-HEAD = 472                  # the bytes that the head digest covers
+HEAD = 480                  # the bytes that the head digest covers
 KEY_SLOTS, KEY_SLOT_BYTES = 512, 1024
 
 
@@ -331,7 +331,21 @@ class EncryptedStoreTest(Saying, EncryptionTest):
     def test_forged_superblock(self):
         self.vm.quit()
         self.change_image(lambda image: sign(image, lambda payload:
-                                             payload.__setitem__(440, payload[440] ^ 1)))
+                                             payload.__setitem__(448, payload[448] ^ 1)))
+        return self.refused_now()
+
+    @provokes(USAGE, "does not belong to the directory")
+    def test_superblock_of_another_copy(self):
+        self.vm.quit()
+        before = self.content()
+        heads = []
+        for _ in range(2):
+            Path(self.path(self.image_name)).write_bytes(before)
+            self.vm, self.tpm = self.start(*ENCRYPTED)
+            self.vm.qmp("blobstore-key-add", id="bs", **new_key("sec1"))
+            self.vm.quit()
+            heads.append(self.content()[:DIRECTORY])
+        self.change_image(lambda image: image.__setitem__(slice(0, DIRECTORY), heads[0]))
         return self.refused_now()
 
     @provokes(USAGE, "the others still open the store")

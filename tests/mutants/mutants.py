@@ -139,10 +139,15 @@ MUTANTS = [
     ("R13", "a creation begins without its marker",
      "    if (!store->marked) {", "    if (false) {"),
     ("R13", "the store is ready before its directory is there",
-     "    if (!blob_epoch_record(store, false, error) ||\n"
-     "        !blob_superblock_write(store, error)) {",
+     "if (!store->epoch.own && !blob_epoch_record(store, false, error)) {\n"
+     "        return false;\n"
+     "    }\n"
+     "    store->super.generation = 2;",
+     "store->super.generation = 2;\n"
      "    if (!blob_superblock_write(store, error) ||\n"
-     "        !blob_epoch_record(store, false, error)) {"),
+     "        !blob_epoch_record(store, false, error)) {\n"
+     "        return false;\n"
+     "    }"),
     ("R13", "a store that landed late is written over",
      "if (super.state != BLOB_STATE_CREATING) {", "if (false) {"),
     ("R14", "a clean close is not believed",
@@ -231,10 +236,26 @@ MUTANTS = [
      "if (false) {"),
     ("S5", "a change of key slots is not put on record",
      "super.key_slots = *slots;\n"
-     "    return blob_superblock_change(store, &super, store->key, error) &&\n"
+     "    return blob_epoch_settle(store, error) &&\n"
+     "           blob_superblock_change(store, &super, store->key, error) &&\n"
      "           blob_epoch_record(store, false, error);",
      "super.key_slots = *slots;\n"
-     "    return blob_superblock_change(store, &super, store->key, error);"),
+     "    return blob_epoch_settle(store, error) &&\n"
+     "           blob_superblock_change(store, &super, store->key, error);"),
+    ("S5", "a directory takes any superblock of its generation",
+     "? !memcmp(directory->superblock_digest, super->digest,",
+     "? !memcmp(super->digest, super->digest,"),
+    ("S5", "a superblock that is not on record may be of any epoch",
+     ": !memcmp(directory->epoch_id, super->epoch_id,",
+     ": !memcmp(super->epoch_id, super->epoch_id,"),
+    ("S5", "a superblock names an epoch that has gone on",
+     "if (store->epoch.own && !store->epoch.counter &&", "if (store->epoch.own &&"),
+    ("S5", "a superblock names a record of another process",
+     "if (store->epoch.own && !store->epoch.counter &&", "if (!store->epoch.counter &&"),
+    ("S5", "a record does not wait for a superblock in doubt",
+     "if (!check_recordable(store, &next, error) ||\n"
+     "        !blob_superblock_settle(store, error)) {",
+     "if (!check_recordable(store, &next, error)) {"),
     ("S5", "two superblocks have the same generation",
      "super.generation = ++store->generation;",
      "super.generation = store->super.generation + 1;"),
@@ -255,8 +276,8 @@ MUTANTS = [
     ("S7", "the directory names copies that were not made",
      "        (!copy_versions(store, error) || ", "        ("),
     ("S7", "the former key is forgotten while a copy of the directory needs it",
-     "if (!blob_pair_is_whole(&store->directory_pair) &&\n"
-     "        !blob_epoch_record(store, true, error)) {", "if (false) {"),
+     "return blob_epoch_settle(store, error) && forget_old_guard(store, error);",
+     "return forget_old_guard(store, error);"),
     ("S7", "a copy is made anew while a directory names the one before",
      "    if (store->target && !blob_epoch_record(store, true, error)) {",
      "    if (false) {"),
@@ -347,7 +368,7 @@ MUTANTS = [
     ("S10", "a store is written to while it is converted",
      "    if (store->voucher && !next->clean) {", "    if (false) {"),
     ("S10", "a conversion that failed to begin may begin later",
-     "    return !store->voucher || blob_superblock_heal(store, error);",
+     "    return !store->voucher || blob_superblock_settle(store, error);",
      "    g_clear_pointer(&store->voucher, blob_digest_free);\n    return true;"),
     ("promise", "a commit is not durable",
      "                                     bytes, durable, error)) {",

@@ -216,32 +216,6 @@ static GBytes *read_pair(TestDisk *disk, const BlobGuard *guard,
     return payload;
 }
 
-void test_edit_superblock(TestDisk *disk, TestEditSuper *edit)
-{
-    g_autoptr(BlobGuard) guard = blob_guard_new_plain(NULL);
-    g_autoptr(BlobDigest) keyed = NULL;
-    BlobMedium medium = { .storage = &disk->parent };
-    BlobPair pair = blob_superblock_pair();
-    BlobHeader header;
-    BlobSuperblock super;
-    g_autoptr(GBytes) payload = read_pair(disk, guard, &pair, &header);
-    g_autoptr(GBytes) edited = NULL;
-    uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);
-
-    g_assert_true(blob_layout_decode_superblock(
-        g_bytes_get_data(payload, NULL), g_bytes_get_size(payload), &super,
-        NULL));
-    edit(&super, &header);
-    if (sealed_key()) {
-        keyed = blob_key_new_digest(sealed_key(), BLOB_KEY_FOR_SUPERBLOCK,
-                                    super.uuid, NULL);
-    }
-    blob_layout_encode_superblock(&super, keyed, bytes);
-    edited = g_bytes_new_take(bytes, BLOB_SUPERBLOCK_BYTES);
-    g_assert_true(blob_pair_write(&medium, guard, &pair, &header, edited,
-                                  NULL));
-}
-
 void test_edit_directory(TestDisk *disk, TestEditDirectory *edit)
 {
     g_autoptr(BlobGuard) zero = blob_guard_new_plain(NULL);
@@ -272,6 +246,49 @@ void test_edit_directory(TestDisk *disk, TestEditDirectory *edit)
     header.raw_bytes = g_bytes_get_size(edited);
     g_assert_true(blob_pair_write(&medium, guard, &pair, &header, edited,
                                   NULL));
+}
+
+/* The superblock that test_edit_superblock() has written */
+static BlobSuperblock named;
+
+static void name_superblock(BlobDirectory *directory)
+{
+    if (directory->superblock_generation == named.generation) {
+        memcpy(directory->superblock_digest, named.digest,
+               sizeof(directory->superblock_digest));
+    }
+}
+
+void test_edit_superblock(TestDisk *disk, TestEditSuper *edit)
+{
+    g_autoptr(BlobGuard) guard = blob_guard_new_plain(NULL);
+    g_autoptr(BlobDigest) keyed = NULL;
+    BlobMedium medium = { .storage = &disk->parent };
+    BlobPair pair = blob_superblock_pair();
+    BlobHeader header;
+    BlobSuperblock super;
+    g_autoptr(GBytes) payload = read_pair(disk, guard, &pair, &header);
+    g_autoptr(GBytes) edited = NULL;
+    uint8_t *bytes = g_malloc(BLOB_SUPERBLOCK_BYTES);
+
+    g_assert_true(blob_layout_decode_superblock(
+        g_bytes_get_data(payload, NULL), g_bytes_get_size(payload), &super,
+        NULL));
+    edit(&super, &header);
+    memcpy(super.epoch_id, test_disk_bytes(disk) + BLOB_DIRECTORY_OFFSET + 16,
+           sizeof(super.epoch_id));
+    if (sealed_key()) {
+        keyed = blob_key_new_digest(sealed_key(), BLOB_KEY_FOR_SUPERBLOCK,
+                                    super.uuid, NULL);
+    }
+    blob_layout_encode_superblock(&super, keyed, bytes);
+    edited = g_bytes_new_take(bytes, BLOB_SUPERBLOCK_BYTES);
+    g_assert_true(blob_pair_write(&medium, guard, &pair, &header, edited,
+                                  NULL));
+    if (blob_layout_decode_superblock(bytes, BLOB_SUPERBLOCK_BYTES, &named,
+                                      NULL)) {
+        test_edit_directory(disk, name_superblock);
+    }
 }
 
 uint8_t *test_slot(TestDisk *disk, const Blob *blob, unsigned n)

@@ -30,6 +30,7 @@ static GBytes *sample(void)
         .epoch_id = { 1, 2, 3 },
         .clean = true,
         .superblock_generation = 4,
+        .superblock_digest = { 5, 6 },
         .capacity = CAPACITY,
         .next_id = 19,
         .key_commitment = { 7, 7, 7 },
@@ -123,6 +124,7 @@ static void test_directory_comes_back_as_it_was(void)
     g_assert_true(directory.clean);
     g_assert_cmpuint(directory.epoch, ==, 7);
     g_assert_cmpuint(directory.superblock_generation, ==, 4);
+    g_assert_cmpmem(directory.superblock_digest, 3, "\5\6\0", 3);
     g_assert_cmpuint(directory.entries->len, ==, 2);
     entry = &g_array_index(directory.entries, BlobEntry, 0);
     g_assert_cmpuint(entry->metadata_bytes, ==, 15);

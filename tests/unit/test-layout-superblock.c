@@ -24,6 +24,7 @@ static BlobSuperblock sample_super(void)
 
     memset(super.uuid, 0x0a, sizeof(super.uuid));
     memset(super.seed, 0x0b, sizeof(super.seed));
+    memset(super.epoch_id, 0x0c, sizeof(super.epoch_id));
     return super;
 }
 
@@ -50,12 +51,14 @@ static void test_superblock_is_as_specified_and_comes_back(void)
     g_assert_cmpuint(le_get(bytes + 80, 8), ==, 65536);
     g_assert_cmpmem(bytes + 88, 32, super.seed, 32);
     for (unsigned i = 120; i < sizeof(bytes); i++) {
-        if (i < 472 || i >= 504) {
+        if (i < 436 || (i >= 448 && i < 480) || i >= 512) {
             g_assert_cmpuint(bytes[i], ==, 0);
         }
     }
-    blob_digest_sha256(bytes, 472, digest);
-    g_assert_cmpmem(bytes + 472, 32, digest, 32);
+    g_assert_cmpmem(bytes + 436, 12, super.epoch_id, 12);
+    blob_digest_sha256(bytes, 480, digest);
+    g_assert_cmpmem(bytes + 480, 32, digest, 32);
+    g_assert_cmpmem(super.digest, 12, digest, 12);
     g_assert_true(blob_layout_decode_superblock(bytes, sizeof(bytes), &back,
                                                 &error));
     g_assert_no_error(error);
@@ -188,8 +191,8 @@ static void test_sealed_superblock_is_as_specified_and_comes_back(void)
     g_assert_cmpmem(bytes + 376, 12, super.previous_key.nonce, 12);
     g_assert_cmpmem(bytes + 388, 16, super.previous_key.tag, 16);
     g_assert_cmpmem(bytes + 404, 32, super.previous_key.wrapped, 32);
-    blob_digest_check(keyed, bytes, 440, digest);
-    g_assert_cmpmem(bytes + 440, 32, digest, 32);
+    blob_digest_check(keyed, bytes, 448, digest);
+    g_assert_cmpmem(bytes + 448, 32, digest, 32);
     g_assert_true(blob_layout_superblock_head_is_intact(bytes));
     g_assert_true(blob_layout_superblock_is_authentic(bytes, keyed));
     g_assert_false(blob_layout_superblock_is_authentic(bytes, other));
@@ -216,7 +219,7 @@ static void test_any_change_of_a_sealed_superblock_is_seen(void)
         authentic = blob_layout_superblock_is_authentic(bytes, keyed);
         refused = !blob_layout_decode_superblock(bytes, sizeof(bytes), &back,
                                                  NULL);
-        if (bit / 8 < 472) {
+        if (bit / 8 < 480) {
             g_assert_false(authentic);
         } else if (bit / 8 >= 512) {
             g_assert_false(refused);
