@@ -81,6 +81,7 @@ CASES = [
 def build(case, folder):
     """Make the checker of @case in @folder; returns the options for spin."""
     shutil.copy(HERE / case.model, folder)
+    shutil.copytree(HERE / 'store', folder / 'store')
     options = [f'-D{name}={value}' for name, value in case.bounds.items()]
     if case.broken:
         options.append(f'-DBREAK_{case.broken}')
