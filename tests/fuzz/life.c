@@ -29,6 +29,16 @@ void life_close(Life *life)
     memset(life->blobs, 0, sizeof(life->blobs));
 }
 
+void life_close_clean(Life *life)
+{
+    g_autoptr(GError) error = NULL;
+    bool ok = blob_store_close_clean(life->store, &error);
+
+    if (fuzz_outcome(ok, &error, FUZZ_CODE(IO)) != FUZZ_OK) {
+        FUZZ_CHECK(life->disk->failed);
+    }
+}
+
 void life_check(Life *life)
 {
     FuzzWorld world;

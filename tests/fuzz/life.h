@@ -38,6 +38,9 @@ BlobStore *life_open_store(Life *life, bool read_only, GError **error);
 bool life_open(Life *life);
 void life_close(Life *life);
 
+/* Closes the store cleanly, which stays open. */
+void life_close_clean(Life *life);
+
 /* Registers the blobs that are to be registered and are not yet. */
 void life_register(Life *life);
 

@@ -55,6 +55,8 @@ uint32_t signing_get32(const uint8_t *at);
 uint64_t signing_stored_bytes(const uint8_t *header);
 bool signing_is_zero(const uint8_t *at, size_t bytes);
 
+bool signing_is_inside(const FuzzDisk *disk, const BlobSlot *slot);
+
 /* Returns the end of the image that the header at @header describes, or 0. */
 uint64_t signing_image_end(const BlobSlot *slot, const uint8_t *header);
 
@@ -86,6 +88,13 @@ void signing_vouch(const Signing *signing, const BlobSlot *slot);
 /* Makes digest or seal and the checks of a slot right. */
 void signing_do_slot(const Signing *signing, const BlobSlot *slot,
                      const BlobGuard *guard, FuzzSign sign);
+
+/*
+ * Makes the newest header agree with the rest, approximately: with the newest
+ * version of each blob, or the version before if the newest belongs to the
+ * newest commit.
+ */
+void signing_do_census(const Signing *signing);
 
 /* Gives the directory copies the digests of the versions that they name. */
 void signing_digest_entries(Signing *signing);
