@@ -76,6 +76,12 @@ BlobStore *keys_open(TestDisk *disk, int n)
     return store;
 }
 
+BlobStore *keys_reopen(BlobStore *store, TestDisk *disk, int n)
+{
+    blob_store_free(store);
+    return keys_open(disk, n);
+}
+
 void keys_open_fails(TestDisk *disk, int n, BlobStoreError code,
                      const char *pattern)
 {

@@ -25,6 +25,8 @@ void keys_put_raw(BlobKeySlots *slots, unsigned n, const BlobKey *key,
  */
 BlobStore *keys_try_open(TestDisk *disk, int n, GError **error);
 BlobStore *keys_open(TestDisk *disk, int n);
+/* Frees @store, and opens the one on @disk. */
+BlobStore *keys_reopen(BlobStore *store, TestDisk *disk, int n);
 void keys_open_fails(TestDisk *disk, int n, BlobStoreError code,
                      const char *pattern);
 

@@ -1,54 +1,22 @@
 /*
- * Unit tests of the core: slots and slot pairs
+ * Unit tests of the core: slots
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "fixture.h"
+#include "slotdisk.h"
 
 #include <string.h>
 #include "blobstore/format/sparse.h"
 #include "hex.h"
 
-enum { ID = 30, OFFSET = 8 * 4096, SLOT_BYTES = 8 * 4096, BLOCK = 4096 };
-
 static const uint8_t epoch_id[BLOB_EPOCH_ID_BYTES] = { 0xee };
-static const BlobSlot slot = { ID, OFFSET, SLOT_BYTES };
-
-typedef struct Setup {
-    TestDisk *disk;
-    BlobGuard *guard;
-    BlobMedium medium;
-} Setup;
-
-static void set_up(Setup *setup, gconstpointer unused)
-{
-    setup->disk = test_disk_new(TEST_DISK_BYTES);
-    setup->guard = blob_guard_new_plain(NULL);
-    setup->medium = (BlobMedium) { .storage = &setup->disk->parent };
-}
-
-static void tear_down(Setup *setup, gconstpointer unused)
-{
-    blob_guard_free(setup->guard);
-    test_disk_free(setup->disk);
-}
-
-static uint8_t *block(Setup *setup, unsigned n)
-{
-    return test_disk_bytes(setup->disk) + OFFSET + n * BLOCK;
-}
-
-static GBytes *content(uint64_t sequence, size_t bytes)
-{
-    return g_bytes_new_take(memset(g_malloc(bytes), 'A' + sequence % 26,
-                                   bytes), bytes);
-}
+static const BlobSlot slot = { SLOT_ID, SLOT_OFFSET, SLOT_BYTES };
 
 /* Writes version @sequence, whose image takes @blocks blocks. */
-static BlobHeader put(Setup *setup, uint64_t sequence, unsigned blocks)
+static BlobHeader put(SlotDisk *setup, uint64_t sequence, unsigned blocks)
 {
-    size_t bytes = blocks * BLOCK - 2 * BLOB_HEADER_BYTES;
-    g_autoptr(GBytes) payload = content(sequence, bytes);
+    size_t bytes = blocks * SLOT_BLOCK - 2 * BLOB_HEADER_BYTES;
+    g_autoptr(GBytes) payload = slot_content(sequence, bytes);
     BlobHeader header = { .sequence = sequence, .raw_bytes = bytes };
 
     memcpy(header.epoch_id, epoch_id, sizeof(epoch_id));
@@ -57,7 +25,7 @@ static BlobHeader put(Setup *setup, uint64_t sequence, unsigned blocks)
     return header;
 }
 
-static BlobEvidence probe(Setup *setup, const uint8_t *id, uint64_t recorded)
+static BlobEvidence probe(SlotDisk *setup, const uint8_t *id, uint64_t recorded)
 {
     BlobJudge judge = { .epoch_id = id, .recorded = recorded };
     BlobEvidence evidence;
@@ -67,17 +35,17 @@ static BlobEvidence probe(Setup *setup, const uint8_t *id, uint64_t recorded)
     return evidence;
 }
 
-static void test_version_is_written_at_once_and_read_back(Setup *setup,
+static void test_version_is_written_at_once_and_read_back(SlotDisk *setup,
                                                           gconstpointer unused)
 {
     BlobHeader header = put(setup, 5, 3);
     BlobEvidence evidence = probe(setup, epoch_id, 0);
     g_autoptr(GBytes) payload = NULL;
-    g_autoptr(GBytes) expected = content(5, 3 * BLOCK -
-                                         2 * BLOB_HEADER_BYTES);
+    g_autoptr(GBytes) expected = slot_content(5, 3 * SLOT_BLOCK -
+                                              2 * BLOB_HEADER_BYTES);
 
     g_assert_cmpuint(setup->disk->writes, ==, 1);
-    g_assert_cmpuint(setup->medium.bytes_written, ==, 3 * BLOCK);
+    g_assert_cmpuint(setup->medium.bytes_written, ==, 3 * SLOT_BLOCK);
     g_assert_true(evidence.found && evidence.complete);
     g_assert_cmpuint(evidence.newest.sequence, ==, 5);
     g_assert_cmpuint(evidence.highest, ==, 5);
@@ -86,10 +54,11 @@ static void test_version_is_written_at_once_and_read_back(Setup *setup,
     g_assert_true(blob_slot_read(&setup->medium, setup->guard, &slot, &header,
                                  &payload, NULL));
     g_assert_true(g_bytes_equal(payload, expected));
-    g_assert_cmpmem(block(setup, 0), 1280, block(setup, 3) - 1280, 1280);
+    g_assert_cmpmem(slot_block(setup, 0), 1280, slot_block(setup, 3) - 1280,
+                    1280);
 }
 
-static void test_only_what_matters_is_found(Setup *setup,
+static void test_only_what_matters_is_found(SlotDisk *setup,
                                             gconstpointer unused)
 {
     const uint8_t other[BLOB_EPOCH_ID_BYTES] = { 0xaa };
@@ -107,7 +76,7 @@ static void test_only_what_matters_is_found(Setup *setup,
     g_assert_false(evidence.found || evidence.complete);
 }
 
-static void test_empty_slot_holds_nothing(Setup *setup, gconstpointer unused)
+static void test_empty_slot_holds_nothing(SlotDisk *setup, gconstpointer unused)
 {
     BlobEvidence evidence = probe(setup, epoch_id, 5);
 
@@ -117,13 +86,13 @@ static void test_empty_slot_holds_nothing(Setup *setup, gconstpointer unused)
 
 /* R7 */
 static void test_torn_header_leaves_the_trailer_as_evidence(
-    Setup *setup, gconstpointer unused)
+    SlotDisk *setup, gconstpointer unused)
 {
     for (unsigned blocks = 2; blocks <= 8; blocks++) {
         BlobEvidence evidence;
 
         put(setup, 5 + blocks, blocks);
-        memset(block(setup, 0), 0, TEST_SECTOR_BYTES);
+        memset(slot_block(setup, 0), 0, TEST_SECTOR_BYTES);
         evidence = probe(setup, epoch_id, 0);
         g_assert_true(evidence.found);
         g_assert_false(evidence.complete);
@@ -132,12 +101,12 @@ static void test_torn_header_leaves_the_trailer_as_evidence(
 }
 
 static void test_torn_trailer_leaves_the_header_as_evidence(
-    Setup *setup, gconstpointer unused)
+    SlotDisk *setup, gconstpointer unused)
 {
     BlobEvidence evidence;
 
     put(setup, 5, 4);
-    block(setup, 3)[BLOCK - 1] ^= 1;
+    slot_block(setup, 3)[SLOT_BLOCK - 1] ^= 1;
     evidence = probe(setup, epoch_id, 0);
     g_assert_true(evidence.found);
     g_assert_false(evidence.complete);
@@ -145,16 +114,16 @@ static void test_torn_trailer_leaves_the_header_as_evidence(
 }
 
 /* R7: the header is still that of the version before. */
-static void test_newer_trailer_wins_over_the_header(Setup *setup,
+static void test_newer_trailer_wins_over_the_header(SlotDisk *setup,
                                                     gconstpointer unused)
 {
     g_autofree uint8_t *header = NULL;
     BlobEvidence evidence;
 
     put(setup, 5, 4);
-    header = g_memdup2(block(setup, 0), BLOCK);
+    header = g_memdup2(slot_block(setup, 0), SLOT_BLOCK);
     put(setup, 7, 4);
-    memcpy(block(setup, 0), header, BLOCK);
+    memcpy(slot_block(setup, 0), header, SLOT_BLOCK);
     evidence = probe(setup, epoch_id, 5);
     g_assert_true(evidence.found);
     g_assert_false(evidence.complete);
@@ -164,18 +133,18 @@ static void test_newer_trailer_wins_over_the_header(Setup *setup,
 
 /* R7: so it is with a payload that was overwritten in part. */
 static void test_newer_trailer_behind_a_torn_payload_is_found(
-    Setup *setup, gconstpointer unused)
+    SlotDisk *setup, gconstpointer unused)
 {
     g_autofree uint8_t *first = NULL;
     g_autofree uint8_t *third = NULL;
     BlobEvidence evidence;
 
     put(setup, 5, 3);
-    first = g_memdup2(block(setup, 0), BLOCK);
-    third = g_memdup2(block(setup, 2), BLOCK);
+    first = g_memdup2(slot_block(setup, 0), SLOT_BLOCK);
+    third = g_memdup2(slot_block(setup, 2), SLOT_BLOCK);
     put(setup, 7, 5);
-    memcpy(block(setup, 0), first, BLOCK);
-    memcpy(block(setup, 2), third, BLOCK);
+    memcpy(slot_block(setup, 0), first, SLOT_BLOCK);
+    memcpy(slot_block(setup, 2), third, SLOT_BLOCK);
     evidence = probe(setup, epoch_id, 0);
     g_assert_true(evidence.found);
     g_assert_false(evidence.complete);
@@ -183,7 +152,7 @@ static void test_newer_trailer_behind_a_torn_payload_is_found(
 }
 
 static void test_old_trailer_behind_a_shorter_version_is_dead(
-    Setup *setup, gconstpointer unused)
+    SlotDisk *setup, gconstpointer unused)
 {
     const uint8_t other[BLOB_EPOCH_ID_BYTES] = { 0xaa };
     BlobEvidence evidence;
@@ -196,11 +165,11 @@ static void test_old_trailer_behind_a_shorter_version_is_dead(
     g_assert_cmpuint(evidence.highest, ==, 7);
 
     /* It is found, but is no newer, if the shorter one is torn. */
-    memset(block(setup, 1) + BLOCK - 1280, 0, 1280);
+    memset(slot_block(setup, 1) + SLOT_BLOCK - 1280, 0, 1280);
     evidence = probe(setup, epoch_id, 0);
     g_assert_false(evidence.complete);
     g_assert_cmpuint(evidence.newest.sequence, ==, 7);
-    memset(block(setup, 0), 0, 1280);
+    memset(slot_block(setup, 0), 0, 1280);
     evidence = probe(setup, epoch_id, 0);
     g_assert_cmpuint(evidence.newest.sequence, ==, 5);
     evidence = probe(setup, other, 0);
@@ -208,35 +177,35 @@ static void test_old_trailer_behind_a_shorter_version_is_dead(
 }
 
 /* R7: a trailer counts only where its own length puts it. */
-static void test_trailer_in_the_wrong_place_is_ignored(Setup *setup,
+static void test_trailer_in_the_wrong_place_is_ignored(SlotDisk *setup,
                                                        gconstpointer unused)
 {
     BlobEvidence evidence;
 
     put(setup, 5, 3);
-    memcpy(block(setup, 5) + BLOCK - 1280, block(setup, 2) + BLOCK - 1280,
-           1280);
-    memset(block(setup, 0), 0, BLOCK);
-    memset(block(setup, 2), 0, BLOCK);
+    memcpy(slot_block(setup, 5) + SLOT_BLOCK - 1280,
+           slot_block(setup, 2) + SLOT_BLOCK - 1280, 1280);
+    memset(slot_block(setup, 0), 0, SLOT_BLOCK);
+    memset(slot_block(setup, 2), 0, SLOT_BLOCK);
     evidence = probe(setup, epoch_id, 5);
     g_assert_false(evidence.found);
     g_assert_cmpuint(evidence.highest, ==, 0);
 }
 
-static void test_large_slot_is_scanned_to_its_end(Setup *setup,
+static void test_large_slot_is_scanned_to_its_end(SlotDisk *setup,
                                                   gconstpointer unused)
 {
-    BlobSlot large = { ID, 0, 3 << 20 };
+    BlobSlot large = { SLOT_ID, 0, 3 << 20 };
     BlobJudge judge = { .recorded = 9 };
     BlobEvidence evidence;
     BlobHeader header = { .sequence = 9 };
-    g_autoptr(GBytes) payload = content(9, (3 << 20) - 2560);
+    g_autoptr(GBytes) payload = slot_content(9, (3 << 20) - 2560);
 
     test_disk_resize(setup->disk, 3 << 20);
     header.raw_bytes = g_bytes_get_size(payload);
     g_assert_true(blob_slot_write(&setup->medium, setup->guard, &large,
                                   &header, payload, true, NULL));
-    memset(test_disk_bytes(setup->disk), 0, BLOCK);
+    memset(test_disk_bytes(setup->disk), 0, SLOT_BLOCK);
     g_assert_true(blob_slot_probe(&setup->medium, setup->guard, &large,
                                   &judge, &evidence, NULL));
     g_assert_true(evidence.found);
@@ -250,7 +219,7 @@ static uint64_t hole(BlobStorage *storage, uint64_t offset, uint64_t bytes)
     return offset >= hole_start ? bytes : 0;
 }
 
-static void test_holes_are_not_searched(Setup *setup, gconstpointer unused)
+static void test_holes_are_not_searched(SlotDisk *setup, gconstpointer unused)
 {
     const BlobStorageOps *without = setup->disk->parent.ops;
     BlobStorageOps ops = *without;
@@ -260,9 +229,9 @@ static void test_holes_are_not_searched(Setup *setup, gconstpointer unused)
 
     ops.known_zero = hole;
     setup->disk->parent.ops = &ops;
-    large.bytes = TEST_DISK_BYTES - OFFSET;
+    large.bytes = TEST_DISK_BYTES - SLOT_OFFSET;
     for (unsigned blocks = 0; blocks < 3; blocks++) {
-        hole_start = OFFSET + blocks * BLOCK;
+        hole_start = SLOT_OFFSET + blocks * SLOT_BLOCK;
         test_disk_reset_counts(setup->disk);
         g_assert_true(blob_slot_probe(&setup->medium, setup->guard, &large,
                                       &judge, &evidence, NULL));
@@ -277,7 +246,7 @@ static void test_holes_are_not_searched(Setup *setup, gconstpointer unused)
     setup->disk->parent.ops = without;
 }
 
-static void test_content_in_holes_has_a_limit(Setup *setup,
+static void test_content_in_holes_has_a_limit(SlotDisk *setup,
                                               gconstpointer unused)
 {
     const BlobStorageOps *without = setup->disk->parent.ops;
@@ -301,7 +270,7 @@ static void test_content_in_holes_has_a_limit(Setup *setup,
     setup->disk->parent.ops = without;
 }
 
-static void test_probe_fails_as_the_storage_does(Setup *setup,
+static void test_probe_fails_as_the_storage_does(SlotDisk *setup,
                                                  gconstpointer unused)
 {
     BlobJudge judge = { .epoch_id = epoch_id };
@@ -311,7 +280,7 @@ static void test_probe_fails_as_the_storage_does(Setup *setup,
     put(setup, 5, 2);
     for (int n = 0; n < 3; n++) {
         if (n == 2) {
-            memset(block(setup, 1), 0, BLOCK);
+            memset(slot_block(setup, 1), 0, SLOT_BLOCK);
         }
         setup->disk->fail_read = n;
         g_assert_false(blob_slot_probe(&setup->medium, setup->guard, &slot,
@@ -320,14 +289,14 @@ static void test_probe_fails_as_the_storage_does(Setup *setup,
     }
 }
 
-static void test_damaged_payload_is_not_returned(Setup *setup,
+static void test_damaged_payload_is_not_returned(SlotDisk *setup,
                                                  gconstpointer unused)
 {
     BlobHeader header = put(setup, 5, 3);
     g_autoptr(GBytes) payload = NULL;
     GError *error = NULL;
 
-    block(setup, 1)[17] ^= 4;
+    slot_block(setup, 1)[17] ^= 4;
     g_assert_true(blob_slot_read(&setup->medium, setup->guard, &slot, &header,
                                  &payload, NULL));
     g_assert_null(payload);
@@ -337,7 +306,8 @@ static void test_damaged_payload_is_not_returned(Setup *setup,
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "read failed as told");
 }
 
-static void test_failed_writes_are_counted(Setup *setup, gconstpointer unused)
+static void test_failed_writes_are_counted(SlotDisk *setup,
+                                           gconstpointer unused)
 {
     BlobHeader header = { .sequence = 1 };
     GError *error = NULL;
@@ -351,165 +321,6 @@ static void test_failed_writes_are_counted(Setup *setup, gconstpointer unused)
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "flush failed as told");
     g_assert_cmpuint(setup->medium.write_errors, ==, 2);
     g_assert_cmpuint(setup->medium.bytes_written, ==, 0);
-}
-
-static BlobPair new_pair(void)
-{
-    return (BlobPair) {
-        .id = ID, .offset = OFFSET, .slot_bytes = SLOT_BYTES,
-    };
-}
-
-static bool write_pair(Setup *setup, BlobPair *pair, uint64_t sequence)
-{
-    g_autoptr(GBytes) payload = content(sequence, 100);
-    BlobHeader header = { .sequence = sequence, .raw_bytes = 100 };
-
-    return blob_pair_write(&setup->medium, setup->guard, pair, &header,
-                           payload, NULL);
-}
-
-/* Returns the sequence that was read, or 0; the payload must match it. */
-static uint64_t read_pair(Setup *setup, BlobPair *pair, BlobHeader *header)
-{
-    g_autoptr(GBytes) payload = NULL;
-    g_autoptr(GBytes) expected = NULL;
-
-    g_assert_true(blob_pair_read(&setup->medium, setup->guard, pair, header,
-                                 &payload, NULL));
-    if (!payload) {
-        return 0;
-    }
-    expected = content(header->sequence, 100);
-    g_assert_true(g_bytes_equal(payload, expected));
-    return header->sequence;
-}
-
-static void test_pair_is_written_to_the_worse_copy_first(
-    Setup *setup, gconstpointer unused)
-{
-    static const struct {
-        bool intact[2];
-        uint64_t sequence[2];
-        unsigned first;
-    } cases[] = {
-        { { false, false }, { 0, 0 }, 0 },
-        { { true, false }, { 1, 9 }, 1 },
-        { { false, true }, { 9, 1 }, 0 },
-        { { true, true }, { 2, 1 }, 1 },
-        { { true, true }, { 1, 2 }, 0 },
-        { { true, true }, { 2, 2 }, 1 },
-    };
-
-    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
-        BlobPair pair = new_pair();
-        TestEvent *event;
-
-        memcpy(pair.intact, cases[i].intact, sizeof(pair.intact));
-        memcpy(pair.sequence, cases[i].sequence, sizeof(pair.sequence));
-        test_disk_record(setup->disk);
-        g_assert_true(write_pair(setup, &pair, 10));
-        g_assert_true(blob_pair_is_whole(&pair));
-        /* Each step is durable before the next: write, flush, write, flush. */
-        g_assert_cmpuint(setup->disk->events->len, ==, 4);
-        event = (TestEvent *)setup->disk->events->data;
-        g_assert_cmpuint(event[0].offset, ==,
-                         OFFSET + cases[i].first * SLOT_BYTES);
-        g_assert_null(event[1].data);
-        g_assert_cmpuint(event[2].offset, ==,
-                         OFFSET + !cases[i].first * SLOT_BYTES);
-        g_assert_null(event[3].data);
-    }
-}
-
-static void test_pair_that_failed_keeps_one_version(Setup *setup,
-                                                    gconstpointer unused)
-{
-    BlobHeader header;
-
-    for (int n = 0; n < 4; n++) {
-        BlobPair pair = new_pair();
-
-        g_assert_true(write_pair(setup, &pair, 3));
-        setup->disk->failing_write_lands = n % 2;
-        setup->disk->fail_write = n / 2;
-        g_assert_false(write_pair(setup, &pair, 4));
-        g_assert_false(blob_pair_is_whole(&pair));
-        g_assert_cmpint(blob_pair_current(&pair), >=, 0);
-        /* Repeated, the operation leaves out the steps that are certain. */
-        setup->disk->fail_write = 0;
-        g_assert_false(write_pair(setup, &pair, 5));
-        g_assert_cmpuint(read_pair(setup, &pair, &header), >=, 3);
-        g_assert_true(write_pair(setup, &pair, 6));
-        g_assert_cmpuint(read_pair(setup, &pair, &header), ==, 6);
-        g_assert_true(blob_pair_is_whole(&pair));
-    }
-}
-
-static void test_pair_reads_the_newest_intact_copy(Setup *setup,
-                                                   gconstpointer unused)
-{
-    BlobPair pair = new_pair();
-    BlobHeader header;
-
-    g_assert_cmpuint(read_pair(setup, &pair, &header), ==, 0);
-    g_assert_cmpint(blob_pair_current(&pair), ==, -1);
-    g_assert_true(write_pair(setup, &pair, 3));
-    setup->disk->fail_write = 1;
-    g_assert_false(write_pair(setup, &pair, 4));
-    g_assert_cmpuint(read_pair(setup, &pair, &header), ==, 4);
-    g_assert_cmpint(blob_pair_current(&pair), ==, 1);
-    g_assert_false(blob_pair_is_whole(&pair));
-
-    /* Each kind of damage hits the newer version: header, payload, trailer. */
-    for (unsigned at = 0; at < 3; at++) {
-        static const unsigned place[] = { 8, 1290, 8191 };
-        uint8_t *bad = block(setup, 0) + SLOT_BYTES + place[at];
-
-        *bad ^= 1;
-        g_assert_cmpuint(read_pair(setup, &pair, &header), ==, 3);
-        g_assert_cmpint(blob_pair_current(&pair), ==, 0);
-        *bad ^= 1;
-    }
-    /* Header and rest of each copy are read, and each byte of a copy once. */
-    test_disk_reset_counts(setup->disk);
-    g_assert_cmpuint(read_pair(setup, &pair, &header), ==, 4);
-    g_assert_cmpuint(setup->disk->reads, ==, 4);
-    /* An unreadable part of one copy costs only that copy. */
-    for (int n = 0; n < 4; n++) {
-        setup->disk->fail_read = n;
-        g_assert_cmpuint(read_pair(setup, &pair, &header), ==,
-                         n < 2 ? 4 : 3);
-        g_assert_cmpstr(pair.failure[n / 2], ==, "read failed as told");
-        g_assert_cmpstr(pair.failure[n < 2], ==, "");
-        g_assert_false(pair.intact[n / 2]);
-    }
-}
-
-static void test_pair_is_healed_where_it_is_not_whole(Setup *setup,
-                                                      gconstpointer unused)
-{
-    for (unsigned n = 0; n < 2; n++) {
-        BlobPair pair = new_pair();
-        BlobHeader header;
-        g_autoptr(GBytes) payload = NULL;
-
-        g_assert_true(write_pair(setup, &pair, 3));
-        memset(block(setup, 0) + n * SLOT_BYTES, 0, BLOCK);
-        g_assert_true(blob_pair_read(&setup->medium, setup->guard, &pair,
-                                     &header, &payload, NULL));
-        setup->disk->writes = 0;
-        setup->disk->fail_write = 0;
-        g_assert_false(blob_pair_heal(&setup->medium, setup->guard, &pair,
-                                      &header, payload, NULL));
-        g_assert_true(blob_pair_heal(&setup->medium, setup->guard, &pair,
-                                     &header, payload, NULL));
-        g_assert_true(blob_pair_heal(&setup->medium, setup->guard, &pair,
-                                     &header, payload, NULL));
-        g_assert_cmpuint(setup->disk->writes, ==, 2);
-        g_assert_cmpuint(read_pair(setup, &pair, &header), ==, 3);
-        g_assert_true(blob_pair_is_whole(&pair));
-    }
 }
 
 /*
@@ -530,7 +341,7 @@ static const char known_check[] =
 static const char known_payload[] = "bdb682fef9fbfd1695970a215a96c5e1a8";
 static const char known_content[] = "key=value\0content";
 
-static void test_sealed_version_made_elsewhere_is_read(Setup *setup,
+static void test_sealed_version_made_elsewhere_is_read(SlotDisk *setup,
                                                        gconstpointer unused)
 {
     static const uint8_t uuid[BLOB_UUID_BYTES] = { 0xb1, 0x0b };
@@ -539,7 +350,7 @@ static void test_sealed_version_made_elsewhere_is_read(Setup *setup,
         .owner = "tpm",
         .name = "permanent",
     };
-    const BlobSlot sealed_slot = { ID, OFFSET, SLOT_BYTES, &entry };
+    const BlobSlot sealed_slot = { SLOT_ID, SLOT_OFFSET, SLOT_BYTES, &entry };
     BlobJudge judge = { .epoch_id = epoch_id };
     uint8_t key_bytes[BLOB_KEY_BYTES];
     g_autoptr(BlobKey) key = NULL;
@@ -547,7 +358,7 @@ static void test_sealed_version_made_elsewhere_is_read(Setup *setup,
     g_autoptr(GBytes) payload = NULL;
     BlobEvidence evidence;
     uint8_t census[BLOB_CENSUS_BYTES];
-    uint8_t *image = block(setup, 0);
+    uint8_t *image = slot_block(setup, 0);
 
     memset(key_bytes, 1, sizeof(key_bytes));
     key = blob_key_new_from_bytes(key_bytes, NULL);
@@ -556,7 +367,8 @@ static void test_sealed_version_made_elsewhere_is_read(Setup *setup,
     from_hex(known_members, image + 224);
     from_hex(known_check, image + 1248);
     from_hex(known_payload, image + BLOB_HEADER_BYTES);
-    memcpy(image + 2 * BLOCK - BLOB_HEADER_BYTES, image, BLOB_HEADER_BYTES);
+    memcpy(image + 2 * SLOT_BLOCK - BLOB_HEADER_BYTES, image,
+           BLOB_HEADER_BYTES);
 
     g_assert_true(blob_slot_probe(&setup->medium, guard, &sealed_slot, &judge,
                                   &evidence, NULL));
@@ -576,8 +388,9 @@ static void test_sealed_version_made_elsewhere_is_read(Setup *setup,
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-#define ADD(name) g_test_add("/slot/" #name, Setup, NULL, set_up, test_##name, \
-                             tear_down)
+#define ADD(name) g_test_add("/slot/" #name, SlotDisk, NULL, \
+                             slot_disk_set_up, test_##name, \
+                             slot_disk_tear_down)
     ADD(version_is_written_at_once_and_read_back);
     ADD(only_what_matters_is_found);
     ADD(empty_slot_holds_nothing);
@@ -594,9 +407,5 @@ int main(int argc, char **argv)
     ADD(damaged_payload_is_not_returned);
     ADD(sealed_version_made_elsewhere_is_read);
     ADD(failed_writes_are_counted);
-    ADD(pair_is_written_to_the_worse_copy_first);
-    ADD(pair_that_failed_keeps_one_version);
-    ADD(pair_reads_the_newest_intact_copy);
-    ADD(pair_is_healed_where_it_is_not_whole);
     return g_test_run();
 }
