@@ -76,7 +76,7 @@ static BlobStore *open_store(Attack *attack, BlobKeySlots *slots,
         .key_slots = slots,
     };
 
-    return blob_store_open(&attack->disk->parent, &options, error);
+    return blob_store_open(attack->disk->storage, &options, error);
 }
 
 static Blob *find(BlobStore *store, unsigned n)

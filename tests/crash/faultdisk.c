@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include "hooked.h"
 
 typedef enum Landing {
     LANDS_NOTHING,
@@ -32,13 +33,8 @@ enum {
     WRITE_VARIANTS = G_N_ELEMENTS(variants),
 };
 
-static FaultDisk *fault_disk(BlobStorage *storage)
-{
-    return (FaultDisk *)storage;
-}
-
-static bool say(FaultDisk *disk, const char *what, uint64_t offset, int err,
-                GError **error)
+static HookedVerdict fail(FaultDisk *disk, const char *what, uint64_t offset,
+                          int err, GError **error)
 {
     g_free(disk->said);
     disk->said = g_strdup_printf("cannot %s at offset %" G_GUINT64_FORMAT
@@ -48,7 +44,7 @@ static bool say(FaultDisk *disk, const char *what, uint64_t offset, int err,
     if (!disk->said_first) {
         disk->said_first = g_strdup(disk->said);
     }
-    return false;
+    return HOOKED_FAIL;
 }
 
 /* The variant in which the call fails that is being made, or -1 */
@@ -66,101 +62,92 @@ static int failing_variant(FaultDisk *disk, unsigned variant_count)
     return fault->variant % variant_count;
 }
 
-static bool is_past_end(const FaultDisk *disk, uint64_t offset, size_t bytes)
+static bool is_past_end(const FaultDisk *disk, const HookedCall *call)
 {
-    return offset > disk->limit || bytes > disk->limit - offset;
+    return call->offset > disk->limit ||
+           call->bytes > disk->limit - call->offset;
 }
 
-static bool fault_length(BlobStorage *storage, uint64_t *bytes,
-                         GError **error)
+static HookedVerdict before_read(FaultDisk *disk, const HookedCall *call,
+                                 GError **error)
 {
-    FaultDisk *disk = fault_disk(storage);
+    bool fails = failing_variant(disk, READ_VARIANTS) >= 0;
 
-    if (failing_variant(disk, READ_VARIANTS) >= 0) {
-        return say(disk, "tell the size", 0, EIO, error);
-    }
-    *bytes = MIN(disk->limit, test_disk_length(disk->disk));
-    return true;
+    disk->copy_reads += fails && call->offset < disk->copies_end;
+    return fails || is_past_end(disk, call)
+           ? fail(disk, "read", call->offset, EIO, error) : HOOKED_PASS;
 }
 
-static bool fault_read(BlobStorage *storage, uint64_t offset, void *buf,
-                       size_t bytes, GError **error)
+static HookedVerdict before_write(FaultDisk *disk, const HookedCall *call,
+                                  GError **error)
 {
-    FaultDisk *disk = fault_disk(storage);
-    BlobStorage *below = &disk->disk->parent;
-
-    if (failing_variant(disk, READ_VARIANTS) >= 0) {
-        disk->copy_reads += offset < disk->copies_end;
-        return say(disk, "read", offset, EIO, error);
-    }
-    if (is_past_end(disk, offset, bytes)) {
-        return say(disk, "read", offset, EIO, error);
-    }
-    return below->ops->read(below, offset, buf, bytes, error);
-}
-
-static bool fault_write(BlobStorage *storage, uint64_t offset,
-                        const void *buf, size_t bytes, bool durable,
-                        GError **error)
-{
-    FaultDisk *disk = fault_disk(storage);
-    BlobStorage *below = &disk->disk->parent;
+    BlobStorage *below = disk->disk->storage;
     int variant = failing_variant(disk, WRITE_VARIANTS);
-    bool past_end = is_past_end(disk, offset, bytes);
+    bool past_end = is_past_end(disk, call);
 
     if (variant < 0 && !past_end) {
-        return below->ops->write(below, offset, buf, bytes, durable, error);
+        return HOOKED_PASS;
     }
     disk->write_errors++;
     if (past_end) {
-        return say(disk, "write", offset, ENOSPC, error);
+        return fail(disk, "write", call->offset, ENOSPC, error);
     }
     if (variants[variant].landing != LANDS_NOTHING) {
-        size_t landed = variants[variant].landing == LANDS_ALL ? bytes
-                                                               : bytes / 2;
+        size_t landed = variants[variant].landing == LANDS_ALL
+                        ? call->bytes : call->bytes / 2;
 
-        below->ops->write(below, offset, buf, landed, false, NULL);
+        below->ops->write(below, call->offset, call->data, landed, false,
+                          NULL);
     }
-    return say(disk, "write", offset, variants[variant].err, error);
+    return fail(disk, "write", call->offset, variants[variant].err, error);
 }
 
-static bool fault_flush(BlobStorage *storage, GError **error)
+static HookedVerdict before_flush(FaultDisk *disk, GError **error)
 {
-    FaultDisk *disk = fault_disk(storage);
-    BlobStorage *below = &disk->disk->parent;
     int variant = failing_variant(disk, FLUSH_VARIANTS);
 
-    if (variant >= 0) {
-        disk->write_errors++;
-        return say(disk, "flush", 0, variants[variant].err, error);
+    if (variant < 0) {
+        return HOOKED_PASS;
     }
-    return below->ops->flush(below, error);
+    disk->write_errors++;
+    return fail(disk, "flush", 0, variants[variant].err, error);
 }
 
-static void fault_free(BlobStorage *storage)
+static HookedVerdict before(void *opaque, const HookedCall *call,
+                            GError **error)
 {
-    FaultDisk *disk = fault_disk(storage);
+    FaultDisk *disk = opaque;
 
-    test_disk_free(disk->disk);
-    g_free(disk->said);
-    g_free(disk->said_first);
-    g_free(disk);
+    switch (call->kind) {
+    case HOOKED_LENGTH:
+        return failing_variant(disk, READ_VARIANTS) < 0
+               ? HOOKED_PASS : fail(disk, "tell the size", 0, EIO, error);
+    case HOOKED_READ:
+        return before_read(disk, call, error);
+    case HOOKED_WRITE:
+        return before_write(disk, call, error);
+    default:
+        return before_flush(disk, error);
+    }
 }
 
-static const BlobStorageOps fault_ops = {
-    .length = fault_length,
-    .read = fault_read,
-    .write = fault_write,
-    .flush = fault_flush,
-    .free = fault_free,
-};
+static void after(void *opaque, const HookedCall *call)
+{
+    const FaultDisk *disk = opaque;
+
+    if (call->kind == HOOKED_LENGTH) {
+        *call->length = MIN(disk->limit, *call->length);
+    }
+}
+
+static const Hooks hooks = { .before = before, .after = after };
 
 FaultDisk *fault_disk_new(uint64_t bytes, uint64_t copies_end)
 {
     FaultDisk *disk = g_new0(FaultDisk, 1);
 
-    disk->parent.ops = &fault_ops;
     disk->disk = test_disk_new(bytes);
+    disk->storage = hooked_storage_new(disk->disk->storage, &hooks, disk);
     disk->limit = FAULT_UNLIMITED;
     disk->copies_end = copies_end;
     return disk;
@@ -168,7 +155,11 @@ FaultDisk *fault_disk_new(uint64_t bytes, uint64_t copies_end)
 
 void fault_disk_free(FaultDisk *disk)
 {
-    fault_free(&disk->parent);
+    blob_storage_free(disk->storage);
+    test_disk_free(disk->disk);
+    g_free(disk->said);
+    g_free(disk->said_first);
+    g_free(disk);
 }
 
 void fault_disk_plan(FaultDisk *disk, const Fault *faults, unsigned count)

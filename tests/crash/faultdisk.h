@@ -25,7 +25,7 @@ typedef struct Fault {
 
 /* Lies between the core and a TestDisk, which checks the core's calls. */
 typedef struct FaultDisk {
-    BlobStorage parent;
+    BlobStorage *storage;       /* for the core */
     TestDisk *disk;
     bool armed;                 /* calls count, and fail as planned */
     bool only_writes;           /* only these calls count */

@@ -378,7 +378,7 @@ static KeyState look(const Run *run)
     g_autoptr(GError) error = NULL;
     KeyState keys;
 
-    if (!keyring_look(&run->disk->disk->parent, &keys, &error)) {
+    if (!keyring_look(run->disk->disk->storage, &keys, &error)) {
         g_error("%s", error->message);
     }
     return keys;
@@ -400,7 +400,7 @@ static void prepare(Faults *faults, const char *script)
         g_free(run_all_but_last(faults->start, made_all));
     }
     g_clear_pointer(&faults->start->store, blob_store_free);
-    if (!blob_store_read_label(&faults->start->disk->parent, &label, NULL)) {
+    if (!blob_store_read_label(faults->start->disk->storage, &label, NULL)) {
         g_error("%s: cannot be read", faults->name);
     }
     faults->blank = label.blank;

@@ -129,7 +129,7 @@ static bool step_open(Run *run, const char *arg, GError **error)
     g_clear_pointer(&run->store, blob_store_free);
     run->slots_pending = false;
     run->options.directory_blobs = SCRIPT_DIRECTORY_BLOBS;
-    run->store = keyring_open(&run->disk->parent, &run->options,
+    run->store = keyring_open(run->disk->storage, &run->options,
                               run->blank_key, error);
     return run->store != NULL;
 }

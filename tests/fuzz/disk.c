@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include "fuzz.h"
+#include "hooked.h"
 
 /* A sector that has yet to reach the medium */
 typedef struct Pending {
@@ -14,11 +15,6 @@ typedef struct Pending {
     bool failed;                /* of a write that was reported as failed */
     uint8_t data[FUZZ_SECTOR_BYTES];
 } Pending;
-
-static FuzzDisk *fuzz_disk(BlobStorage *storage)
-{
-    return (FuzzDisk *)storage;
-}
 
 static bool fails_now(FuzzDisk *disk, unsigned *count, GError **error)
 {
@@ -33,14 +29,6 @@ static bool fails_now(FuzzDisk *disk, unsigned *count, GError **error)
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO, "as told");
     }
     return fails;
-}
-
-static void check_call(const FuzzDisk *disk, uint64_t offset, const void *buf,
-                       size_t bytes)
-{
-    FUZZ_CHECK(offset <= disk->bytes && bytes <= disk->bytes - offset);
-    FUZZ_CHECK(offset % FUZZ_SECTOR_BYTES == 0);
-    FUZZ_CHECK((uintptr_t)buf % BLOB_BLOCK_BYTES == 0);
 }
 
 static uint64_t le64(const uint8_t *at)
@@ -114,10 +102,12 @@ static void check_zeros(const BlobStore *store, uint64_t offset, size_t bytes)
 }
 
 /* A write is a whole image of a slot, in its place, or zeros. */
-static void check_write(const FuzzDisk *disk, uint64_t offset,
-                        const uint8_t *buf, size_t bytes)
+static void check_write(const FuzzDisk *disk, const HookedCall *call)
 {
     const BlobStore *store = disk->store;
+    const uint8_t *buf = call->data;
+    uint64_t offset = call->offset;
+    size_t bytes = call->bytes;
     uint64_t id = le64(buf + 32);
 
     FUZZ_CHECK(!disk->frozen);
@@ -146,25 +136,6 @@ static void check_write(const FuzzDisk *disk, uint64_t offset,
     }
 }
 
-static bool disk_length(BlobStorage *storage, uint64_t *bytes, GError **error)
-{
-    *bytes = fuzz_disk(storage)->bytes;
-    return true;
-}
-
-static bool disk_read(BlobStorage *storage, uint64_t offset, void *buf,
-                      size_t bytes, GError **error)
-{
-    FuzzDisk *disk = fuzz_disk(storage);
-
-    check_call(disk, offset, buf, bytes);
-    if (fails_now(disk, &disk->fail_read, error)) {
-        return false;
-    }
-    memcpy(buf, disk->data + offset, bytes);
-    return true;
-}
-
 static void add_pending(FuzzDisk *disk, uint64_t offset, const uint8_t *data,
                         bool failed)
 {
@@ -190,20 +161,21 @@ static void drop_older(FuzzDisk *disk, uint64_t offset, size_t bytes)
     }
 }
 
-static void take(FuzzDisk *disk, uint64_t offset, const uint8_t *buf,
-                   size_t bytes, bool durable)
+/* Notes a write that has succeeded. */
+static void note_taken(FuzzDisk *disk, const HookedCall *call)
 {
-    memcpy(disk->data + offset, buf, bytes);
+    const uint8_t *data = call->data;
+
     if (!disk->durable) {
         return;
     }
-    if (durable) {
-        drop_older(disk, offset, bytes);
-        memcpy(disk->durable + offset, buf, bytes);
+    if (call->durable) {
+        drop_older(disk, call->offset, call->bytes);
+        memcpy(disk->durable + call->offset, data, call->bytes);
         return;
     }
-    for (size_t at = 0; at < bytes; at += FUZZ_SECTOR_BYTES) {
-        add_pending(disk, offset + at, buf + at, false);
+    for (size_t at = 0; at < call->bytes; at += FUZZ_SECTOR_BYTES) {
+        add_pending(disk, call->offset + at, data + at, false);
     }
 }
 
@@ -211,46 +183,41 @@ static void take(FuzzDisk *disk, uint64_t offset, const uint8_t *buf,
  * A reader sees any part of the write at once; any part lands until the next
  * flush.
  */
-static void leave(FuzzDisk *disk, uint64_t offset, const uint8_t *buf,
-                  size_t bytes)
+static void leave(FuzzDisk *disk, const HookedCall *call)
 {
+    const uint8_t *data = call->data;
     uint32_t seen = fuzz_random(&disk->random);
 
-    for (size_t at = 0; at < bytes; at += FUZZ_SECTOR_BYTES) {
+    for (size_t at = 0; at < call->bytes; at += FUZZ_SECTOR_BYTES) {
         if (seen & 1 ? seen & 2 : fuzz_random(&disk->random) & 1) {
-            memcpy(disk->data + offset + at, buf + at, FUZZ_SECTOR_BYTES);
+            memcpy(disk->data + call->offset + at, data + at,
+                   FUZZ_SECTOR_BYTES);
         }
         if (disk->durable) {
-            add_pending(disk, offset + at, buf + at, true);
+            add_pending(disk, call->offset + at, data + at, true);
         }
     }
 }
 
-static bool disk_write(BlobStorage *storage, uint64_t offset, const void *buf,
-                       size_t bytes, bool durable, GError **error)
+static bool write_fails(FuzzDisk *disk, const HookedCall *call, GError **error)
 {
-    FuzzDisk *disk = fuzz_disk(storage);
     bool had_power = !(disk->cut && disk->failed);
 
-    check_call(disk, offset, buf, bytes);
-    check_write(disk, offset, buf, bytes);
+    check_write(disk, call);
     if (!fails_now(disk, &disk->fail_write, error)) {
-        take(disk, offset, buf, bytes, durable);
-        return true;
+        return false;
     }
     if (had_power) {
-        leave(disk, offset, buf, bytes);
+        leave(disk, call);
     }
-    return false;
+    return true;
 }
 
-static bool disk_flush(BlobStorage *storage, GError **error)
+static bool flush_fails(FuzzDisk *disk, GError **error)
 {
-    FuzzDisk *disk = fuzz_disk(storage);
-
     FUZZ_CHECK(!disk->frozen);
     if (fails_now(disk, &disk->fail_write, error)) {
-        return false;
+        return true;
     }
     for (guint i = 0; disk->durable && i < disk->pending->len; i++) {
         const Pending *sector = &g_array_index(disk->pending, Pending, i);
@@ -268,14 +235,37 @@ static bool disk_flush(BlobStorage *storage, GError **error)
         }
         g_array_set_size(disk->pending, 0);
     }
-    return true;
+    return false;
 }
 
-static uint64_t disk_known_zero(BlobStorage *storage, uint64_t offset,
-                                uint64_t bytes)
+static HookedVerdict before(void *opaque, const HookedCall *call,
+                            GError **error)
+{
+    FuzzDisk *disk = opaque;
+    bool fails = false;
+
+    hooked_check(call, disk->bytes);
+    if (call->kind == HOOKED_READ) {
+        fails = fails_now(disk, &disk->fail_read, error);
+    } else if (call->kind == HOOKED_WRITE) {
+        fails = write_fails(disk, call, error);
+    } else if (call->kind == HOOKED_FLUSH) {
+        fails = flush_fails(disk, error);
+    }
+    return fails ? HOOKED_FAIL : HOOKED_PASS;
+}
+
+static void after(void *opaque, const HookedCall *call)
+{
+    if (call->kind == HOOKED_WRITE) {
+        note_taken(opaque, call);
+    }
+}
+
+static uint64_t known_zero(void *opaque, uint64_t offset, uint64_t bytes)
 {
     static const uint8_t zeros[FUZZ_SECTOR_BYTES];
-    FuzzDisk *disk = fuzz_disk(storage);
+    FuzzDisk *disk = opaque;
     uint64_t at = offset;
 
     FUZZ_CHECK(offset <= disk->bytes && bytes <= disk->bytes - offset);
@@ -286,38 +276,32 @@ static uint64_t disk_known_zero(BlobStorage *storage, uint64_t offset,
     return at - offset;
 }
 
-static void disk_free(BlobStorage *storage)
-{
-    FuzzDisk *disk = fuzz_disk(storage);
-
-    g_free(disk->data);
-    g_free(disk->durable);
-    g_clear_pointer(&disk->pending, g_array_unref);
-    g_free(disk);
-}
-
-static const BlobStorageOps disk_ops = {
-    .length = disk_length,
-    .read = disk_read,
-    .write = disk_write,
-    .flush = disk_flush,
-    .known_zero = disk_known_zero,
-    .free = disk_free,
+static const Hooks hooks = {
+    .before = before,
+    .after = after,
+    .known_zero = known_zero,
 };
 
 FuzzDisk *fuzz_disk_new(uint64_t bytes)
 {
     FuzzDisk *disk = g_new0(FuzzDisk, 1);
 
-    disk->parent.ops = &disk_ops;
+    disk->memory = blob_storage_new_memory(bytes);
+    disk->storage = hooked_storage_new(disk->memory, &hooks, disk);
+    disk->data = blob_storage_memory(disk->memory);
     disk->bytes = bytes;
-    disk->data = g_malloc0(MAX(bytes, 1));
     return disk;
 }
 
 void fuzz_disk_free(FuzzDisk *disk)
 {
-    blob_storage_free(disk ? &disk->parent : NULL);
+    if (disk) {
+        blob_storage_free(disk->storage);
+        blob_storage_free(disk->memory);
+        g_free(disk->durable);
+        g_clear_pointer(&disk->pending, g_array_unref);
+        g_free(disk);
+    }
 }
 
 void fuzz_disk_track(FuzzDisk *disk)
@@ -330,10 +314,8 @@ void fuzz_disk_track(FuzzDisk *disk)
 
 void fuzz_disk_resize(FuzzDisk *disk, uint64_t bytes)
 {
-    disk->data = g_realloc(disk->data, MAX(bytes, 1));
-    if (bytes > disk->bytes) {
-        memset(disk->data + disk->bytes, 0, bytes - disk->bytes);
-    }
+    blob_storage_resize_memory(disk->memory, bytes);
+    disk->data = blob_storage_memory(disk->memory);
     disk->bytes = bytes;
     if (disk->durable) {
         fuzz_disk_track(disk);

@@ -15,8 +15,9 @@ enum { FUZZ_SECTOR_BYTES = 512 };
  * that must not be written are findings.
  */
 typedef struct FuzzDisk {
-    BlobStorage parent;
-    uint8_t *data;              /* what a reader sees */
+    BlobStorage *storage;       /* for the core */
+    BlobStorage *memory;        /* below it */
+    uint8_t *data;              /* of the memory: what a reader sees */
     uint64_t bytes;
     const BlobStore *store;     /* the store that writes */
     bool frozen;                /* nothing may be written */

@@ -53,7 +53,7 @@ void life_check(Life *life)
 BlobStore *life_open_store(Life *life, bool read_only, GError **error)
 {
     BlobStoreOptions options = life->options;
-    BlobStorage *storage = &life->disk->parent;
+    BlobStorage *storage = life->disk->storage;
     BlobStoreLabel label;
 
     if (!blob_store_read_label(storage, &label, error)) {

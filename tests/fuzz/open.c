@@ -66,7 +66,7 @@ static bool choose_key(const Session *session, BlobStoreOptions *options,
     KeyChoice choice = session->head.key % KEY_CHOICE_COUNT;
     BlobStoreLabel label;
 
-    if (!blob_store_read_label(&session->disk->parent, &label, error)) {
+    if (!blob_store_read_label(session->disk->storage, &label, error)) {
         return false;
     }
     if (choice == KEY_OTHER) {
@@ -96,7 +96,7 @@ static BlobStore *open_store(Session *session, bool read_only, int *code)
 
     options.read_only |= read_only;
     if (choose_key(session, &options, &slots, &unlocked, &error)) {
-        store = blob_store_open(&session->disk->parent, &options, &error);
+        store = blob_store_open(session->disk->storage, &options, &error);
     }
     *code = fuzz_outcome(store, &error, OPEN_CODES);
     FUZZ_CHECK(*code != BLOBSTORE_ERROR_IO || session->disk->failed);

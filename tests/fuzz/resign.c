@@ -471,7 +471,7 @@ void fuzz_resign(FuzzDisk *disk, const FuzzHead *head)
 {
     Signing signing = {
         .disk = disk,
-        .medium = { .storage = &disk->parent },
+        .medium = { .storage = disk->storage },
         .head = head,
         .zero_guard = blob_guard_new_plain(NULL),
     };

@@ -72,7 +72,7 @@ static void open_store(Maker *maker)
 
     maker->disk->store = NULL;
     blob_store_free(maker->store);
-    FUZZ_CHECK(blob_store_read_label(&maker->disk->parent, &label, NULL));
+    FUZZ_CHECK(blob_store_read_label(maker->disk->storage, &label, NULL));
     fuzz_find_key(&label, &options);
     if (label.blank && maker->data_key) {
         fuzz_key_slots(&maker->key_slots, maker->data_key);
@@ -81,7 +81,7 @@ static void open_store(Maker *maker)
         options.uuid = fuzz_uuid;
         options.create_as_uuid = true;
     }
-    maker->store = blob_store_open(&maker->disk->parent, &options, NULL);
+    maker->store = blob_store_open(maker->disk->storage, &options, NULL);
     FUZZ_CHECK(maker->store);
     maker->disk->store = maker->store;
 }

@@ -115,7 +115,7 @@ void fuzz_unsign(FuzzDisk *disk, FuzzHead *head)
     FuzzHead none = { 0 };
     Signing signing = {
         .disk = disk,
-        .medium = { .storage = &disk->parent },
+        .medium = { .storage = disk->storage },
         .head = &none,
         .zero_guard = blob_guard_new_plain(NULL),
     };

@@ -22,7 +22,7 @@ void test_assert_error(GError **error, BlobStoreError code,
 BlobStore *test_open(TestDisk *disk)
 {
     g_autoptr(GError) error = NULL;
-    BlobStore *store = blob_store_open(&disk->parent, NULL, &error);
+    BlobStore *store = blob_store_open(disk->storage, NULL, &error);
 
     g_assert_no_error(error);
     g_assert_nonnull(store);
@@ -36,7 +36,7 @@ void test_open_fails(TestDisk *disk, const BlobStoreOptions *options,
     g_autofree uint8_t *before = g_memdup2(test_disk_bytes(disk),
                                            test_disk_length(disk));
 
-    g_assert_null(blob_store_open(&disk->parent, options, &error));
+    g_assert_null(blob_store_open(disk->storage, options, &error));
     test_assert_error(&error, code, pattern);
     g_assert_cmpmem(before, test_disk_length(disk), test_disk_bytes(disk),
                     test_disk_length(disk));
@@ -207,7 +207,7 @@ BlobStore *test_store(TestDisk *disk, Blob **blobs, unsigned count)
 static GBytes *read_pair(TestDisk *disk, const BlobGuard *guard,
                          BlobPair *pair, BlobHeader *header)
 {
-    BlobMedium medium = { .storage = &disk->parent };
+    BlobMedium medium = { .storage = disk->storage };
     GBytes *payload = NULL;
 
     g_assert_true(blob_pair_read(&medium, guard, pair, header, &payload,
@@ -220,7 +220,7 @@ void test_edit_directory(TestDisk *disk, TestEditDirectory *edit)
 {
     g_autoptr(BlobGuard) zero = blob_guard_new_plain(NULL);
     g_autoptr(BlobGuard) guard = NULL;
-    BlobMedium medium = { .storage = &disk->parent };
+    BlobMedium medium = { .storage = disk->storage };
     BlobPair supers = blob_superblock_pair();
     BlobHeader header;
     BlobSuperblock super;
@@ -263,7 +263,7 @@ void test_edit_superblock(TestDisk *disk, TestEditSuper *edit)
 {
     g_autoptr(BlobGuard) guard = blob_guard_new_plain(NULL);
     g_autoptr(BlobDigest) keyed = NULL;
-    BlobMedium medium = { .storage = &disk->parent };
+    BlobMedium medium = { .storage = disk->storage };
     BlobPair pair = blob_superblock_pair();
     BlobHeader header;
     BlobSuperblock super;

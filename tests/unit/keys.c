@@ -64,7 +64,7 @@ BlobStore *keys_try_open(TestDisk *disk, int n, GError **error)
         .opaque = &n,
     };
 
-    return blob_store_open(&disk->parent, &options, error);
+    return blob_store_open(disk->storage, &options, error);
 }
 
 BlobStore *keys_open(TestDisk *disk, int n)
@@ -106,7 +106,7 @@ BlobStore *keys_store(TestDisk *disk, Blob **blobs, unsigned count)
 
     memset(uuid, 1, sizeof(uuid));
     keys_put_raw(&slots, 1, options.key, uuid);
-    store = blob_store_open(&disk->parent, &options, &error);
+    store = blob_store_open(disk->storage, &options, &error);
     g_assert_no_error(error);
     test_start_with(store, blobs, count);
     return store;

@@ -11,7 +11,7 @@ void slot_disk_set_up(SlotDisk *setup, gconstpointer unused)
 {
     setup->disk = test_disk_new(TEST_DISK_BYTES);
     setup->guard = blob_guard_new_plain(NULL);
-    setup->medium = (BlobMedium) { .storage = &setup->disk->parent };
+    setup->medium = (BlobMedium) { .storage = setup->disk->storage };
 }
 
 void slot_disk_tear_down(SlotDisk *setup, gconstpointer unused)

@@ -76,7 +76,7 @@ static BlobStore *open_for(Caller *caller, TestDisk *disk)
     BlobStore *store;
 
     test_disk_reset_counts(disk);
-    store = blob_store_open(&disk->parent, &options, &error);
+    store = blob_store_open(disk->storage, &options, &error);
     g_assert_no_error(error);
     return store;
 }
@@ -201,7 +201,7 @@ static void test_new_store_may_be_given_its_uuid(void)
 
     options.uuid = uuid;
     options.create_as_uuid = true;
-    store = blob_store_open(&disk->parent, &options, NULL);
+    store = blob_store_open(disk->storage, &options, NULL);
     g_assert_nonnull(store);
     uuid[0] = 9;                /* The store has its own copy. */
     test_start(store);
@@ -306,7 +306,7 @@ static void test_nothing_is_made_where_nothing_may_be_written(void)
     g_autoptr(BlobStore) store = NULL;
 
     options.read_only = true;
-    store = blob_store_open(&disk->parent, &options, NULL);
+    store = blob_store_open(disk->storage, &options, NULL);
     g_assert_nonnull(store);
     g_assert_cmpuint(caller.makes, ==, 0);
 }

@@ -7,6 +7,7 @@
 
 #include <string.h>
 #include "blobstore/blank.h"
+#include "hooked.h"
 
 enum { MARKER_BYTES = 12288, MEDIUM_BYTES = 3 << 20 };
 
@@ -20,7 +21,7 @@ typedef struct Setup {
 static void set_up(Setup *setup, gconstpointer unused)
 {
     setup->disk = test_disk_new(MEDIUM_BYTES);
-    setup->medium = (BlobMedium) { .storage = &setup->disk->parent };
+    setup->medium = (BlobMedium) { .storage = setup->disk->storage };
     setup->zero_guard = blob_guard_new_plain(NULL);
     setup->bytes = test_disk_bytes(setup->disk);
 }
@@ -74,8 +75,7 @@ static void test_find_fails_as_the_storage_does(Setup *setup,
  * The holes lie on an odd grid, and may reach past the range that was asked
  * for.
  */
-static uint64_t some_holes(BlobStorage *storage, uint64_t offset,
-                           uint64_t bytes)
+static uint64_t some_holes(void *opaque, uint64_t offset, uint64_t bytes)
 {
     if (offset < 1 << 20) {
         return (1 << 20) + 100 - offset;
@@ -85,21 +85,19 @@ static uint64_t some_holes(BlobStorage *storage, uint64_t offset,
 
 static void test_holes_are_not_read(Setup *setup, gconstpointer unused)
 {
-    const BlobStorageOps *without = setup->disk->parent.ops;
-    BlobStorageOps ops = *without;
+    static const Hooks hooks = { .known_zero = some_holes };
+    g_autoptr(BlobStorage) storage = hooked_storage_new(setup->disk->storage,
+                                                        &hooks, NULL);
 
-    ops.known_zero = some_holes;
-    setup->disk->parent.ops = &ops;
+    setup->medium.storage = storage;
     g_assert_cmpuint(find(setup, 0, MEDIUM_BYTES), ==, MEDIUM_BYTES);
     g_assert_cmpuint(setup->disk->bytes_read, ==, 1 << 20);
     setup->bytes[(1 << 20) + 50] = 1;
     g_assert_cmpuint(find(setup, 0, MEDIUM_BYTES), ==, (1 << 20) + 50);
-    setup->disk->parent.ops = without;
 }
 
 /* One block of sixteen is allocated, and holds zeros. */
-static uint64_t scattered(BlobStorage *storage, uint64_t offset,
-                          uint64_t bytes)
+static uint64_t scattered(void *opaque, uint64_t offset, uint64_t bytes)
 {
     uint64_t within = offset % (16 * BLOB_BLOCK_BYTES);
 
@@ -109,14 +107,13 @@ static uint64_t scattered(BlobStorage *storage, uint64_t offset,
 static void test_what_is_read_is_in_proportion_to_what_is_allocated(
     Setup *setup, gconstpointer unused)
 {
-    const BlobStorageOps *without = setup->disk->parent.ops;
-    BlobStorageOps ops = *without;
+    static const Hooks hooks = { .known_zero = scattered };
+    g_autoptr(BlobStorage) storage = hooked_storage_new(setup->disk->storage,
+                                                        &hooks, NULL);
 
-    ops.known_zero = scattered;
-    setup->disk->parent.ops = &ops;
+    setup->medium.storage = storage;
     g_assert_cmpuint(find(setup, 0, MEDIUM_BYTES), ==, MEDIUM_BYTES);
     g_assert_cmpuint(setup->disk->bytes_read, ==, MEDIUM_BYTES / 16);
-    setup->disk->parent.ops = without;
 }
 
 static void test_what_is_there_is_named(Setup *setup, gconstpointer unused)

@@ -375,7 +375,7 @@ static void test_fall_back_is_refused(void)
     test_assert_error(&error, BLOBSTORE_ERROR_DAMAGED, "*no older version*");
 
     blob_store_free(store);
-    store = blob_store_open(&disk->parent, &options, &error);
+    store = blob_store_open(disk->storage, &options, &error);
     g_assert_no_error(error);
     a = blob_store_find(store, "t", "a");
     g_assert_false(blob_store_fall_back(store, a, &error));

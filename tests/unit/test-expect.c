@@ -25,7 +25,7 @@ static void expect_accepted(TestDisk *disk, const BlobSequence *wanted)
 {
     BlobStoreOptions options = { .min_sequence = wanted };
     g_autoptr(GError) error = NULL;
-    g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
+    g_autoptr(BlobStore) store = blob_store_open(disk->storage, &options,
                                                  &error);
 
     g_assert_no_error(error);
@@ -180,7 +180,7 @@ static void test_epoch_that_is_followed_is_part_of_the_past(void)
     g_autoptr(BlobStore) store = NULL;
 
     seen = run(disk, 3, false);
-    store = blob_store_open(&disk->parent, &options, NULL);
+    store = blob_store_open(disk->storage, &options, NULL);
     blob = test_register(store, "a", 1000);
     test_start(store);
     test_write(store, blob, "after the move");
@@ -208,7 +208,7 @@ static void test_key_commitment_is_that_of_the_store(void)
     g_assert_cmpmem(info.key_commitment, sizeof(wanted), wanted,
                     sizeof(wanted));
     g_clear_pointer(&store, blob_store_free);
-    store = blob_store_open(&disk->parent, &options, NULL);
+    store = blob_store_open(disk->storage, &options, NULL);
     g_assert_nonnull(store);
     g_clear_pointer(&store, blob_store_free);
     wanted[31] ^= 1;

@@ -38,7 +38,7 @@ static void test_damaged_superblocks_behind_a_read_error(
         GError *error = NULL;
 
         trio->disk->fail_read = n;
-        g_assert_null(blob_store_open(&trio->disk->parent, NULL, &error));
+        g_assert_null(blob_store_open(trio->disk->storage, NULL, &error));
         io = error->code == BLOBSTORE_ERROR_IO;
         g_assert_true(io || error->code == BLOBSTORE_ERROR_CORRUPT);
         g_error_free(error);

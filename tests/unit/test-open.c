@@ -94,7 +94,7 @@ static void test_store_is_known_by_its_uuid(Trio *trio, gconstpointer unused)
 
     blob_store_get_status(trio->store, &info);
     options.uuid = info.uuid;
-    store = blob_store_open(&trio->disk->parent, &options, NULL);
+    store = blob_store_open(trio->disk->storage, &options, NULL);
     g_assert_nonnull(store);
     for (unsigned bit = 0; bit < 8 * BLOB_UUID_BYTES; bit++) {
         info.uuid[bit / 8] ^= 1 << bit % 8;
@@ -244,7 +244,7 @@ static void test_read_only_store_is_not_written(Trio *trio,
 
     trio_write(trio, 0, "a2");
     test_disk_reset_counts(trio->disk);
-    store = blob_store_open(&trio->disk->parent, &options, NULL);
+    store = blob_store_open(trio->disk->storage, &options, NULL);
     blob = test_register(store, "a", 1000);
     test_expect(store, blob, "a2");
     test_start_fails(store, BLOBSTORE_ERROR_READ_ONLY, "*reading only");
@@ -376,7 +376,7 @@ static void test_open_fails_as_the_storage_does(void)
         for (n = 0; !store; n++) {
             disk->fail_read = n;
             disk->reads = 0;
-            store = blob_store_open(&disk->parent, NULL, &error);
+            store = blob_store_open(disk->storage, NULL, &error);
             if (!store) {
                 test_assert_error(&error, BLOBSTORE_ERROR_IO,
                                   "*read failed as told");

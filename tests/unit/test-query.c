@@ -6,12 +6,13 @@
 #include "fixture.h"
 
 #include <string.h>
+#include "hooked.h"
 #include "sealed.h"
 
 /* A medium that queries the store about everything, at each call */
 typedef struct Watch {
-    BlobStorage parent;
     TestDisk *disk;
+    BlobStorage *storage;       /* above it */
     BlobStore *store;           /* NULL: the medium asks nothing */
     GPtrArray *seen;            /* one string for each state, in order */
 } Watch;
@@ -89,9 +90,9 @@ static const char *last_seen(const Watch *watch)
     return g_ptr_array_index(watch->seen, watch->seen->len - 1);
 }
 
-static TestDisk *look(BlobStorage *storage)
+static HookedVerdict look(void *opaque, const HookedCall *call, GError **error)
 {
-    Watch *watch = (Watch *)storage;
+    Watch *watch = opaque;
 
     if (watch->store) {
         g_autofree char *state = ask(watch->store);
@@ -100,46 +101,10 @@ static TestDisk *look(BlobStorage *storage)
             g_ptr_array_add(watch->seen, g_steal_pointer(&state));
         }
     }
-    return watch->disk;
+    return HOOKED_PASS;
 }
 
-static bool watch_length(BlobStorage *storage, uint64_t *bytes, GError **error)
-{
-    BlobStorage *disk = &look(storage)->parent;
-
-    return disk->ops->length(disk, bytes, error);
-}
-
-static bool watch_read(BlobStorage *storage, uint64_t offset, void *buf,
-                       size_t bytes, GError **error)
-{
-    BlobStorage *disk = &look(storage)->parent;
-
-    return disk->ops->read(disk, offset, buf, bytes, error);
-}
-
-static bool watch_write(BlobStorage *storage, uint64_t offset,
-                        const void *buf, size_t bytes, bool durable,
-                        GError **error)
-{
-    BlobStorage *disk = &look(storage)->parent;
-
-    return disk->ops->write(disk, offset, buf, bytes, durable, error);
-}
-
-static bool watch_flush(BlobStorage *storage, GError **error)
-{
-    BlobStorage *disk = &look(storage)->parent;
-
-    return disk->ops->flush(disk, error);
-}
-
-static const BlobStorageOps watch_ops = {
-    .length = watch_length,
-    .read = watch_read,
-    .write = watch_write,
-    .flush = watch_flush,
-};
+static const Hooks watch_hooks = { .before = look };
 
 enum { BLOBS = 3 };
 
@@ -213,10 +178,11 @@ static void set_up(Setup *setup, gconstpointer unused)
 {
     BlobStore *store;
 
-    setup->watch.parent.ops = &watch_ops;
     setup->watch.seen = g_ptr_array_new_with_free_func(g_free);
     setup->watch.disk = test_disk_new(TEST_DISK_BYTES);
-    store = blob_store_open(&setup->watch.parent, NULL, NULL);
+    setup->watch.storage = hooked_storage_new(setup->watch.disk->storage,
+                                              &watch_hooks, &setup->watch);
+    store = blob_store_open(setup->watch.storage, NULL, NULL);
     g_assert_nonnull(store);
     setup->watch.store = store;
 }
@@ -250,6 +216,7 @@ static void set_up_closed(Setup *setup, gconstpointer unused)
 static void tear_down(Setup *setup, gconstpointer unused)
 {
     blob_store_free(setup->watch.store);
+    blob_storage_free(setup->watch.storage);
     test_disk_free(setup->watch.disk);
     g_ptr_array_unref(setup->watch.seen);
 }

@@ -329,7 +329,7 @@ static void test_recovery_fails_as_the_storage_does(Trio *trio,
         g_autoptr(BlobStore) store = NULL;
 
         trio->disk->fail_read = n;
-        store = blob_store_open(&trio->disk->parent, NULL, &error);
+        store = blob_store_open(trio->disk->storage, NULL, &error);
         if (!store) {
             test_assert_error(&error, BLOBSTORE_ERROR_IO,
                               "*read failed as told");

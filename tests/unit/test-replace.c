@@ -19,7 +19,7 @@ static void damage_and_open(Trio *trio, bool clean, uint64_t max_size)
     }
     trio_current(trio, 0)[BLOB_HEADER_BYTES] ^= 1;
     blob_store_free(trio->store);
-    trio->store = blob_store_open(&trio->disk->parent, &replacing, &error);
+    trio->store = blob_store_open(trio->disk->storage, &replacing, &error);
     g_assert_no_error(error);
     for (unsigned i = 0; i < TRIO_BLOBS; i++) {
         char name[] = { 'a' + i, '\0' };

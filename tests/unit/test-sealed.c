@@ -47,12 +47,12 @@ static void test_key_for_a_plain_store_is_refused(void)
 
     test_open_fails(disk, &options, BLOBSTORE_ERROR_KEY,
                     "*blank*wants key slots");
-    g_assert_true(blob_store_read_label(&disk->parent, &label, NULL));
+    g_assert_true(blob_store_read_label(disk->storage, &label, NULL));
     g_assert_true(label.blank && !label.sealed);
     blob_store_free(test_store(disk, NULL, 1));
     test_open_fails(disk, &options, BLOBSTORE_ERROR_KEY,
                     "*not encrypted, but a key was given*");
-    g_assert_true(blob_store_read_label(&disk->parent, &label, NULL));
+    g_assert_true(blob_store_read_label(disk->storage, &label, NULL));
     g_assert_false(label.blank || label.sealed);
     g_assert_false(blob_store_label_fits(&label, keys_data_key(1)));
 }
@@ -66,7 +66,7 @@ static void test_another_data_key_is_refused(void)
     blob_store_free(keys_store(disk, NULL, 1));
     test_open_fails(disk, &options, BLOBSTORE_ERROR_TAMPERED,
                     "superblock was not written with the key*");
-    g_assert_true(blob_store_read_label(&disk->parent, &label, NULL));
+    g_assert_true(blob_store_read_label(disk->storage, &label, NULL));
     g_assert_true(label.sealed);
     g_assert_true(blob_store_label_fits(&label, keys_data_key(1)));
     g_assert_false(blob_store_label_fits(&label, keys_data_key(2)));

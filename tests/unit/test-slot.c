@@ -8,6 +8,7 @@
 #include <string.h>
 #include "blobstore/format/sparse.h"
 #include "hex.h"
+#include "hooked.h"
 
 static const uint8_t epoch_id[BLOB_EPOCH_ID_BYTES] = { 0xee };
 static const BlobSlot slot = { SLOT_ID, SLOT_OFFSET, SLOT_BYTES };
@@ -214,21 +215,22 @@ static void test_large_slot_is_scanned_to_its_end(SlotDisk *setup,
 /* All is known to be zero from that offset on. */
 static uint64_t hole_start;
 
-static uint64_t hole(BlobStorage *storage, uint64_t offset, uint64_t bytes)
+static uint64_t hole(void *opaque, uint64_t offset, uint64_t bytes)
 {
     return offset >= hole_start ? bytes : 0;
 }
 
+static const Hooks with_hole = { .known_zero = hole };
+
 static void test_holes_are_not_searched(SlotDisk *setup, gconstpointer unused)
 {
-    const BlobStorageOps *without = setup->disk->parent.ops;
-    BlobStorageOps ops = *without;
+    g_autoptr(BlobStorage) storage = hooked_storage_new(setup->disk->storage,
+                                                        &with_hole, NULL);
     BlobSlot large = slot;
     BlobJudge judge = { .any = true };
     BlobEvidence evidence;
 
-    ops.known_zero = hole;
-    setup->disk->parent.ops = &ops;
+    setup->medium.storage = storage;
     large.bytes = TEST_DISK_BYTES - SLOT_OFFSET;
     for (unsigned blocks = 0; blocks < 3; blocks++) {
         hole_start = SLOT_OFFSET + blocks * SLOT_BLOCK;
@@ -243,19 +245,17 @@ static void test_holes_are_not_searched(SlotDisk *setup, gconstpointer unused)
             g_assert_cmpuint(setup->disk->reads, ==, 0);
         }
     }
-    setup->disk->parent.ops = without;
 }
 
 static void test_content_in_holes_has_a_limit(SlotDisk *setup,
                                               gconstpointer unused)
 {
-    const BlobStorageOps *without = setup->disk->parent.ops;
-    BlobStorageOps ops = *without;
+    g_autoptr(BlobStorage) storage = hooked_storage_new(setup->disk->storage,
+                                                        &with_hole, NULL);
     GError *error = NULL;
 
-    ops.known_zero = hole;
+    setup->medium.storage = storage;
     hole_start = BLOB_MAX_SIZE_BYTES / 2;
-    setup->disk->parent.ops = &ops;
     /* Half of it is a hole. */
     for (unsigned n = 0; n < 8; n++) {
         g_assert_true(blob_sparse_charge(&setup->medium, 0,
@@ -267,7 +267,6 @@ static void test_content_in_holes_has_a_limit(SlotDisk *setup,
     g_assert_false(blob_sparse_charge(&setup->medium, 0, BLOB_MAX_SIZE_BYTES,
                                       &error));
     test_assert_error(&error, BLOBSTORE_ERROR_UNSUPPORTED, "*in holes*");
-    setup->disk->parent.ops = without;
 }
 
 static void test_probe_fails_as_the_storage_does(SlotDisk *setup,

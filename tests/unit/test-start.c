@@ -49,7 +49,7 @@ static void test_full_directory_takes_no_more_blobs(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
     BlobStoreOptions options = { .directory_blobs = 1 };
-    g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
+    g_autoptr(BlobStore) store = blob_store_open(disk->storage, &options,
                                                  NULL);
     uint32_t room = blob_layout_directory_room(2 * BLOB_BLOCK_BYTES);
     Blob *extra;
@@ -399,7 +399,7 @@ static void test_blank_medium_becomes_the_store_of_a_uuid(void)
 
     /* The store opens again as the same store, and no other is accepted. */
     for (int i = 0; i < 2; i++) {
-        g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
+        g_autoptr(BlobStore) store = blob_store_open(disk->storage, &options,
                                                      NULL);
         BlobStoreStatus info;
 
@@ -426,7 +426,7 @@ static void test_new_epoch_is_above_a_minimum(void)
         BlobStoreOptions options = {
             .follows.number = blob_sequence(minimum[i], 0),
         };
-        g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
+        g_autoptr(BlobStore) store = blob_store_open(disk->storage, &options,
                                                      NULL);
         BlobStoreStatus info;
 

@@ -175,7 +175,7 @@ static void test_read_refuses_packed_content_that_does_not_inflate(void)
     Blob *blob;
     BlobInfo info;
 
-    store = blob_store_open(&disk->parent, &options, NULL);
+    store = blob_store_open(disk->storage, &options, NULL);
     blob = test_register(store, "a", 50000);
     test_start(store);
     test_write(store, blob, text);

@@ -37,7 +37,7 @@ static void expect_superseded(TestDisk *disk, const Way *way)
         .replace_damaged = true,
     };
     g_autoptr(GError) error = NULL;
-    g_autoptr(BlobStore) store = blob_store_open(&disk->parent, &options,
+    g_autoptr(BlobStore) store = blob_store_open(disk->storage, &options,
                                                  &error);
     Blob *blobs[2];
 

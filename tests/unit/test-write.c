@@ -6,6 +6,7 @@
 #include "fixture.h"
 
 #include <string.h>
+#include "hooked.h"
 #include "sealed.h"
 
 /* Returns the header of the slot that @blob is current in. */
@@ -353,31 +354,38 @@ static void test_absent_blob_is_deleted_again_when_asked(void)
 }
 
 /* R5: calls that arrive while the store waits for storage are refused. */
-static void use_again(void *opaque)
+static HookedVerdict use_again(void *opaque, const HookedCall *call,
+                               GError **error)
 {
     BlobStore *store = opaque;
     Blob *blob = blob_store_find(store, "t", "b");
-    g_autoptr(GError) error = NULL;
+    g_autoptr(GError) refusal = NULL;
 
+    if (call->kind != HOOKED_WRITE) {
+        return HOOKED_PASS;
+    }
     test_write_fails(store, blob, "b2", BLOBSTORE_ERROR_BUSY, "*serialise*");
-    g_assert_false(blob_store_close_clean(store, &error));
-    test_assert_error(&error, BLOBSTORE_ERROR_BUSY, "*serialise*");
+    g_assert_false(blob_store_close_clean(store, &refusal));
+    test_assert_error(&refusal, BLOBSTORE_ERROR_BUSY, "*serialise*");
     test_expect(store, blob, "b1");
+    return HOOKED_PASS;
 }
 
 static void test_one_commit_at_a_time(void)
 {
+    static const Hooks hooks = { .before = use_again };
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStorage) storage = NULL;
     Blob *blobs[2];
     g_autoptr(BlobStore) store = test_store(disk, blobs, 2);
 
     test_write2(store, blobs[0], "a1", blobs[1], "b1");
-    disk->on_write = use_again;
-    disk->on_write_opaque = store;
+    storage = hooked_storage_new(disk->storage, &hooks, store);
+    store->medium.storage = storage;
     test_write(store, blobs[0], "a2");
     test_close(store);
     test_write(store, blobs[0], "a3");
-    disk->on_write = NULL;
+    store->medium.storage = disk->storage;
     test_write2(store, blobs[0], "a4", blobs[1], "b3");
     blob_store_free(store);
     store = test_open(disk);

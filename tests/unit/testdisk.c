@@ -7,17 +7,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include "blobstore/format/layout.h"
+#include "hooked.h"
 
 enum {
     EXHAUSTIVE_SECTORS = 7,     /* all subsets of at most so many */
     RANDOM_SUBSETS = 60,
 };
-
-static TestDisk *test_disk(BlobStorage *storage)
-{
-    return (TestDisk *)storage;
-}
 
 static bool fails_now(int *countdown, const char *what, GError **error)
 {
@@ -29,38 +24,13 @@ static bool fails_now(int *countdown, const char *what, GError **error)
     return true;
 }
 
-/* Checks what storage.h promises to every implementation. */
-static void check_call(TestDisk *disk, uint64_t offset, const void *buf,
-                       size_t bytes)
-{
-    g_assert_cmpuint(offset % TEST_SECTOR_BYTES, ==, 0);
-    g_assert_cmpuint((uintptr_t)buf % BLOB_BLOCK_BYTES, ==, 0);
-    g_assert_true(disk->ragged || bytes % TEST_SECTOR_BYTES == 0);
-    g_assert_cmpuint(offset + bytes, <=, test_disk_length(disk));
-}
-
-static bool disk_length(BlobStorage *storage, uint64_t *bytes, GError **error)
-{
-    TestDisk *disk = test_disk(storage);
-    uint64_t shrinks_to = disk->shrinks_to;
-
-    if (fails_now(&disk->fail_length, "length", error) ||
-        !disk->memory->ops->length(disk->memory, bytes, error)) {
-        return false;
-    }
-    if (shrinks_to) {
-        disk->shrinks_to = 0;
-        test_disk_resize(disk, shrinks_to);
-    }
-    return true;
-}
-
 /* Returns whether the range has a bad sector, which a write makes good. */
-static bool is_bad(const TestDisk *disk, uint64_t offset, size_t bytes,
+static bool is_bad(const TestDisk *disk, const HookedCall *call,
                    GError **error)
 {
-    if (!disk->bad_bytes || offset >= disk->bad_offset + disk->bad_bytes ||
-        offset + bytes <= disk->bad_offset) {
+    if (!disk->bad_bytes ||
+        call->offset >= disk->bad_offset + disk->bad_bytes ||
+        call->offset + call->bytes <= disk->bad_offset) {
         return false;
     }
     g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO,
@@ -68,18 +38,13 @@ static bool is_bad(const TestDisk *disk, uint64_t offset, size_t bytes,
     return true;
 }
 
-static bool disk_read(BlobStorage *storage, uint64_t offset, void *buf,
-                      size_t bytes, GError **error)
+static bool read_fails(TestDisk *disk, const HookedCall *call, GError **error)
 {
-    TestDisk *disk = test_disk(storage);
-
-    check_call(disk, offset, buf, bytes);
     disk->reads++;
-    disk->bytes_read += bytes;
-    disk->highest_read = MAX(disk->highest_read, offset + bytes);
-    return !fails_now(&disk->fail_read, "read", error) &&
-           !is_bad(disk, offset, bytes, error) &&
-           disk->memory->ops->read(disk->memory, offset, buf, bytes, error);
+    disk->bytes_read += call->bytes;
+    disk->highest_read = MAX(disk->highest_read, call->offset + call->bytes);
+    return fails_now(&disk->fail_read, "read", error) ||
+           is_bad(disk, call, error);
 }
 
 static void record(TestDisk *disk, uint64_t offset, const void *buf,
@@ -94,44 +59,41 @@ static void record(TestDisk *disk, uint64_t offset, const void *buf,
     }
 }
 
-static bool disk_write(BlobStorage *storage, uint64_t offset, const void *buf,
-                       size_t bytes, bool durable, GError **error)
+/* Notes that a write has reached the medium. */
+static void note_landed(TestDisk *disk, const HookedCall *call)
 {
-    TestDisk *disk = test_disk(storage);
-    bool fails;
-
-    check_call(disk, offset, buf, bytes);
-    disk->writes++;
-    disk->durable_writes += durable;
-    if (disk->on_write) {
-        disk->on_write(disk->on_write_opaque);
+    record(disk, call->offset, call->data, call->bytes);
+    if (call->offset <= disk->bad_offset &&
+        call->offset + call->bytes >= disk->bad_offset + disk->bad_bytes) {
+        disk->bad_bytes = 0;
     }
-    fails = fails_now(&disk->fail_write, "write", error);
-    if (!fails || disk->failing_write_lands) {
-        memcpy(test_disk_bytes(disk) + offset, buf, bytes);
-        record(disk, offset, buf, bytes);
-        if (offset <= disk->bad_offset &&
-            offset + bytes >= disk->bad_offset + disk->bad_bytes) {
-            disk->bad_bytes = 0;
-        }
-    }
-    if (fails && disk->failing_write_is_late) {
-        g_free(disk->late.data);
-        disk->late = (TestEvent) { offset, bytes, g_memdup2(buf, bytes) };
-    }
-    if (!fails && durable) {
-        record(disk, 0, NULL, 0);
-    }
-    return !fails;
 }
 
-static bool disk_flush(BlobStorage *storage, GError **error)
+static bool write_fails(TestDisk *disk, const HookedCall *call, GError **error)
 {
-    TestDisk *disk = test_disk(storage);
+    disk->writes++;
+    disk->durable_writes += call->durable;
+    if (!fails_now(&disk->fail_write, "write", error)) {
+        return false;
+    }
+    if (disk->failing_write_lands) {
+        memcpy(test_disk_bytes(disk) + call->offset, call->data, call->bytes);
+        note_landed(disk, call);
+    }
+    if (disk->failing_write_is_late) {
+        g_free(disk->late.data);
+        disk->late = (TestEvent) {
+            call->offset, call->bytes, g_memdup2(call->data, call->bytes),
+        };
+    }
+    return true;
+}
 
+static bool flush_fails(TestDisk *disk, GError **error)
+{
     disk->flushes++;
     if (fails_now(&disk->fail_flush, "flush", error)) {
-        return false;
+        return true;
     }
     if (disk->late.data) {
         memcpy(test_disk_bytes(disk) + disk->late.offset, disk->late.data,
@@ -139,28 +101,49 @@ static bool disk_flush(BlobStorage *storage, GError **error)
         record(disk, disk->late.offset, disk->late.data, disk->late.bytes);
         g_clear_pointer(&disk->late.data, g_free);
     }
-    record(disk, 0, NULL, 0);
-    return true;
+    return false;
 }
 
-static void disk_free(BlobStorage *storage)
+static bool fails(TestDisk *disk, const HookedCall *call, GError **error)
 {
-    TestDisk *disk = test_disk(storage);
-
-    blob_storage_free(disk->memory);
-    g_array_unref(disk->events);
-    g_free(disk->late.data);
-    g_free(disk->start);
-    g_free(disk);
+    switch (call->kind) {
+    case HOOKED_LENGTH:
+        return fails_now(&disk->fail_length, "length", error);
+    case HOOKED_READ:
+        return read_fails(disk, call, error);
+    case HOOKED_WRITE:
+        return write_fails(disk, call, error);
+    default:
+        return flush_fails(disk, error);
+    }
 }
 
-static const BlobStorageOps disk_ops = {
-    .length = disk_length,
-    .read = disk_read,
-    .write = disk_write,
-    .flush = disk_flush,
-    .free = disk_free,
-};
+static HookedVerdict before(void *opaque, const HookedCall *call,
+                            GError **error)
+{
+    TestDisk *disk = opaque;
+
+    hooked_check(call, test_disk_length(disk));
+    return fails(disk, call, error) ? HOOKED_FAIL : HOOKED_PASS;
+}
+
+static void after(void *opaque, const HookedCall *call)
+{
+    TestDisk *disk = opaque;
+
+    if (call->kind == HOOKED_LENGTH && disk->shrinks_to) {
+        test_disk_resize(disk, disk->shrinks_to);
+        disk->shrinks_to = 0;
+    }
+    if (call->kind == HOOKED_WRITE) {
+        note_landed(disk, call);
+    }
+    if (call->kind == HOOKED_FLUSH || call->durable) {
+        record(disk, 0, NULL, 0);
+    }
+}
+
+static const Hooks hooks = { .before = before, .after = after };
 
 static void clear_event(gpointer data)
 {
@@ -171,9 +154,8 @@ TestDisk *test_disk_new(uint64_t bytes)
 {
     TestDisk *disk = g_new0(TestDisk, 1);
 
-    disk->parent.ops = &disk_ops;
     disk->memory = blob_storage_new_memory(bytes);
-    disk->ragged = bytes % TEST_SECTOR_BYTES;
+    disk->storage = hooked_storage_new(disk->memory, &hooks, disk);
     disk->fail_length = TEST_NEVER;
     disk->fail_read = TEST_NEVER;
     disk->fail_write = TEST_NEVER;
@@ -195,7 +177,12 @@ TestDisk *test_disk_clone(const TestDisk *disk)
 void test_disk_free(TestDisk *disk)
 {
     if (disk) {
-        blob_storage_free(&disk->parent);
+        blob_storage_free(disk->storage);
+        blob_storage_free(disk->memory);
+        g_array_unref(disk->events);
+        g_free(disk->late.data);
+        g_free(disk->start);
+        g_free(disk);
     }
 }
 
@@ -215,7 +202,6 @@ uint64_t test_disk_length(const TestDisk *disk)
 void test_disk_resize(TestDisk *disk, uint64_t bytes)
 {
     blob_storage_resize_memory(disk->memory, bytes);
-    disk->ragged = bytes % TEST_SECTOR_BYTES;
 }
 
 void test_disk_reset_counts(TestDisk *disk)

@@ -26,8 +26,8 @@ typedef struct TestEvent {
  * storage.h, and fails on request: fail_X calls of X succeed before one fails.
  */
 typedef struct TestDisk {
-    BlobStorage parent;
-    BlobStorage *memory;
+    BlobStorage *storage;       /* for the core */
+    BlobStorage *memory;        /* below it */
     unsigned reads;
     uint64_t bytes_read;
     unsigned writes;
@@ -41,12 +41,9 @@ typedef struct TestDisk {
     bool failing_write_lands;
     bool failing_write_is_late; /* the failed write lands with the next flush */
     TestEvent late;
-    void (*on_write)(void *opaque); /* called in each write; or NULL */
-    void *on_write_opaque;
     uint64_t bad_offset;        /* unreadable until a write covers it; */
     uint64_t bad_bytes;         /* 0: everything is readable */
     uint64_t shrinks_to;        /* after one more call of length; 0: never */
-    bool ragged;                /* the length is not a multiple of 512 */
     uint8_t *start;             /* the medium when recording began, or NULL */
     GArray *events;             /* of TestEvent */
 } TestDisk;
