@@ -8,6 +8,18 @@
 
 #include "script.h"
 
+/*
+ * Text before the bar: the steps that make the medium.  Behind the bar: the
+ * steps of the process that takes the last step, which is the one that fails.
+ */
+typedef struct FaultCase {
+    const char *name;
+    const char *script;
+} FaultCase;
+
+extern const FaultCase fault_cases[];
+extern const size_t fault_case_count;
+
 /* One operation: its initial state, and its result without a fault */
 typedef struct Faults {
     const char *name;

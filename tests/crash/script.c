@@ -8,23 +8,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include "blobstore/format/layout.h"
+#include "versions.h"
 
 enum {
     SMALL_BYTES = 500,
     ROOMIER_BYTES = 4000,       /* in the slots of a small one */
-    PACKED_BYTES = 9000,        /* of blob b, which can be packed */
     LARGER_BYTES = 20000,
 };
 
 typedef bool Step(Run *run, const char *arg, GError **error);
-
-static const char *blob_name(unsigned n)
-{
-    static const char *const names[SCRIPT_BLOBS] = { "a", "b", "c", "d",
-                                                     "e" };
-
-    return names[n];
-}
 
 static unsigned blob_number(char letter)
 {
@@ -37,86 +29,19 @@ static unsigned blob_number(char letter)
 static Blob *find(Run *run, char letter)
 {
     Blob *blob = blob_store_find(run->store, "dev",
-                                 blob_name(blob_number(letter)));
+                                 version_blob_name(blob_number(letter)));
 
     g_assert(blob);
     return blob;
-}
-
-static GBytes *make_content(unsigned n, int version)
-{
-    size_t bytes = 8 + (n * 131 + version * 67) % 400;
-    uint8_t *data;
-
-    if (n == 1) {
-        bytes += PACKED_BYTES - 500;
-    }
-    data = g_malloc(bytes);
-    for (size_t i = 0; i < bytes; i++) {
-        data[i] = n * 71 + version * 13 + i * (version | 1);
-    }
-    data[0] = version;
-    data[1] = version >> 8;
-    data[2] = n;
-    return g_bytes_new_take(data, bytes);
-}
-
-/* Every second version has metadata. */
-static char **make_metadata(unsigned n, int version)
-{
-    char **metadata = g_new0(char *, 3);
-
-    if (version % 2) {
-        metadata[0] = g_strdup_printf("version=%d", version);
-        metadata[1] = g_strdup_printf("blob=%u", n);
-    }
-    return metadata;
-}
-
-static bool read_version(BlobStore *store, Blob *blob, unsigned n,
-                         int *version, GError **error)
-{
-    g_autoptr(GBytes) content = NULL;
-    g_autoptr(GBytes) expected = NULL;
-    g_auto(GStrv) metadata = NULL;
-    g_auto(GStrv) expected_metadata = NULL;
-    g_autoptr(GError) local = NULL;
-    const uint8_t *data;
-
-    if (!blob_store_read(store, blob, &content, &metadata, &local)) {
-        *version = SCRIPT_DAMAGED;
-        if (g_error_matches(local, BLOBSTORE_ERROR,
-                            BLOBSTORE_ERROR_DAMAGED)) {
-            return true;
-        }
-        g_propagate_error(error, g_steal_pointer(&local));
-        return false;
-    }
-    *version = 0;
-    if (!content) {
-        return true;
-    }
-    data = g_bytes_get_data(content, NULL);
-    *version = data[0] | data[1] << 8;
-    expected = make_content(n, *version);
-    expected_metadata = make_metadata(n, *version);
-    if (!g_bytes_equal(content, expected) ||
-        !g_strv_equal((const char *const *)metadata,
-                      (const char *const *)expected_metadata)) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
-                    "blob %s holds what was never written", blob_name(n));
-        return false;
-    }
-    return true;
 }
 
 bool script_read_world(BlobStore *store, World *world, GError **error)
 {
     *world = (World) { 0 };
     for (unsigned n = 0; n < SCRIPT_BLOBS; n++) {
-        Blob *blob = blob_store_find(store, "dev", blob_name(n));
+        Blob *blob = blob_store_find(store, "dev", version_blob_name(n));
 
-        if (blob && !read_version(store, blob, n, &world->version[n],
+        if (blob && !version_read(store, blob, n, &world->version[n],
                                   error)) {
             return false;
         }
@@ -206,7 +131,7 @@ static bool register_for(Run *run, char letter, uint64_t max_size,
                          GError **error)
 {
     unsigned n = blob_number(letter);
-    Blob *blob = blob_store_find(run->store, "dev", blob_name(n));
+    Blob *blob = blob_store_find(run->store, "dev", version_blob_name(n));
     BlobInfo info;
 
     if (blob) {
@@ -215,7 +140,7 @@ static bool register_for(Run *run, char letter, uint64_t max_size,
             blob_store_unregister(run->store, blob);
         }
     }
-    return blob_store_register(run->store, "dev", blob_name(n),
+    return blob_store_register(run->store, "dev", version_blob_name(n),
                                n ? BLOB_KIND_SAVESTATE : BLOB_KIND_PERMANENT,
                                max_size, error);
 }
@@ -223,9 +148,10 @@ static bool register_for(Run *run, char letter, uint64_t max_size,
 static bool step_register(Run *run, const char *arg, GError **error)
 {
     for (; *arg; arg++) {
-        if (!register_for(run, *arg, blob_number(*arg) == 1 ? PACKED_BYTES
-                                                            : SMALL_BYTES,
-                          error)) {
+        uint64_t max_size = blob_number(*arg) == 1 ? VERSION_PACKED_BYTES
+                                                   : SMALL_BYTES;
+
+        if (!register_for(run, *arg, max_size, error)) {
             return false;
         }
     }
@@ -269,8 +195,8 @@ static bool write_or_delete(Run *run, const char *arg, bool again,
         after.version[n] = 0;
         if (g_ascii_islower(arg[i])) {
             after.version[n] = run->last_version + 1 + i;
-            contents[i] = make_content(n, after.version[n]);
-            metadata[i] = make_metadata(n, after.version[n]);
+            contents[i] = version_content(n, after.version[n]);
+            metadata[i] = version_metadata(n, after.version[n]);
         }
         changes[i] = (BlobChange) {
             .blob = find(run, arg[i]),
@@ -311,7 +237,7 @@ static bool step_read(Run *run, const char *arg, GError **error)
     unsigned n = blob_number(*arg);
     int version;
 
-    if (!read_version(run->store, find(run, *arg), n, &version, error)) {
+    if (!version_read(run->store, find(run, *arg), n, &version, error)) {
         return false;
     }
     if (version != run->world.version[n]) {
