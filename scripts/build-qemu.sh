@@ -20,7 +20,7 @@ flags=(
     --enable-system --enable-tools
     --enable-tcg --enable-kvm
     --enable-tpm --enable-blobstore --enable-gcrypt --enable-keyring
-    --enable-linux-aio --enable-linux-io-uring
+    --enable-linux-aio --enable-linux-io-uring --enable-seccomp
     --disable-docs --disable-werror
     --disable-download --disable-install-blobs
     --python=/usr/bin/python3

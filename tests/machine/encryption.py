@@ -7,6 +7,7 @@ import state
 import tpm2
 from case import MachineTest, drive
 from migration import MigrationTest
+from softhsm import PIN
 from vm import VMError
 
 JOBS = "blobstore-encrypt", "blobstore-rekey", "blobstore-decrypt"
@@ -43,6 +44,17 @@ def store(*options, key=opens_with("sec0")):
 
 
 PLAIN = [*SECRETS, "-object", "blobstore,id=bs,drive=nvram", "-device", "tpm-tis,blobstore=bs"]
+
+
+PINS = secret("pin0", PIN) + secret("wrong", "4321-resu")
+
+
+def with_token(uri=None, pin="pin0", *options):
+    """The same with a key in a token."""
+    key = ["encrypt.type=token"]
+    key += [f"encrypt.key-uri={uri}"] if uri else []
+    key += [f"encrypt.pin-secret={pin}"] if pin else []
+    return [*PINS, *store(*options, key=",".join(key))]
 
 
 class Mixin:

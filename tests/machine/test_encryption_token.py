@@ -8,20 +8,10 @@ import unittest
 from pathlib import Path
 
 import state
-from encryption import EncryptionTest, secret, store
+from encryption import PINS, EncryptionTest, store, with_token
 from frontend import TPMError
 from softhsm import PIN, SoftHSM
 from vm import program
-
-PINS = secret("pin0", PIN) + secret("wrong", "4321-resu")
-
-
-def with_token(uri=None, pin="pin0", *options):
-    """An object "bs" whose key is in a token, and a TPM that uses it."""
-    key = ["encrypt.type=token"]
-    key += [f"encrypt.key-uri={uri}"] if uri else []
-    key += [f"encrypt.pin-secret={pin}"] if pin else []
-    return [*PINS, *store(*options, key=",".join(key))]
 
 
 class TokenTest(EncryptionTest):

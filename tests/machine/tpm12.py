@@ -23,6 +23,10 @@ def save_state():
     return command(0x98)
 
 
+def self_test():
+    return command(0x50)
+
+
 def get_ticks():
     return command(0xf1)
 

@@ -7,8 +7,11 @@ from frontend import Command
 
 OWNER = 0x40000001
 NULL = 0x40000007
+SHA1 = 0x0004
 SHA256 = 0x000b
 ALG_NULL = 0x0010
+RSASSA, RSAPSS = 0x0014, 0x0016
+ST_HASHCHECK = 0x8024
 
 CLEAR, STATE = 0, 1                 # TPM_SU, of startup and shutdown
 
@@ -30,6 +33,7 @@ def sized(data):
 
 
 EMPTY_PASSWORD = bytes.fromhex("00000009 40000009 0000 00 0000")
+EMPTY_PASSWORD_ANSWER = bytes.fromhex("0000 01 0000")
 
 
 def plain(code, parameters=b"", parse=lambda parameters: None):
@@ -151,3 +155,29 @@ def policy_restart(session):
 
 def policy_digest(session):
     return plain(0x189, struct.pack(">I", session), first_sized)
+
+
+def self_test():
+    """Test everything, now."""
+    return plain(0x143, b"\1")
+
+
+def hash_sha1(data):
+    return plain(0x17d, sized(data) + struct.pack(">HI", SHA1, NULL), first_sized)
+
+
+def create_signing_key():
+    """Make an RSA 2048 key that signs with any scheme, and is not subject to the lockout."""
+    return create_primary(bytes.fromhex("0001 000b 00040472 0000 0010 0010 0800 00000000"),
+                          sized(b""))
+
+
+def sign(key, scheme, algorithm, digest):
+    """Sign a digest; the value is the signature."""
+    no_ticket = struct.pack(">HI", ST_HASHCHECK, NULL) + sized(b"")
+    return authorized(0x15d, [key], sized(digest) + struct.pack(">HH", scheme, algorithm) +
+                      no_ticket, lambda response: response[:-len(EMPTY_PASSWORD_ANSWER)])
+
+
+def verify_signature(key, digest, signature):
+    return plain(0x177, struct.pack(">I", key) + sized(digest) + signature)
