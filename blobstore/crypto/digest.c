@@ -31,8 +31,14 @@ void blob_digest_init(void)
         if (!is_ready) {
             gcry_check_version(NULL);
         }
-        /* Has no effect if the pool is there: then what it has must do. */
-        gcry_control(GCRYCTL_INIT_SECMEM, SECURE_POOL_BYTES, 0);
+        /*
+         * Has no effect if the pool is there: then what it has must do.  In
+         * FIPS mode the end of the initialization makes a pool, and libgcrypt
+         * would complain about another attempt.
+         */
+        if (!is_ready || !gcry_fips_mode_active()) {
+            gcry_control(GCRYCTL_INIT_SECMEM, SECURE_POOL_BYTES, 0);
+        }
         if (!is_ready) {
             gcry_control(GCRYCTL_INITIALIZATION_FINISHED, 0);
         }
