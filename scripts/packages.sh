@@ -12,7 +12,7 @@ packages=(
     # building: the core, QEMU and its tools
     build-essential ninja-build pkg-config ccache python3 python3-venv
     libglib2.0-dev libgcrypt20-dev zlib1g-dev libtpms-dev liburing-dev libaio-dev
-    libp11-kit-dev libseccomp-dev
+    libp11-kit-dev libseccomp-dev libssl-dev
     # tokens for testing: modules of PKCS#11
     softhsm2 libnss3
     # fetching QEMU's source

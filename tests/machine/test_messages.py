@@ -14,6 +14,7 @@ import tpm2
 from case import TPM12, TPM2, drive
 from encryption import PLAIN, EncryptionTest, min_sequence, new_key, opens_with, store
 from messages import PageTest, Saying, provokes
+from policy import IGNORE_CONFIGURATION, Policies
 from vm import program
 
 USAGE = "usage.md"
@@ -159,6 +160,15 @@ class DriveTest(Saying, EncryptionTest):
         return "".join(self.refused(*self.drive, *store(option)) for option in (
             "create=never", f"uuid={OTHER_UUID}", f"key-commitment={'00' * 32}",
             min_sequence(1, "00" * 16)))
+
+
+class HostTest(Saying, Policies, EncryptionTest):
+    """What is wrong with the host."""
+
+    @provokes(USAGE, "does not sign SHA-1 digests")
+    def test_crypto_policy(self):
+        self.forbid_sha1_signatures(IGNORE_CONFIGURATION)
+        return self.refused(*self.drive, *TPM2)
 
 
 class StoreTest(Saying, EncryptionTest):

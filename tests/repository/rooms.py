@@ -18,7 +18,7 @@ GENERAL = {'glib'}                  # a library that every room may use
 ROW = re.compile(r'^\|(?P<cells>.*)\|\s*$')
 QUOTED = re.compile(r'`([^`]+)`')
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*(["<])([^">]+)[">]', re.M)
-LIBRARIES = {'glib', 'gcrypt', 'zlib', 'p11-kit', 'libtpms', 'lmdb', 'sqlite3'}
+LIBRARIES = {'glib', 'gcrypt', 'zlib', 'p11-kit', 'libtpms', 'openssl', 'lmdb', 'sqlite3'}
 
 # Nothing in a comment, a string or a character is code, whatever it looks like.
 NO_CODE = re.compile(r'/\*.*?\*/|//[^\n]*|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)

@@ -185,13 +185,25 @@ class WithoutLibtpmsTest(OptionTest):
         self.assert_not_ours(self.make_objects(['hw/tpm/tpm_crb.c', 'hw/tpm/tpm_tis_isa.c']))
 
 
+class WithoutOpenSSLTest(OptionTest):
+    flags = WithoutLibtpmsTest.flags
+    missing = 'libcrypto'
+
+    def test_tpm_goes(self):
+        self.assertEqual(self.defined(), {'BLOBSTORE'})
+
+
 class EnabledWithoutLibtpmsTest(OptionTest):
     flags = [*USUAL_FLAGS, '--enable-blobstore']
     missing = 'libtpms'
 
     def test_it_is_asked_for(self):
         self.assertNotEqual(self.configured.returncode, 0)
-        self.assertRegex(self.configured.stdout, 'ERROR: Dependency "libtpms" not found')
+        self.assertRegex(self.configured.stdout, f'ERROR: Dependency "{self.missing}" not found')
+
+
+class EnabledWithoutOpenSSLTest(EnabledWithoutLibtpmsTest):
+    missing = 'libcrypto'
 
 
 if __name__ == '__main__':

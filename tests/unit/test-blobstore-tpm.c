@@ -8,6 +8,8 @@
 #include "hw/qdev-properties.h"
 #include <libtpms/tpm_error.h>
 #include <libtpms/tpm_nvfilename.h>
+#include <openssl/crypto.h>
+#include "block/aio.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-tpm.h"
 #include "qemu/cutils.h"
@@ -214,6 +216,41 @@ static void test_unplugged(Fixture *fixture, gconstpointer data)
         assert_state("nvram", BLOBSTORE_CONDITION_ACTIVE);
         unplug(dev);
     }
+}
+
+/* What the rest of QEMU gets from OpenSSL in the main thread */
+typedef struct Watch {
+    QEMUBH *bh;
+    unsigned looks;
+    bool has_changed;
+} Watch;
+
+static void look(void *opaque)
+{
+    Watch *watch = opaque;
+
+    watch->looks++;
+    watch->has_changed |= OSSL_LIB_CTX_set0_default(NULL) !=
+                          OSSL_LIB_CTX_get0_global_default();
+    qemu_bh_schedule(watch->bh);
+}
+
+/* Neither afterwards, nor while libtpms waits for something to be stored */
+static void test_rest_of_qemu_keeps_its_openssl(Fixture *fixture,
+                                                gconstpointer data)
+{
+    Watch watch = { };
+    DeviceState *dev;
+
+    watch.bh = qemu_bh_new(look, &watch);
+    look(&watch);
+    dev = plug("nvram", false, &error_abort);
+    g_assert_cmpuint(watch.looks, >, 1);
+    look(&watch);
+    unplug(dev);
+    look(&watch);
+    qemu_bh_delete(watch.bh);
+    g_assert_false(watch.has_changed);
 }
 
 /* The device has had its TPM by then. */
@@ -428,6 +465,7 @@ static void add_tests(void)
         test_gone_before_the_machine_is_complete);
     add("/blobstore/tpm/complete", test_complete);
     add("/blobstore/tpm/unplug", test_unplugged);
+    add("/blobstore/tpm/openssl", test_rest_of_qemu_keeps_its_openssl);
     add("/blobstore/tpm/not-realized", test_failed_to_be_realized);
     add("/blobstore/tpm/no-store", test_failed_to_have_its_tpm);
     add("/blobstore/tpm/refused/libtpms", test_state_that_libtpms_refuses);

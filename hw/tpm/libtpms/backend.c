@@ -165,6 +165,7 @@ TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
     tpm->nvram.profile = g_strdup(profile);
     if (!tpm_profile_parse(profile, errp) ||
         !tpm_banks_parse(pcr_banks, &tpm->pcr_banks, errp) ||
+        !tpm_openssl_open(errp) ||
         !tpm_engine_claim(tpm, errp) ||
         !tpm_nvram_open(&tpm->nvram, store, version, errp)) {
         return NULL;

@@ -37,19 +37,34 @@ static TPM_RESULT nvram_init(void)
 static TPM_RESULT nvram_load(unsigned char **data, uint32_t *length,
                              uint32_t tpm_number, const char *name)
 {
-    return tpm_nvram_load(&owner->nvram, name, data, length);
+    TPM_RESULT result;
+
+    tpm_openssl_leave();
+    result = tpm_nvram_load(&owner->nvram, name, data, length);
+    tpm_openssl_enter();
+    return result;
 }
 
 static TPM_RESULT nvram_store(const unsigned char *data, uint32_t length,
                               uint32_t tpm_number, const char *name)
 {
-    return tpm_nvram_store(&owner->nvram, name, data, length);
+    TPM_RESULT result;
+
+    tpm_openssl_leave();
+    result = tpm_nvram_store(&owner->nvram, name, data, length);
+    tpm_openssl_enter();
+    return result;
 }
 
 static TPM_RESULT nvram_delete(uint32_t tpm_number, const char *name,
                                TPM_BOOL must_exist)
 {
-    return tpm_nvram_delete(&owner->nvram, name, must_exist);
+    TPM_RESULT result;
+
+    tpm_openssl_leave();
+    result = tpm_nvram_delete(&owner->nvram, name, must_exist);
+    tpm_openssl_enter();
+    return result;
 }
 
 static TPM_RESULT get_locality(TPM_MODIFIER_INDICATOR *locality,
@@ -111,7 +126,9 @@ static void do_reset_established(TPMLibtpms *tpm)
     if (locality && tpm->powered) {
         /* A callback of libtpms reads the locality. */
         tpm->locality = locality;
+        tpm_openssl_enter();
         TPM_IO_TpmEstablished_Reset();
+        tpm_openssl_leave();
         read_established(tpm);
     }
 }
@@ -147,7 +164,7 @@ static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
                       stored_by ?: "of an unknown version", version);
 }
 
-bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
+static TPM_RESULT init(TPMLibtpms *tpm)
 {
     struct libtpms_callbacks callbacks = {
         .sizeOfStruct = sizeof(callbacks),
@@ -161,12 +178,6 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
     };
     TPM_RESULT result;
 
-    tpm_engine_power_off(tpm);
-    trace_tpm_engine_power_on(tpm_libtpms_version_str(tpm->version),
-                              tpm->buffer_bytes);
-    tpm->locality = 0;
-    tpm->nvram.is_shut_down = false;
-    qatomic_set(&tpm->reset_established, 0);
     result = TPMLIB_ChooseTPMVersion(tpm->version == TPM_VERSION_1_2
                                      ? TPMLIB_TPM_VERSION_1_2
                                      : TPMLIB_TPM_VERSION_2);
@@ -176,11 +187,34 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
         result = tpm_profile_set(&tpm->nvram);
     }
     if (result == TPM_SUCCESS) {
+        tpm_openssl_enter();
         result = TPMLIB_MainInit();
+        tpm_openssl_leave();
     }
+    return result;
+}
+
+static void terminate(void)
+{
+    tpm_openssl_enter();
+    TPMLIB_Terminate();
+    tpm_openssl_leave();
+}
+
+bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
+{
+    TPM_RESULT result;
+
+    tpm_engine_power_off(tpm);
+    trace_tpm_engine_power_on(tpm_libtpms_version_str(tpm->version),
+                              tpm->buffer_bytes);
+    tpm->locality = 0;
+    tpm->nvram.is_shut_down = false;
+    qatomic_set(&tpm->reset_established, 0);
+    result = init(tpm);
     if (result != TPM_SUCCESS || tpm->nvram.failure) {
         set_power_on_error(tpm, result, errp);
-        TPMLIB_Terminate();
+        terminate();
         return false;
     }
     g_free(tpm_log_take());
@@ -217,7 +251,9 @@ bool tpm_engine_save(TPMLibtpms *tpm, Error **errp)
     if (!tpm->powered) {
         return tpm_nvram_store_volatile(&tpm->nvram, NULL, 0, errp);
     }
+    tpm_openssl_enter();
     result = TPMLIB_VolatileAll_Store(&state, &bytes);
+    tpm_openssl_leave();
     g_free(tpm_log_take());
     trace_tpm_engine_save(bytes, result);
     if (result != TPM_SUCCESS) {
@@ -255,7 +291,7 @@ void tpm_engine_power_off(TPMLibtpms *tpm)
 {
     if (tpm->powered) {
         trace_tpm_engine_power_off();
-        TPMLIB_Terminate();
+        terminate();
         g_free(tpm_log_take());
         tpm->powered = false;
     }
@@ -288,8 +324,10 @@ bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
     TPM_RESULT result;
 
     tpm->locality = 0;
+    tpm_openssl_enter();
     result = tpm_commands_process(&response, &bytes, &allocated, request,
                                   length);
+    tpm_openssl_leave();
     g_free(tpm_log_take());
     *code = result == TPM_SUCCESS && bytes >= TPM_HEADER_BYTES
             ? tpm_cmd_get_errcode(response) : TPM_FAIL;
@@ -331,11 +369,13 @@ bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp)
     trace_tpm_engine_execute(cmd->locty, ordinal, cmd->in_len);
     do_reset_established(tpm);
     tpm->locality = cmd->locty;
+    tpm_openssl_enter();
     result = tpm->version == TPM_VERSION_2_0
              ? tpm_commands_process(&response, &bytes, &allocated, request,
                                     cmd->in_len)
              : TPMLIB_Process(&response, &bytes, &allocated, request,
                               cmd->in_len);
+    tpm_openssl_leave();
     g_free(tpm_log_take());
     read_established(tpm);
     do_reset_established(tpm);

@@ -230,6 +230,21 @@ uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
 uint32_t tpm_nvram_delete(TPMNvram *nvram, const char *libtpms_name,
                           bool must_exist);
 
+/* openssl.c: OpenSSL, as a TPM needs it */
+
+/*
+ * Fails if OpenSSL cannot do what a TPM needs.  What it opens stays open until
+ * QEMU ends.
+ */
+bool tpm_openssl_open(Error **errp);
+/*
+ * A call of libtpms that may compute stands between these two.  Between them
+ * OpenSSL works in this thread as a TPM needs it, so nothing but libtpms may
+ * use it: callbacks of libtpms leave, and enter again.
+ */
+void tpm_openssl_enter(void);
+void tpm_openssl_leave(void);
+
 /* log.c: the messages of libtpms */
 
 /* From now on tpm_log_take() gets the messages. */
