@@ -21,8 +21,7 @@ enum { EPOCH_MAX = INT32_MAX };
 struct BlobsState {
     BlobStoreObject *store;
     const IdentityState *identity;
-    uint64_t sequence;
-    uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
+    BlobSequence sequence;
     uint32_t carried_count;     /* as in the stream */
     uint32_t carried_length;    /* of the array */
     StreamCarried *carried;           /* ordered by owner and name */
@@ -71,8 +70,7 @@ static GByteArray *say_section(const BlobsState *state)
     g_byte_array_append(said, (const uint8_t *)label, sizeof(label));
     g_byte_array_append(said, first->nonce, sizeof(first->nonce));
     g_byte_array_append(said, first->tag, sizeof(first->tag));
-    blobstore_stream_say_number(said, state->sequence);
-    g_byte_array_append(said, state->epoch_id, sizeof(state->epoch_id));
+    blobstore_stream_say_sequence(said, &state->sequence);
     blobstore_stream_say_number(said, state->carried_count);
     return said;
 }
@@ -107,14 +105,15 @@ static bool seal_all(BlobsState *state, GError **error)
         StreamCarried *carried = &state->carried[i];
         g_autoptr(GByteArray) said = say_carried(state, carried);
 
-        if (!blob_seal_encrypt(seal, said->data, said->len, carried->payload,
-                               carried->payload_size, carried->proof.nonce,
-                               carried->proof.tag, error)) {
+        if (!blobstore_stream_seal(seal, said, carried->payload,
+                                   carried->payload_size, &carried->proof,
+                                   error)) {
             return false;
         }
     }
     section = say_section(state);
-    return seal && blobstore_stream_prove(seal, section, &state->proof, error);
+    return seal && blobstore_stream_seal(seal, section, NULL, 0,
+                                         &state->proof, error);
 }
 
 static bool unseal(BlobSeal *seal, const BlobsState *state,
@@ -122,9 +121,8 @@ static bool unseal(BlobSeal *seal, const BlobsState *state,
 {
     g_autoptr(GByteArray) said = say_carried(state, carried);
 
-    return blob_seal_decrypt(seal, said->data, said->len, carried->payload,
-                             carried->payload_size, carried->proof.nonce,
-                             carried->proof.tag);
+    return blobstore_stream_unseal(seal, said, carried->payload,
+                                   carried->payload_size, &carried->proof);
 }
 
 static bool authenticate_section(BlobSeal *seal, const BlobsState *state,
@@ -132,7 +130,7 @@ static bool authenticate_section(BlobSeal *seal, const BlobsState *state,
 {
     g_autoptr(GByteArray) section = say_section(state);
 
-    if (!blobstore_stream_is_proved(seal, section, &state->proof)) {
+    if (!blobstore_stream_unseal(seal, section, NULL, 0, &state->proof)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
                     "the end of the stream was not written with the key of "
                     "the store, or for another beginning");
@@ -196,7 +194,6 @@ static int blobs_pre_save(void *opaque)
     BlobStoreObject *store = state->store;
     g_autoptr(GError) error = NULL;
     Error *err = NULL;
-    BlobSequence sequence;
     uint64_t bytes = 0;
     bool is_saved;
 
@@ -209,9 +206,7 @@ static int blobs_pre_save(void *opaque)
         return -EIO;
     }
     make_carried(state);
-    sequence = blobstore_state_sequence(store);
-    state->sequence = sequence.number;
-    memcpy(state->epoch_id, sequence.epoch_id, sizeof(state->epoch_id));
+    state->sequence = blobstore_state_sequence(store);
     for (uint32_t i = 0; i < state->carried_count; i++) {
         StreamCarried *carried = &state->carried[i];
 
@@ -272,29 +267,21 @@ static void take_carried(const StreamCarried *carried)
     blobstore_version_replace(carried->blob, version);
 }
 
-static BlobSequence sequence_of(const BlobsState *state)
-{
-    BlobSequence sequence = { .number = state->sequence };
-
-    memcpy(sequence.epoch_id, state->epoch_id, sizeof(sequence.epoch_id));
-    return sequence;
-}
-
 static bool check_carried(BlobsState *state, Error **errp)
 {
-    BlobSequence sequence = sequence_of(state);
     g_autoptr(GError) error = NULL;
 
-    if (state->sequence >> 32 > EPOCH_MAX) {
+    if (state->sequence.number >> 32 > EPOCH_MAX) {
         error_setg(errp, "sequence %" PRIu64 " in the stream is too high",
-                   state->sequence);
+                   state->sequence.number);
         return false;
     }
     if (!unseal_all(state, &error)) {
         error_setg(errp, "%s", error->message);
         return false;
     }
-    return blobstore_identity_check_next(state->identity, &sequence, errp);
+    return blobstore_identity_check_next(state->identity, &state->sequence,
+                                         errp);
 }
 
 static void clear_copy(gpointer data)
@@ -373,7 +360,7 @@ static int blobs_post_load(void *opaque, int version_id)
         return blobstore_stream_fail_load(store, err);
     }
     blobstore_state_event(store, BLOBSTORE_EVENT_LOADED);
-    store->open.sequence = sequence_of(state);
+    store->open.sequence = state->sequence;
     store->open.health.write_failed = false;
     return 0;
 }
@@ -388,8 +375,8 @@ const VMStateDescription vmstate_blobstore_blobs = {
     .pre_load = blobs_pre_load,
     .post_load = blobs_post_load,
     .fields = (const VMStateField[]) {
-        VMSTATE_UINT64(sequence, BlobsState),
-        VMSTATE_BUFFER(epoch_id, BlobsState),
+        VMSTATE_UINT64(sequence.number, BlobsState),
+        VMSTATE_BUFFER(sequence.epoch_id, BlobsState),
         VMSTATE_UINT32(carried_count, BlobsState),
         VMSTATE_VALIDATE("number of blobs is ours", carried_count_is_ours),
         VMSTATE_STRUCT_VARRAY_POINTER_UINT32(carried, BlobsState,

@@ -23,8 +23,7 @@ struct IdentityState {
     BlobStoreObject *store;
     QemuUUID uuid;
     uint32_t format_version;
-    uint64_t sequence;          /* at that time */
-    uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
+    BlobSequence sequence;      /* at that time */
     bool encrypted;
     int32_t announced_count;
     StreamAnnounced *announced;
@@ -57,8 +56,7 @@ static GByteArray *say_all(const IdentityState *state)
     g_byte_array_append(said, (const uint8_t *)label, sizeof(label));
     g_byte_array_append(said, state->uuid.data, sizeof(state->uuid.data));
     blobstore_stream_say_number(said, state->format_version);
-    blobstore_stream_say_number(said, state->sequence);
-    g_byte_array_append(said, state->epoch_id, sizeof(state->epoch_id));
+    blobstore_stream_say_sequence(said, &state->sequence);
     blobstore_stream_say_number(said, state->announced_count);
     for (int32_t i = 0; i < state->announced_count; i++) {
         blobstore_announced_say(said, &state->announced[i]);
@@ -80,7 +78,8 @@ static bool prove(IdentityState *state, GError **error)
     said = say_all(state);
     seal = blobstore_stream_new_seal(state->store->open.keys.key,
                                      &state->uuid, error);
-    return seal && blobstore_stream_prove(seal, said, &state->proof, error);
+    return seal && blobstore_stream_seal(seal, said, NULL, 0, &state->proof,
+                                         error);
 }
 
 static bool announce_blobs(IdentityState *state, const GPtrArray *blobs)
@@ -109,7 +108,6 @@ static int identity_pre_save(void *opaque)
     BlobStoreObject *store = state->store;
     g_autoptr(GPtrArray) blobs = blobstore_stream_sorted_blobs(store);
     g_autoptr(GError) error = NULL;
-    BlobSequence sequence;
 
     if (migrate_colo()) {
         error_report("blobstore '%s': COLO is not supported", store->id);
@@ -126,9 +124,7 @@ static int identity_pre_save(void *opaque)
     }
     state->uuid = *store->open.uuid;
     state->format_version = FORMAT_VERSION;
-    sequence = blobstore_state_sequence(store);
-    state->sequence = sequence.number;
-    memcpy(state->epoch_id, sequence.epoch_id, sizeof(state->epoch_id));
+    state->sequence = blobstore_state_sequence(store);
     state->encrypted = store->open.keys.key;
     if (!announce_blobs(state, blobs)) {
         return -EINVAL;
@@ -221,14 +217,6 @@ static bool check_encrypted(IdentityState *state, Error **errp)
     return false;
 }
 
-static BlobSequence sequence_of(const IdentityState *state)
-{
-    BlobSequence sequence = { .number = state->sequence };
-
-    memcpy(sequence.epoch_id, state->epoch_id, sizeof(sequence.epoch_id));
-    return sequence;
-}
-
 /* Whether @sequence is that of @from, or a later one */
 static bool follows(const BlobSequence *sequence, const BlobSequence *from)
 {
@@ -281,7 +269,7 @@ static bool authenticate(IdentityState *state, const BlobKey *key,
         error_setg(errp, "%s", error->message);
         return false;
     }
-    if (!blobstore_stream_is_proved(seal, said, &state->proof)) {
+    if (!blobstore_stream_unseal(seal, said, NULL, 0, &state->proof)) {
         error_setg(errp, "what the stream says of the store was not written "
                    "with the key of the store");
         return false;
@@ -328,7 +316,6 @@ static bool take_identity(IdentityState *state, BlobKey *key, Error **errp)
 static bool check_identity(IdentityState *state, Error **errp)
 {
     BlobStoreObject *store = state->store;
-    BlobSequence sequence = sequence_of(state);
     g_autoptr(BlobKey) key = NULL;
 
     if (state->format_version > FORMAT_VERSION) {
@@ -348,7 +335,7 @@ static bool check_identity(IdentityState *state, Error **errp)
             return false;
         }
     }
-    return check_sequence_pin(store, &sequence, errp) &&
+    return check_sequence_pin(store, &state->sequence, errp) &&
            (!is_arriving(store) || take_identity(state, key, errp));
 }
 
@@ -409,8 +396,8 @@ const VMStateDescription vmstate_blobstore_identity = {
     .fields = (const VMStateField[]) {
         VMSTATE_BUFFER(uuid.data, IdentityState),
         VMSTATE_UINT32(format_version, IdentityState),
-        VMSTATE_UINT64(sequence, IdentityState),
-        VMSTATE_BUFFER(epoch_id, IdentityState),
+        VMSTATE_UINT64(sequence.number, IdentityState),
+        VMSTATE_BUFFER(sequence.epoch_id, IdentityState),
         VMSTATE_BOOL(encrypted, IdentityState),
         VMSTATE_INT32(announced_count, IdentityState),
         VMSTATE_VALIDATE("number of blobs is valid",
@@ -450,12 +437,10 @@ bool blobstore_identity_check_next(const IdentityState *state,
                                    const BlobSequence *sequence,
                                    Error **errp)
 {
-    BlobSequence first = sequence_of(state);
-
-    if (!follows(sequence, &first)) {
+    if (!follows(sequence, &state->sequence)) {
         error_setg(errp, "sequence %" PRIu64 " at the end of the stream does "
                    "not follow %" PRIu64 " at its beginning",
-                   sequence->number, first.number);
+                   sequence->number, state->sequence.number);
         return false;
     }
     return true;

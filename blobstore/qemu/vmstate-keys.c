@@ -86,6 +86,13 @@ void blobstore_stream_say_number(GByteArray *said, uint64_t number)
     g_byte_array_append(said, (const uint8_t *)&bytes, sizeof(bytes));
 }
 
+void blobstore_stream_say_sequence(GByteArray *said,
+                                   const BlobSequence *sequence)
+{
+    blobstore_stream_say_number(said, sequence->number);
+    g_byte_array_append(said, sequence->epoch_id, sizeof(sequence->epoch_id));
+}
+
 void blobstore_stream_say_keys(GByteArray *said, const StreamKeys *keys)
 {
     g_byte_array_append(said, keys->commitment, sizeof(keys->commitment));
@@ -99,16 +106,18 @@ BlobSeal *blobstore_stream_new_seal(const BlobKey *key, const QemuUUID *uuid,
     return blob_key_new_seal(key, BLOB_KEY_FOR_STREAM, uuid->data, error);
 }
 
-bool blobstore_stream_prove(BlobSeal *seal, const GByteArray *said,
-                            StreamProof *proof, GError **error)
+bool blobstore_stream_seal(BlobSeal *seal, const GByteArray *said,
+                           uint8_t *data, size_t bytes, StreamProof *proof,
+                           GError **error)
 {
-    return blob_seal_encrypt(seal, said->data, said->len, NULL, 0,
+    return blob_seal_encrypt(seal, said->data, said->len, data, bytes,
                              proof->nonce, proof->tag, error);
 }
 
-bool blobstore_stream_is_proved(BlobSeal *seal, const GByteArray *said,
-                                const StreamProof *proof)
+bool blobstore_stream_unseal(BlobSeal *seal, const GByteArray *said,
+                             uint8_t *data, size_t bytes,
+                             const StreamProof *proof)
 {
-    return blob_seal_decrypt(seal, said->data, said->len, NULL, 0,
+    return blob_seal_decrypt(seal, said->data, said->len, data, bytes,
                              proof->nonce, proof->tag);
 }

@@ -66,14 +66,19 @@ bool blobstore_stream_has_key(const StreamKeys *keys, const BlobKey *key,
                               const QemuUUID *uuid);
 /* Append to what is going to be proved. */
 void blobstore_stream_say_number(GByteArray *said, uint64_t number);
+void blobstore_stream_say_sequence(GByteArray *said,
+                                   const BlobSequence *sequence);
 void blobstore_stream_say_keys(GByteArray *said, const StreamKeys *keys);
 /* What proves and seals in a stream, to be freed */
 BlobSeal *blobstore_stream_new_seal(const BlobKey *key, const QemuUUID *uuid,
                                     GError **error);
-bool blobstore_stream_prove(BlobSeal *seal, const GByteArray *said,
-                            StreamProof *proof, GError **error);
-bool blobstore_stream_is_proved(BlobSeal *seal, const GByteArray *said,
-                                const StreamProof *proof);
+/* Encrypts @data, which may be NULL, in place, and proves it and @said. */
+bool blobstore_stream_seal(BlobSeal *seal, const GByteArray *said,
+                           uint8_t *data, size_t bytes, StreamProof *proof,
+                           GError **error);
+bool blobstore_stream_unseal(BlobSeal *seal, const GByteArray *said,
+                             uint8_t *data, size_t bytes,
+                             const StreamProof *proof);
 
 /* vmstate-announced.c: the blobs that the first section announces */
 
