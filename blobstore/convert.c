@@ -171,16 +171,6 @@ static bool vouch(BlobStore *store, const BlobKey *key, GError **error)
     return store->voucher && blob_epoch_record(store, true, error);
 }
 
-/*
- * The superblock of a conversion that failed to begin may have landed, and
- * under it no directory without a voucher counts.  So before the next one is
- * recorded there has to be another superblock.
- */
-static bool take_back(BlobStore *store, GError **error)
-{
-    return !store->voucher || blob_superblock_settle(store, error);
-}
-
 /* Step 3.  A tombstone holds nothing that would have to be read. */
 static bool copy_versions(BlobStore *store, GError **error)
 {
@@ -298,8 +288,12 @@ bool blob_store_convert_begin(BlobStore *store, BlobKey *key,
     BlobSuperblock super;
     g_autoptr(BlobGuard) target = NULL;
 
+    /*
+     * The superblock of a conversion that failed to begin may have landed, and
+     * under it no directory without a voucher counts.
+     */
     if (!check_convertible(store, key, slots, error) ||
-        !take_back(store, error)) {
+        !blob_superblock_settle(store, error)) {
         return false;
     }
     target = plan(store, key, slots, &super, error);
@@ -311,7 +305,7 @@ bool blob_store_convert_begin(BlobStore *store, BlobKey *key,
         return false;
     }
     if (!blob_superblock_change(store, &super, keys, error)) {
-        take_back(store, NULL);
+        blob_superblock_settle(store, NULL);
         return false;
     }
     store->target = g_steal_pointer(&target);

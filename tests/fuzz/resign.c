@@ -299,7 +299,7 @@ static const uint8_t *directory_epoch_id(const Signing *signing)
     BlobSlot slot = { .offset = BLOB_DIRECTORY_OFFSET,
                       .bytes = BLOB_BLOCK_BYTES };
 
-    return is_inside(signing->disk, &slot)
+    return signing_is_inside(signing->disk, &slot)
            ? signing->disk->data + slot.offset + BLOB_HEADER_BYTES +
              DIRECTORY_AT_EPOCH_ID : none;
 }

@@ -368,8 +368,10 @@ MUTANTS = [
     ("S10", "a store is written to while it is converted",
      "    if (store->voucher && !next->clean) {", "    if (false) {"),
     ("S10", "a conversion that failed to begin may begin later",
-     "    return !store->voucher || blob_superblock_settle(store, error);",
-     "    g_clear_pointer(&store->voucher, blob_digest_free);\n    return true;"),
+     "if (!check_convertible(store, key, slots, error) ||\n"
+     "        !blob_superblock_settle(store, error)) {",
+     "g_clear_pointer(&store->voucher, blob_digest_free);\n"
+     "    if (!check_convertible(store, key, slots, error)) {"),
     ("promise", "a commit is not durable",
      "                                     bytes, durable, error)) {",
      "                                     bytes, false, error)) {"),

@@ -177,6 +177,36 @@ static void test_superblock_names_no_record_that_may_be_outdated(void)
     }
 }
 
+/*
+ * S10: nobody knows which superblock is on the medium when the conversion
+ * begins.  The power fails in each of its writes.
+ */
+static void test_conversion_begins_with_a_superblock_for_sure(void)
+{
+    bool done = false;
+
+    for (int writes = 0; !done; writes++) {
+        g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+        g_autoptr(BlobStore) store = keys_store(disk, NULL, 1);
+        BlobKeySlots slots = { 0 };
+        GError *error = NULL;
+
+        keys_put_raw(&slots, 1, keys_data_key(1), store->super.uuid);
+        disk->fail_write = 0;
+        g_assert_false(blob_store_set_key_slots(store, keys_data_key(1),
+                                                &slots, NULL));
+        memset(&slots, 0, sizeof(slots));
+        keys_put_raw(&slots, 1, keys_data_key(2), store->super.uuid);
+        disk->fail_write = writes;
+        done = blob_store_convert(store, keys_data_key(2), &slots, NULL);
+        disk->fail_write = TEST_NEVER;
+        g_clear_pointer(&store, blob_store_free);
+        store = keys_try_open(disk, 1, &error);
+        g_assert_no_error(error);
+        test_start_with(store, NULL, 1);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -185,5 +215,6 @@ int main(int argc, char **argv)
     ADD(superblock_from_before_going_back_is_refused);
     ADD(superblock_does_not_go_back_within_its_epoch);
     ADD(superblock_names_no_record_that_may_be_outdated);
+    ADD(conversion_begins_with_a_superblock_for_sure);
     return g_test_run();
 }
