@@ -120,7 +120,7 @@ bool history_settle_keys(History *history, const KeyState *found,
 
     promise_add_key(&allowed, &history->keys);
     history_expect_completion(history, &allowed);
-    if (!keyring_look(sim_disk_storage(history->disk), &keys, error)) {
+    if (!keyring_look(history->disk->storage, &keys, error)) {
         return false;
     }
     if (!has_keys(&allowed, found) ||

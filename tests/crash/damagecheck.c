@@ -239,7 +239,7 @@ static BlobStore *open_store(Damage *damage, bool read_only, GError **error)
         .directory_blobs = 4,
     };
 
-    return keyring_open(sim_disk_storage(damage->disk), &options, 0, error);
+    return keyring_open(damage->disk->storage, &options, 0, error);
 }
 
 /*

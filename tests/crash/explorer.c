@@ -124,7 +124,7 @@ static BlobStore *open_read_only(Explorer *explorer, const Promise *promise,
                                  GError **error)
 {
     BlobStoreOptions options = { .read_only = true, .directory_blobs = 4 };
-    BlobStorage *storage = sim_disk_storage(explorer->disk);
+    BlobStorage *storage = explorer->disk->storage;
 
     if (promise->key_count == 1 && !promise->keys[0].data_key) {
         return blob_store_open(storage, &options, error);

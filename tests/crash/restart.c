@@ -76,8 +76,8 @@ static bool reopen(History *history, unsigned skip, KeyState *found,
         g_autoptr(GError) local = NULL;
 
         g_clear_pointer(&history->store, blob_store_free);
-        history->store = keyring_open(sim_disk_storage(history->disk),
-                                      &options, history->blank_key, &local);
+        history->store = keyring_open(history->disk->storage, &options,
+                                      history->blank_key, &local);
         if (history->store) {
             note_places(history, offset);
         }

@@ -6,6 +6,7 @@
 #include "simdisk.h"
 
 #include <string.h>
+#include "hooked.h"
 #include "mix.h"
 
 enum { BLOCK_BYTES = 4096 };
@@ -16,11 +17,6 @@ typedef struct Replaced {
     uint64_t hash;
     uint8_t data[SIM_SECTOR_BYTES];
 } Replaced;
-
-static SimDisk *sim_disk(BlobStorage *storage)
-{
-    return (SimDisk *)storage;
-}
 
 static void clear_event(gpointer data)
 {
@@ -155,20 +151,6 @@ static bool fails_now(SimDisk *disk, GError **error)
     return true;
 }
 
-static bool sim_length(BlobStorage *storage, uint64_t *bytes, GError **error)
-{
-    *bytes = sim_disk(storage)->bytes;
-    return true;
-}
-
-static bool sim_read(BlobStorage *storage, uint64_t offset, void *buf,
-                     size_t bytes, GError **error)
-{
-    g_assert(offset + bytes <= sim_disk(storage)->bytes);
-    memcpy(buf, sim_disk(storage)->data + offset, bytes);
-    return true;
-}
-
 /* A failed write that lands late lands on top of later ones. */
 static void land_late(SimDisk *disk)
 {
@@ -184,10 +166,8 @@ static void land_late(SimDisk *disk)
     }
 }
 
-static bool sim_flush(BlobStorage *storage, GError **error)
+static bool flush(SimDisk *disk, GError **error)
 {
-    SimDisk *disk = sim_disk(storage);
-
     if (fails_now(disk, error)) {
         return false;
     }
@@ -196,47 +176,42 @@ static bool sim_flush(BlobStorage *storage, GError **error)
     return true;
 }
 
-static bool sim_write(BlobStorage *storage, uint64_t offset, const void *buf,
-                      size_t bytes, bool durable, GError **error)
+static bool write(SimDisk *disk, const HookedCall *call, GError **error)
 {
-    SimDisk *disk = sim_disk(storage);
     SimEvent event = {
         .kind = SIM_WRITE,
         .landing = disk->landing,
-        .offset = offset,
-        .bytes = bytes,
+        .offset = call->offset,
+        .bytes = call->bytes,
     };
 
-    g_assert(offset + bytes <= disk->bytes);
-    g_assert(!(offset % BLOCK_BYTES) && !(bytes % BLOCK_BYTES));
+    g_assert(!(call->offset % BLOCK_BYTES) && !(call->bytes % BLOCK_BYTES));
     event.failed = fails_now(disk, error);
-    event.data = g_memdup2(buf, bytes);
+    event.data = g_memdup2(call->data, call->bytes);
     g_array_append_val(disk->events, event);
     sim_disk_land(disk, &event, false);
-    if (durable && !event.failed) {
+    if (call->durable && !event.failed) {
         record(disk, SIM_DURABLE);
     }
     return !event.failed;
 }
 
-static void sim_free(BlobStorage *storage)
+static HookedVerdict before(void *opaque, const HookedCall *call,
+                            GError **error)
 {
-    SimDisk *disk = sim_disk(storage);
+    SimDisk *disk = opaque;
+    bool done;
 
-    g_array_unref(disk->events);
-    g_clear_pointer(&disk->undo, g_array_unref);
-    g_free(disk->data);
-    g_free(disk->start);
-    g_free(disk);
+    hooked_check(call, disk->bytes);
+    if (call->kind != HOOKED_WRITE && call->kind != HOOKED_FLUSH) {
+        return HOOKED_PASS;
+    }
+    done = call->kind == HOOKED_WRITE ? write(disk, call, error)
+                                      : flush(disk, error);
+    return done ? HOOKED_DONE : HOOKED_FAIL;
 }
 
-static const BlobStorageOps sim_ops = {
-    .length = sim_length,
-    .read = sim_read,
-    .write = sim_write,
-    .flush = sim_flush,
-    .free = sim_free,
-};
+static const Hooks hooks = { .before = before };
 
 static GArray *new_events(void)
 {
@@ -250,9 +225,13 @@ SimDisk *sim_disk_new(const uint8_t *data, uint64_t bytes)
 {
     SimDisk *disk = g_new0(SimDisk, 1);
 
-    disk->parent.ops = &sim_ops;
+    disk->memory = blob_storage_new_memory(bytes);
+    disk->storage = hooked_storage_new(disk->memory, &hooks, disk);
     disk->bytes = bytes;
-    disk->data = data ? g_memdup2(data, bytes) : g_malloc0(bytes);
+    disk->data = blob_storage_memory(disk->memory);
+    if (data) {
+        memcpy(disk->data, data, bytes);
+    }
     disk->start = g_memdup2(disk->data, bytes);
     disk->events = new_events();
     disk->fail_after = -1;
@@ -261,7 +240,12 @@ SimDisk *sim_disk_new(const uint8_t *data, uint64_t bytes)
 
 void sim_disk_free(SimDisk *disk)
 {
-    sim_free(&disk->parent);
+    blob_storage_free(disk->storage);
+    blob_storage_free(disk->memory);
+    g_array_unref(disk->events);
+    g_clear_pointer(&disk->undo, g_array_unref);
+    g_free(disk->start);
+    g_free(disk);
 }
 
 void sim_disk_begin(SimDisk *disk)

@@ -40,9 +40,10 @@ typedef struct SimEvent {
 } SimEvent;
 
 typedef struct SimDisk {
-    BlobStorage parent;
+    BlobStorage *storage;       /* for the core */
+    BlobStorage *memory;        /* below it */
     uint64_t bytes;
-    uint8_t *data;              /* what a reader sees */
+    uint8_t *data;              /* of the memory: what a reader sees */
     uint8_t *start;             /* what was there when recording began */
     GArray *events;             /* of SimEvent */
     int fail_after;             /* writes and flushes until one fails; -1 */
@@ -82,10 +83,5 @@ void sim_disk_settle(SimDisk *disk);
 /* Changes whole sectors, unseen by the recording. */
 void sim_disk_poke(SimDisk *disk, uint64_t offset, const uint8_t *data,
                    size_t bytes);
-
-static inline BlobStorage *sim_disk_storage(SimDisk *disk)
-{
-    return &disk->parent;
-}
 
 #endif /* TESTS_CRASH_SIMDISK_H */

@@ -10,8 +10,7 @@ bool rich_open(Rich *rich, GError **error)
 {
     rich->options.directory_blobs = 8;
     blob_store_free(rich->store);
-    rich->store = blob_store_open(sim_disk_storage(rich->disk),
-                                  &rich->options, error);
+    rich->store = blob_store_open(rich->disk->storage, &rich->options, error);
     return rich->store;
 }
 

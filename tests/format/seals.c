@@ -160,7 +160,7 @@ static void open_again(Rich *rich)
     g_autoptr(BlobKey) key = NULL;
     g_autoptr(GError) error = NULL;
 
-    if (blob_store_read_label(sim_disk_storage(rich->disk), &label, &error) &&
+    if (blob_store_read_label(rich->disk->storage, &label, &error) &&
         label.sealed) {
         key = blob_key_slots_unlock(&label.key_slots, label.uuid, &credential,
                                     &error);

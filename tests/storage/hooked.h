@@ -2,8 +2,9 @@
  * A storage whose calls a test sees first
  *
  * The media of the tests are built on it: one that fails, counts and records
- * (tests/unit/testdisk.c), one whose n-th call fails (tests/crash/faultdisk.c),
- * and one that says where the core may write (tests/fuzz/disk.c).
+ * (tests/unit/testdisk.c), one whose power may fail (tests/crash/simdisk.c), one
+ * whose n-th call fails (tests/crash/faultdisk.c), and one that says where the
+ * core may write (tests/fuzz/disk.c).
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
