@@ -172,68 +172,52 @@ static bool vouch(BlobStore *store, const BlobKey *key, GError **error)
 }
 
 /* Step 3.  A tombstone holds nothing that would have to be read. */
+static bool copy_version(BlobStore *store, Blob *blob, GError **error)
+{
+    BlobSlot slot = blob_slot_of(blob, !blob->entry.slot);
+    uint8_t digest[BLOB_DIGEST_BYTES];
+    BlobEntry *entry;
+
+    /* What its other slot may hold still would be lost as well. */
+    if (blob->damage && !store->options.replace_damaged) {
+        return blob_version_fail_damaged(blob, error);
+    }
+    if (!blob->entry.sequence) {
+        return true;
+    }
+    if (!blob_version_copy(store, blob, store->target, &slot, digest, error)) {
+        return false;
+    }
+    entry = &blob_plan(blob)->entry;
+    memcpy(entry->digest, digest, sizeof(entry->digest));
+    entry->slot = !entry->slot;
+    entry->flags &= ~BLOB_FLAG_SEALED;
+    entry->flags |= store->target->seal ? BLOB_FLAG_SEALED : 0;
+    return true;
+}
+
+/* Plans the copies as the current versions. */
 static bool copy_versions(BlobStore *store, GError **error)
 {
     for (guint i = 0; i < store->blobs->len; i++) {
-        Blob *blob = g_ptr_array_index(store->blobs, i);
-        BlobSlot slot = blob_slot_of(blob, !blob->entry.slot);
-
-        /* What its other slot may hold still would be lost as well. */
-        if (blob->damage && !store->options.replace_damaged) {
-            return blob_version_fail_damaged(blob, error);
-        }
-        if (blob->entry.sequence &&
-            !blob_version_copy(store, blob, store->target, &slot,
-                               blob->other_digest, error)) {
+        if (!copy_version(store, g_ptr_array_index(store->blobs, i), error)) {
             return false;
         }
     }
     return blob_medium_flush(&store->medium, error);
 }
 
-/* Makes the versions in the other slots the current ones, or back again. */
-static void flip_versions(BlobStore *store)
+/* Steps 3 and 4 */
+static bool move_to_target(BlobStore *store, GError **error)
 {
+    if (copy_versions(store, error) &&
+        blob_epoch_record_switch(store, error)) {
+        return true;
+    }
     for (guint i = 0; i < store->blobs->len; i++) {
-        Blob *blob = g_ptr_array_index(store->blobs, i);
-        BlobEntry *entry = &blob->entry;
-        uint8_t digest[BLOB_DIGEST_BYTES];
-
-        if (entry->sequence) {
-            memcpy(digest, entry->digest, sizeof(digest));
-            memcpy(entry->digest, blob->other_digest, sizeof(digest));
-            memcpy(blob->other_digest, digest, sizeof(digest));
-            entry->slot = !entry->slot;
-            entry->flags &= ~BLOB_FLAG_SEALED;
-            entry->flags |= store->guard->seal ? BLOB_FLAG_SEALED : 0;
-        }
+        blob_drop_plan(g_ptr_array_index(store->blobs, i));
     }
-}
-
-static void swap_guards(BlobStore *store)
-{
-    BlobGuard *guard = store->guard;
-
-    store->guard = store->target;
-    store->target = guard;
-    flip_versions(store);
-    blob_store_take_census(store);
-}
-
-/* Step 4 */
-static bool record_copies(BlobStore *store, GError **error)
-{
-    uint64_t sealings = store->sealings;
-
-    store->sealings = store->blobs->len;
-    swap_guards(store);
-    if (!blob_epoch_record(store, true, error)) {
-        swap_guards(store);
-        store->sealings = sealings;
-        return false;
-    }
-    g_clear_pointer(&store->target, blob_guard_free);
-    return true;
+    return false;
 }
 
 /* Step 5 */
@@ -262,8 +246,7 @@ static bool switch_guards(BlobStore *store, GError **error)
     if (store->super.state != BLOB_STATE_CONVERTING) {
         return true;
     }
-    if (store->target &&
-        (!copy_versions(store, error) || !record_copies(store, error))) {
+    if (store->target && !move_to_target(store, error)) {
         return false;
     }
     /* If a record was cut short, one copy may be under the old guard. */

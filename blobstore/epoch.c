@@ -50,11 +50,25 @@ static GArray *make_history(const BlobStore *store, uint32_t entries)
     return history;
 }
 
+/* A record to be made */
+typedef struct Record {
+    bool clean;
+    bool switches;              /* to the target, under which it is */
+    uint64_t capacity;          /* of the store from then on */
+    uint64_t sealings;          /* made with the key, at most */
+} Record;
+
+static const BlobGuard *guard_of(const BlobStore *store, const Record *record)
+{
+    return record->switches ? store->target : store->guard;
+}
+
 /* Fills the directory that begins @next, and @next except for its census. */
-static bool make_directory(BlobStore *store, uint64_t capacity,
+static bool make_directory(const BlobStore *store, const Record *record,
                            BlobEpoch *next, BlobDirectory *directory,
                            GError **error)
 {
+    const BlobGuard *guard = guard_of(store, record);
     uint32_t room =
         blob_layout_directory_room(store->super.directory_slot_bytes);
 
@@ -62,9 +76,9 @@ static bool make_directory(BlobStore *store, uint64_t capacity,
         .epoch = next->number,
         .clean = next->clean,
         .superblock_generation = store->super.generation,
-        .capacity = capacity,
+        .capacity = record->capacity,
         .next_id = store->next_id,
-        .sealings = store->guard->seal ? store->sealings : 0,
+        .sealings = guard->seal ? record->sealings : 0,
         .entries = g_array_new(FALSE, FALSE, sizeof(BlobEntry)),
     };
     if (!blob_digest_random(directory->epoch_id,
@@ -74,7 +88,7 @@ static bool make_directory(BlobStore *store, uint64_t capacity,
     memcpy(next->id, directory->epoch_id, sizeof(next->id));
     memcpy(directory->superblock_digest, store->super.digest,
            sizeof(directory->superblock_digest));
-    memcpy(directory->key_commitment, store->guard->commitment,
+    memcpy(directory->key_commitment, guard->commitment,
            sizeof(directory->key_commitment));
     for (guint i = 0; i < store->blobs->len; i++) {
         const Blob *blob = g_ptr_array_index(store->blobs, i);
@@ -148,8 +162,14 @@ void blob_commit_end(BlobStore *store)
 }
 
 /* @next is durable.  This function never waits for storage. */
-static void adopt(BlobStore *store, BlobEpoch *next)
+static void adopt(BlobStore *store, const Record *record, BlobEpoch *next)
 {
+    store->capacity = record->capacity;
+    if (record->switches) {
+        blob_guard_free(store->guard);
+        store->guard = g_steal_pointer(&store->target);
+        store->sealings = record->sealings;
+    }
     memcpy(next->census, store->epoch.census, sizeof(next->census));
     for (guint i = 0; i < store->blobs->len; i++) {
         blob_adopt_plan(store, g_ptr_array_index(store->blobs, i),
@@ -157,6 +177,9 @@ static void adopt(BlobStore *store, BlobEpoch *next)
     }
     g_array_unref(store->epoch.history);
     store->epoch = *next;
+    if (record->switches) {
+        blob_store_take_census(store);  /* under the other guard */
+    }
     release_unlisted(store);
 }
 
@@ -186,13 +209,23 @@ static uint32_t next_number(const BlobStore *store)
     return last == UINT32_MAX ? 0 : last + 1;
 }
 
-static bool record(BlobStore *store, bool clean, uint64_t capacity,
-                   GError **error)
+/* S9: one for each copy of the directory, and for each copy of a version */
+static void count_sealings(BlobStore *store, Record *record)
+{
+    if (record->switches) {
+        record->sealings = store->blobs->len + 2;
+    } else {
+        store->sealings += 2;
+        record->sealings = store->sealings;
+    }
+}
+
+static bool write_record(BlobStore *store, Record *record, GError **error)
 {
     BlobEpoch next = {
         .number = next_number(store),
-        .open = !clean,
-        .clean = clean,
+        .open = !record->clean,
+        .clean = record->clean,
         .own = true,
     };
     g_auto(BlobDirectory) directory = { 0 };
@@ -215,8 +248,8 @@ static bool record(BlobStore *store, bool clean, uint64_t capacity,
     }
     /* If anything fails from here on, the present epoch is over. */
     store->epoch.open = false;
-    store->sealings += 2;       /* one for each copy */
-    if (!make_directory(store, capacity, &next, &directory, error)) {
+    count_sealings(store, record);
+    if (!make_directory(store, record, &next, &directory, error)) {
         return false;
     }
     payload = blob_layout_encode_directory(&directory, store->voucher);
@@ -227,40 +260,50 @@ static bool record(BlobStore *store, bool clean, uint64_t capacity,
     /* A number is never used twice, even if this record fails. */
     store->last_epoch = next.number;
     store->epoch.clean = false;
-    if (!blob_pair_write(&store->medium, store->guard,
+    if (!blob_pair_write(&store->medium, guard_of(store, record),
                          &store->directory_pair, &header, payload, error)) {
         return false;
     }
     next.history = g_steal_pointer(&directory.history);
-    store->capacity = capacity;
     store->directory_bytes = header.raw_bytes;
-    adopt(store, &next);
+    adopt(store, record, &next);
     return true;
+}
+
+static bool commit_record(BlobStore *store, Record record, GError **error)
+{
+    bool ok;
+
+    if (!blob_commit_begin(store, error)) {
+        return false;
+    }
+    ok = write_record(store, &record, error);
+    blob_commit_end(store);
+    return ok;
 }
 
 bool blob_epoch_record_capacity(BlobStore *store, uint64_t capacity,
                                 GError **error)
 {
-    bool ok;
-
-    if (!blob_commit_begin(store, error)) {
-        return false;
-    }
-    ok = record(store, false, capacity, error);
-    blob_commit_end(store);
-    return ok;
+    return commit_record(store, (Record) { .capacity = capacity }, error);
 }
 
 bool blob_epoch_record(BlobStore *store, bool clean, GError **error)
 {
-    bool ok;
+    Record record = { .clean = clean, .capacity = store->capacity };
 
-    if (!blob_commit_begin(store, error)) {
-        return false;
-    }
-    ok = record(store, clean, store->capacity, error);
-    blob_commit_end(store);
-    return ok;
+    return commit_record(store, record, error);
+}
+
+bool blob_epoch_record_switch(BlobStore *store, GError **error)
+{
+    Record record = {
+        .clean = true,
+        .switches = true,
+        .capacity = store->capacity,
+    };
+
+    return commit_record(store, record, error);
 }
 
 bool blob_epoch_record_all(BlobStore *store, GError **error)

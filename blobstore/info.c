@@ -26,7 +26,9 @@ void blob_store_get_status(const BlobStore *store, BlobStoreStatus *info)
         info->sequence = store->epoch.acknowledged;
         info->sealed = blob_superblock_is_sealed(&store->super);
         info->converting = store->super.state != BLOB_STATE_READY;
-        info->wiped = MIN(store->wiped, store->capacity);
+        /* Until it is being wiped, that is what the last conversion did. */
+        info->wiped = store->super.state == BLOB_STATE_CONVERTING
+                      ? 0 : MIN(store->wiped, store->capacity);
         memcpy(info->uuid, store->super.uuid, sizeof(info->uuid));
         memcpy(info->epoch_id, store->epoch.id, sizeof(info->epoch_id));
     }

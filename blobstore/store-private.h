@@ -26,8 +26,6 @@ struct Blob {
     uint64_t max_size;          /* as registered */
     char *damage;               /* what is wrong with it, or NULL */
     bool unwiped;               /* see wipe.c */
-    /* While the store is converted: of the version in the other slot */
-    uint8_t other_digest[BLOB_DIGEST_BYTES];
 };
 
 /*
@@ -163,6 +161,12 @@ bool blob_epoch_record(BlobStore *store, bool clean, GError **error);
 /* epoch.c: the same; the store then uses @capacity bytes of the medium. */
 bool blob_epoch_record_capacity(BlobStore *store, uint64_t capacity,
                                 GError **error);
+
+/*
+ * epoch.c: the same, clean, while the store is converted: the directory is
+ * under store->target, which becomes store->guard when that is durable.
+ */
+bool blob_epoch_record_switch(BlobStore *store, GError **error);
 
 /* epoch.c: blob_epoch_record(), unless all current versions are on record. */
 bool blob_epoch_record_all(BlobStore *store, GError **error);

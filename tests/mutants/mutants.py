@@ -274,7 +274,9 @@ MUTANTS = [
      "        store->super.state != BLOB_STATE_WIPING) {",
      "    if (true) {"),
     ("S7", "the directory names copies that were not made",
-     "        (!copy_versions(store, error) || ", "        ("),
+     "    if (!blob_version_copy(store, blob, store->target, &slot, digest, error)) {\n"
+     "        return false;\n    }",
+     "    (void)slot;\n    memcpy(digest, blob->entry.digest, sizeof(digest));"),
     ("S7", "the former key is forgotten while a copy of the directory needs it",
      "return blob_epoch_settle(store, error) && forget_old_guard(store, error);",
      "return forget_old_guard(store, error);"),
@@ -362,7 +364,9 @@ MUTANTS = [
      "    if (*payload && !is_as_recorded(blob, header, *payload)) {",
      "    if (*payload && !is_as_recorded(blob, header, *payload) && false) {"),
     ("S10", "a copy has the digest of what it was made from",
-     "            memcpy(entry->digest, blob->other_digest, sizeof(digest));\n", ""),
+     "    entry = &blob_plan(blob)->entry;\n"
+     "    memcpy(entry->digest, digest, sizeof(entry->digest));",
+     "    entry = &blob_plan(blob)->entry;"),
     ("S10", "what is converted is not vouched for",
      "    if (!vouch(store, keys, error)) {", "    if (false) {"),
     ("S10", "a store is written to while it is converted",
@@ -372,6 +376,10 @@ MUTANTS = [
      "        !blob_superblock_settle(store, error)) {",
      "g_clear_pointer(&store->voucher, blob_digest_free);\n"
      "    if (!check_convertible(store, key, slots, error)) {"),
+    ("promise", "a query sees a version that is not on record yet",
+     "info->slot[n].current = entry->sequence && entry->slot == n;",
+     "info->slot[n].current = entry->sequence &&\n"
+     "            (blob->plan ? blob->plan->entry.slot : entry->slot) == n;"),
     ("promise", "a commit is not durable",
      "                                     bytes, durable, error)) {",
      "                                     bytes, false, error)) {"),

@@ -3,7 +3,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "fixture.h"
+#include "conversion.h"
 
 #include <string.h>
 #include "hooked.h"
@@ -15,6 +15,7 @@ typedef struct Watch {
     BlobStorage *storage;       /* above it */
     BlobStore *store;           /* NULL: the medium asks nothing */
     GPtrArray *seen;            /* one string for each state, in order */
+    const Way *way;             /* the conversion on it; NULL: none */
 } Watch;
 
 static void print_hex(GString *out, const uint8_t *bytes, size_t count)
@@ -90,6 +91,48 @@ static const char *last_seen(const Watch *watch)
     return g_ptr_array_index(watch->seen, watch->seen->len - 1);
 }
 
+/*
+ * What a store says that depends on the medium alone: not on what is
+ * registered, or was written since it was opened
+ */
+static char *ask_lasting(const BlobStore *store)
+{
+    GString *out = g_string_new(NULL);
+    BlobStoreStatus info;
+
+    blob_store_get_status(store, &info);
+    g_string_append_printf(out, "%d%d slots %u sequence %"
+                           G_GINT64_MODIFIER "x", info.sealed,
+                           info.converting, info.key_slots, info.sequence);
+    print_hex(out, info.epoch_id, sizeof(info.epoch_id));
+    print_hex(out, info.key_commitment, sizeof(info.key_commitment));
+    for (size_t n = 0; n < blob_store_count(store); n++) {
+        BlobInfo blob;
+
+        blob_get_info(blob_store_nth(store, n), &blob);
+        g_string_append_printf(out, " %s %d %" G_GINT64_MODIFIER "x %d",
+                               blob.name, blob.present, blob.sequence,
+                               blob.slot[1].current);
+    }
+    return g_string_free(out, FALSE);
+}
+
+/* A store that another process opens finds what this one says. */
+static void check_is_on_record(const Watch *watch)
+{
+    g_autoptr(TestDisk) copy = test_disk_clone(watch->disk);
+    g_autofree char *said = ask_lasting(watch->store);
+    BlobStore *other = keys_try_open(copy, watch->way->to, NULL);
+    g_autofree char *found = NULL;
+
+    if (!other) {
+        other = keys_open(copy, watch->way->from);
+    }
+    found = ask_lasting(other);
+    g_assert_cmpstr(found, ==, said);
+    blob_store_free(other);
+}
+
 static HookedVerdict look(void *opaque, const HookedCall *call, GError **error)
 {
     Watch *watch = opaque;
@@ -99,6 +142,9 @@ static HookedVerdict look(void *opaque, const HookedCall *call, GError **error)
 
         if (!watch->seen->len || strcmp(state, last_seen(watch))) {
             g_ptr_array_add(watch->seen, g_steal_pointer(&state));
+            if (watch->way) {
+                check_is_on_record(watch);
+            }
         }
     }
     return HOOKED_PASS;
@@ -394,6 +440,118 @@ static void test_free_bytes_are_those_of_the_extents(void)
     tear_down(&setup, NULL);
 }
 
+static bool op_convert(Setup *setup, GError **error)
+{
+    return conversion_run(setup->watch.store, setup->watch.way, error);
+}
+
+static bool change_key_slots(Setup *setup, int added, int removed,
+                             GError **error)
+{
+    BlobStore *store = setup->watch.store;
+    BlobKeySlots slots;
+
+    blob_store_get_key_slots(store, &slots);
+    if (added >= 0) {
+        keys_put_raw(&slots, added, keys_data_key(1), store->super.uuid);
+    }
+    return (removed < 0 || blob_key_slots_remove(&slots, removed, error)) &&
+           blob_store_set_key_slots(store, keys_data_key(1), &slots, error);
+}
+
+static bool op_add_key(Setup *setup, GError **error)
+{
+    return change_key_slots(setup, 2, -1, error);
+}
+
+static bool op_remove_key(Setup *setup, GError **error)
+{
+    return change_key_slots(setup, -1, 1, error);
+}
+
+/* The same slot holds another secret. */
+static bool op_change_key(Setup *setup, GError **error)
+{
+    return change_key_slots(setup, 2, 1, error);
+}
+
+/* A change of keys, and how many states are seen in it */
+typedef struct KeyCase {
+    const char *name;
+    Operation *op;
+    Way way;
+    guint seen;
+} KeyCase;
+
+/*
+ * A conversion is seen after its steps 1, 2, 4 and, before its last record, 7;
+ * a store is no longer sealed after step 5.  Of key slots only the number is
+ * seen.
+ */
+static const KeyCase key_cases[] = {
+    { "seal", op_convert, { "seal", -1, 2 }, 5 },
+    { "rekey", op_convert, { "rekey", 1, 2 }, 5 },
+    { "unseal", op_convert, { "unseal", 1, -1 }, 6 },
+    { "add", op_add_key, { "add", 1, 1 }, 2 },
+    { "remove", op_remove_key, { "remove", 1, 2 }, 2 },
+    { "change", op_change_key, { "change", 1, 2 }, 1 },
+};
+
+/* There are versions in either slot, a tombstone and a blob without any. */
+static void set_up_keys(Setup *setup, const KeyCase *test)
+{
+    Blob *blobs[4];
+
+    setup->watch.parent.ops = &watch_ops;
+    setup->watch.seen = g_ptr_array_new_with_free_func(g_free);
+    setup->watch.disk = test_disk_new(CONVERSION_DISK_BYTES);
+    setup->watch.store = conversion_store(setup->watch.disk, &test->way, blobs,
+                                          G_N_ELEMENTS(blobs));
+    test_write2(setup->watch.store, blobs[0], "a", blobs[1], "b");
+    test_write(setup->watch.store, blobs[1], "bb");
+    test_write(setup->watch.store, blobs[2], "c");
+    test_write(setup->watch.store, blobs[2], NULL);
+    if (test->op == op_remove_key) {
+        g_assert_true(op_add_key(setup, NULL));
+    }
+    setup->watch.store->medium.storage = &setup->watch.parent;
+    setup->watch.way = &test->way;
+}
+
+/* Each state that is seen is one that another process would find. */
+static void test_keys_show_what_is_on_record(gconstpointer opaque)
+{
+    const KeyCase *test = opaque;
+    Setup setup = { 0 };
+
+    set_up_keys(&setup, test);
+    g_assert_true(test->op(&setup, NULL));
+    g_assert_cmpuint(setup.watch.seen->len, ==, test->seen);
+    check_is_on_record(&setup.watch);
+    tear_down(&setup, NULL);
+}
+
+/* The same if a write or a flush fails: what is shown stays on record. */
+static void test_failing_keys_show_what_is_on_record(gconstpointer opaque)
+{
+    const KeyCase *test = opaque;
+
+    for (int flush = 0; flush < 2; flush++) {
+        bool ok = false;
+
+        for (int n = 0; !ok; n++) {
+            Setup setup = { 0 };
+            TestDisk *disk;
+
+            set_up_keys(&setup, test);
+            disk = setup.watch.disk;
+            *(flush ? &disk->fail_flush : &disk->fail_write) = n;
+            ok = test->op(&setup, NULL);
+            tear_down(&setup, NULL);
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const char *const names[] = {
@@ -414,5 +572,15 @@ int main(int argc, char **argv)
 #define ADD(name) g_test_add_func("/query/" #name, test_##name)
     ADD(store_that_is_made_is_blank_until_then);
     ADD(free_bytes_are_those_of_the_extents);
+    for (guint i = 0; !sealed_key() && i < G_N_ELEMENTS(key_cases); i++) {
+        const KeyCase *test = &key_cases[i];
+        g_autofree char *shows = g_strdup_printf("/query/%s", test->name);
+        g_autofree char *fails = g_strdup_printf("/query/%s_fails",
+                                                 test->name);
+
+        g_test_add_data_func(shows, test, test_keys_show_what_is_on_record);
+        g_test_add_data_func(fails, test,
+                             test_failing_keys_show_what_is_on_record);
+    }
     return g_test_run();
 }
