@@ -31,7 +31,7 @@ static BlobStoreClient *find_client(BlobStoreObject *store, const char *owner)
 static void release_store(BlobStoreObject *store)
 {
     if (QTAILQ_EMPTY(&store->clients)) {
-        if (store->open.medium.blk) {
+        if (blobstore_object_is_open(store)) {
             blobstore_object_close(store);
         }
         if (store->implicit) {
@@ -65,7 +65,8 @@ BlobStoreClient *blobstore_attach(const char *name, const char *owner,
         release_store(store);
         return NULL;
     }
-    if (!store->open.medium.blk && !blobstore_object_open(store, errp)) {
+    if (!blobstore_object_is_open(store) &&
+        !blobstore_object_open(store, errp)) {
         release_store(store);
         return NULL;
     }

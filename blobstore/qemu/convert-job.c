@@ -63,11 +63,6 @@ static void show_progress(ConvertJob *self)
     job_progress_set_remaining(&self->job, self->total - self->progress);
 }
 
-static bool is_drained(const BlobStoreObject *store)
-{
-    return store->open.gate.state == BLOBSTORE_GATE_DRAINED;
-}
-
 /*
  * As blobstore_key_change_run(), but waits for the end of drained sections.
  * That of a QEMU that ends has none: the job is cancelled in it.
@@ -79,14 +74,14 @@ static bool coroutine_fn run_locked(ConvertJob *self, BlobStoreKeyCall *call,
 
     while (!job_is_cancelled(&self->job)) {
         job_pause_point(&self->job);
-        if (is_drained(self->change.store)) {
+        if (blobstore_gate_is_drained(self->change.store)) {
             job_sleep_ns(&self->job, DRAINED_SLEEP_MS * SCALE_MS);
             continue;
         }
         if (blobstore_key_change_run(&self->change, call, &err)) {
             return true;
         }
-        if (!is_drained(self->change.store)) {
+        if (!blobstore_gate_is_drained(self->change.store)) {
             error_propagate(errp, err);
             return false;
         }

@@ -64,7 +64,7 @@ static void resume(void *opaque)
 {
     BlobStoreObject *store = opaque;
 
-    if (store->open.gate.state == BLOBSTORE_GATE_DRAINED) {
+    if (blobstore_gate_is_drained(store)) {
         return;
     }
     blobstore_gate_wake(store);

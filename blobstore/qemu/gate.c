@@ -39,7 +39,7 @@ bool coroutine_fn blobstore_gate_try_enter(BlobStoreObject *store, Error **errp)
     ERRP_GUARD();
     BlobStoreGate *gate = &store->open.gate;
 
-    if (gate->state != BLOBSTORE_GATE_DRAINED) {
+    if (!blobstore_gate_is_drained(store)) {
         blobstore_gate_lock(store);
         if (gate->state == BLOBSTORE_GATE_OPEN) {
             blk_inc_in_flight(store->open.medium.blk);
@@ -83,7 +83,7 @@ void blobstore_gate_drain(BlobStoreObject *store)
 
 void blobstore_gate_undrain(BlobStoreObject *store)
 {
-    if (store->open.gate.state == BLOBSTORE_GATE_DRAINED) {
+    if (blobstore_gate_is_drained(store)) {
         store->open.gate.state = BLOBSTORE_GATE_OPEN;
     }
 }

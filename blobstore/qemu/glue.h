@@ -147,6 +147,11 @@ void coroutine_fn blobstore_gate_leave(BlobStoreObject *store);
 /* The lock alone, for calls without I/O: in a drained section as well */
 void coroutine_fn blobstore_gate_lock(BlobStoreObject *store);
 void coroutine_fn blobstore_gate_unlock(BlobStoreObject *store);
+/* Whether it is in a drained section, and not closing either */
+static inline bool blobstore_gate_is_drained(const BlobStoreObject *store)
+{
+    return store->open.gate.state == BLOBSTORE_GATE_DRAINED;
+}
 /* A drained section begins, or ends; nothing is woken yet. */
 void blobstore_gate_drain(BlobStoreObject *store);
 void blobstore_gate_undrain(BlobStoreObject *store);

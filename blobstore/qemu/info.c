@@ -157,7 +157,7 @@ static void query_store(BlobStoreObject *store, void *opaque)
 {
     Query *query = opaque;
 
-    if (store->open.medium.blk &&
+    if (blobstore_object_is_open(store) &&
         (!query->id || !strcmp(query->id, store->id))) {
         QAPI_LIST_APPEND(query->tail, describe_store(store));
     }

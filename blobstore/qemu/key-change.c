@@ -21,7 +21,7 @@ static void match_id(BlobStoreObject *store, void *opaque)
 {
     Search *search = opaque;
 
-    if (store->open.medium.blk && !strcmp(store->id, search->id)) {
+    if (blobstore_object_is_open(store) && !strcmp(store->id, search->id)) {
         search->found = store;
     }
 }

@@ -27,7 +27,7 @@ void blobstore_medium_look(BlobStoreObject *store)
 {
     if (store->open.core && !blobstore_state_is_lost(&store->open.state) &&
         !store->open.health.shrunk &&
-        store->open.gate.state != BLOBSTORE_GATE_DRAINED &&
+        !blobstore_gate_is_drained(store) &&
         blobstore_drive_may_write(store)) {
         blobstore_call_core(store, call_look, NULL, NULL);
     }

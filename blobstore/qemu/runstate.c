@@ -57,7 +57,8 @@ static void prepare_start(BlobStoreObject *store, void *opaque)
 {
     bool *ok = opaque;
 
-    if (store->open.medium.blk && !blobstore_commit_before_start(store)) {
+    if (blobstore_object_is_open(store) &&
+        !blobstore_commit_before_start(store)) {
         *ok = false;
     }
 }
@@ -79,7 +80,7 @@ bool blobstore_vm_prepare_start(void)
 
 static void take_back_stop(BlobStoreObject *store, void *opaque)
 {
-    if (store->open.medium.blk) {
+    if (blobstore_object_is_open(store)) {
         blobstore_halt_release(store);
     }
 }
