@@ -18,7 +18,7 @@
 #include <unistd.h>
 #include "blobstore/crypto/keyslot-layout.h"
 #include "blobstore/format/slot.h"
-#include "blobstore/store.h"
+#include "blobstore/superblock.h"
 
 enum {
     MANY_BLOBS = 299000,        /* nearly all that a directory has room for */
@@ -90,8 +90,7 @@ static void write_heads(Image *image)
     g_autoptr(GBytes) super = NULL;
     g_autoptr(GBytes) payload =
         blob_layout_encode_directory(&image->directory, NULL);
-    BlobPair pair = { .id = BLOB_ID_SUPERBLOCK,
-                      .slot_bytes = BLOB_SUPERBLOCK_SLOT_BYTES };
+    BlobPair pair = blob_superblock_pair();
     BlobHeader header = { .sequence = image->super.generation,
                           .raw_bytes = BLOB_SUPERBLOCK_BYTES };
 

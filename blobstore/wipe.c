@@ -9,6 +9,7 @@
 #include "wipe.h"
 
 #include <string.h>
+#include "blobstore/format/sparse.h"
 
 enum {
     CHUNK_BYTES = 64 * BLOB_BLOCK_BYTES,
@@ -22,18 +23,12 @@ enum {
 static bool zero_some(BlobMedium *medium, uint64_t *at, uint64_t end,
                       uint64_t *budget, GError **error)
 {
-    const BlobStorageOps *ops = medium->storage->ops;
     g_autofree uint8_t *zeros = NULL;
 
     while (*at < end && *budget) {
-        uint64_t known = 0;
+        uint64_t known = blob_sparse_hole(medium, *at, end);
         uint64_t bytes = MIN(MIN(end - *at, CHUNK_BYTES), *budget);
 
-        if (ops->known_zero) {
-            known = ops->known_zero(medium->storage, *at, end - *at);
-            known = MIN(known, end - *at) / BLOB_BLOCK_BYTES *
-                    BLOB_BLOCK_BYTES;
-        }
         if (known) {
             *at += known;
             *budget -= MIN(known, bytes);

@@ -26,8 +26,7 @@ void blob_sparse_clear(BlobSparse *sparse)
     g_clear_pointer(&sparse->buf, g_free);
 }
 
-/* How much from @at on is known to be zero: whole blocks, or all up to @end */
-static uint64_t known_zero(BlobMedium *medium, uint64_t at, uint64_t end)
+uint64_t blob_sparse_hole(BlobMedium *medium, uint64_t at, uint64_t end)
 {
     const BlobStorageOps *ops = medium->storage->ops;
     uint64_t known = 0;
@@ -41,7 +40,7 @@ static uint64_t known_zero(BlobMedium *medium, uint64_t at, uint64_t end)
 
 bool blob_sparse_is_hole(BlobMedium *medium, uint64_t offset, uint64_t bytes)
 {
-    return known_zero(medium, offset, offset + bytes) == bytes;
+    return blob_sparse_hole(medium, offset, offset + bytes) == bytes;
 }
 
 /*
@@ -58,7 +57,8 @@ static size_t piece_bytes(BlobSparse *sparse)
         return most;
     }
     while (bytes < most &&
-           !known_zero(sparse->medium, sparse->at + bytes, sparse->end)) {
+           !blob_sparse_hole(sparse->medium, sparse->at + bytes,
+                             sparse->end)) {
         bytes += MIN(bytes, STEP_BYTES);
     }
     return MIN(bytes, most);
@@ -67,7 +67,7 @@ static size_t piece_bytes(BlobSparse *sparse)
 bool blob_sparse_next(BlobSparse *sparse, uint64_t *offset, size_t *bytes,
                       GError **error)
 {
-    sparse->at += known_zero(sparse->medium, sparse->at, sparse->end);
+    sparse->at += blob_sparse_hole(sparse->medium, sparse->at, sparse->end);
     *offset = sparse->at;
     *bytes = 0;
     if (sparse->at == sparse->end) {
@@ -92,7 +92,7 @@ bool blob_sparse_charge(BlobMedium *medium, uint64_t offset, uint64_t bytes,
     uint64_t end = offset + bytes;
 
     for (uint64_t at = offset; bytes >= COUNTED_BYTES && at < end; ) {
-        uint64_t known = known_zero(medium, at, end);
+        uint64_t known = blob_sparse_hole(medium, at, end);
 
         medium->hollow += known;
         at += known ? known : STEP_BYTES;

@@ -39,6 +39,9 @@ G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(BlobSparse, blob_sparse_clear)
 bool blob_sparse_next(BlobSparse *sparse, uint64_t *offset, size_t *bytes,
                       GError **error);
 
+/* How much from @at on is known to be zero: whole blocks, or all up to @end */
+uint64_t blob_sparse_hole(BlobMedium *medium, uint64_t at, uint64_t end);
+
 /* Whether all @bytes at @offset are known to be zero */
 bool blob_sparse_is_hole(BlobMedium *medium, uint64_t offset, uint64_t bytes);
 

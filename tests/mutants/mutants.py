@@ -155,7 +155,7 @@ MUTANTS = [
      "if (!blob_recover_store(store, error)) {"),
     ("R14", "every epoch record claims a clean close",
      "        .clean = next->clean,", "        .clean = true,"),
-    ("R15", "holes are searched", "sparse->at += known_zero(sparse->medium, sparse->at, sparse->end);", ""),
+    ("R15", "holes are searched", "sparse->at += blob_sparse_hole(sparse->medium, sparse->at, sparse->end);", ""),
     ("R15", "what is read runs on through holes",
      "bytes += MIN(bytes, STEP_BYTES);", "bytes = most;"),
     ("R15", "slots that are holes are read",
