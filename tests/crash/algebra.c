@@ -154,14 +154,19 @@ static Vector census_before(const Attack *attack, Idea idea, unsigned n)
     return vector;
 }
 
+static void add_set(Set *to, const Set *set)
+{
+    for (unsigned i = 0; i < G_N_ELEMENTS(to->bits); i++) {
+        to->bits[i] ^= set->bits[i];
+    }
+}
+
 static void add(Vector *to, const Vector *vector)
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(to->sum); i++) {
         to->sum[i] ^= vector->sum[i];
     }
-    for (unsigned i = 0; i < G_N_ELEMENTS(to->commits.bits); i++) {
-        to->commits.bits[i] ^= vector->commits.bits[i];
-    }
+    add_set(&to->commits, &vector->commits);
 }
 
 static bool has_bit(const uint64_t *bits, unsigned n)
@@ -202,12 +207,24 @@ static GArray *find_sets(const Attack *attack, Idea idea)
     return sets;
 }
 
+/*
+ * Returns the slot of @round on the medium; *@older becomes what it held when
+ * @then was written.
+ */
+static uint8_t *find_slot(Attack *attack, unsigned n, unsigned round,
+                          unsigned then, const uint8_t **older)
+{
+    uint64_t at = slot_of_round(attack, n, round);
+
+    *older = attack->images[then] + at;
+    return test_disk_bytes(attack->disk) + at;
+}
+
 /* Restores the slot to its state before @round was written. */
 static void undo_slot(Attack *attack, unsigned n, unsigned round, Way way)
 {
-    uint64_t at = slot_of_round(attack, n, round);
-    uint8_t *slot = test_disk_bytes(attack->disk) + at;
-    const uint8_t *older = attack->images[round - 1] + at;
+    const uint8_t *older;
+    uint8_t *slot = find_slot(attack, n, round, round - 1, &older);
 
     switch (way) {
     case WAY_WIPE:
@@ -229,6 +246,9 @@ static void undo_slot(Attack *attack, unsigned n, unsigned round, Way way)
 
 static void undo(Attack *attack, const Set *set, Idea idea, Way way)
 {
+    const uint8_t *older;
+    uint8_t *slot;
+
     for (unsigned n = 0; n < attack->blobs; n++) {
         if (!has_bit(set->bits, n)) {
             continue;
@@ -236,10 +256,8 @@ static void undo(Attack *attack, const Set *set, Idea idea, Way way)
         if (idea == IDEA_MASK_OF_BLOB) {
             /* The slot of this round holds what the first round wrote. */
             undo_slot(attack, n, ROUNDS - 1, way);
-            memcpy(test_disk_bytes(attack->disk) +
-                   slot_of_round(attack, n, ROUNDS),
-                   attack->images[1] + slot_of_round(attack, n, ROUNDS),
-                   attack->slot_bytes);
+            slot = find_slot(attack, n, ROUNDS, 1, &older);
+            memcpy(slot, older, attack->slot_bytes);
         } else {
             undo_slot(attack, n, ROUNDS, way);
         }
@@ -280,12 +298,8 @@ static void try_sets(Attack *attack, Idea idea, unsigned count, GRand *random)
 
         /* Two such sets make another one. */
         if (i >= sets->len) {
-            const Set *other = &g_array_index(
-                sets, Set, g_rand_int_range(random, 0, sets->len));
-
-            for (unsigned j = 0; j < G_N_ELEMENTS(set.bits); j++) {
-                set.bits[j] ^= other->bits[j];
-            }
+            add_set(&set, &g_array_index(
+                sets, Set, g_rand_int_range(random, 0, sets->len)));
         }
         for (Way way = 0; way < WAY_COUNT; way++) {
             undo(attack, &set, idea, way);

@@ -268,7 +268,7 @@ static uint64_t known_zero(void *opaque, uint64_t offset, uint64_t bytes)
     FuzzDisk *disk = opaque;
     uint64_t at = offset;
 
-    FUZZ_CHECK(offset <= disk->bytes && bytes <= disk->bytes - offset);
+    FUZZ_CHECK(fuzz_disk_covers(disk, offset, bytes));
     while (disk->knows_zero && at + FUZZ_SECTOR_BYTES <= offset + bytes &&
            !memcmp(disk->data + at, zeros, FUZZ_SECTOR_BYTES)) {
         at += FUZZ_SECTOR_BYTES;

@@ -57,4 +57,10 @@ typedef enum FuzzCrash {
 
 void fuzz_disk_crash(FuzzDisk *disk, FuzzCrash crash);
 
+static inline bool fuzz_disk_covers(const FuzzDisk *disk, uint64_t offset,
+                                    uint64_t bytes)
+{
+    return offset <= disk->bytes && bytes <= disk->bytes - offset;
+}
+
 #endif /* TESTS_FUZZ_DISK_H */

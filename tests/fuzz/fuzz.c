@@ -109,6 +109,22 @@ bool __wrap_blob_digest_random(void *buf, size_t bytes, GError **error)
     return true;
 }
 
+uint32_t fuzz_get32(const uint8_t *at)
+{
+    uint32_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return GUINT32_FROM_LE(value);
+}
+
+uint64_t fuzz_get64(const uint8_t *at)
+{
+    uint64_t value;
+
+    memcpy(&value, at, sizeof(value));
+    return GUINT64_FROM_LE(value);
+}
+
 int fuzz_outcome(bool ok, GError **error, unsigned codes)
 {
     int code;

@@ -53,6 +53,10 @@ void fuzz_limit_heap(int64_t bytes);
 /* Returns a number that follows from *@state, and advances *@state. */
 uint32_t fuzz_random(uint64_t *state);
 
+/* The integer at @at of the medium, where nothing is aligned */
+uint32_t fuzz_get32(const uint8_t *at);
+uint64_t fuzz_get64(const uint8_t *at);
+
 /* The set of codes that a call may fail with */
 #define FUZZ_CODE(name) (1u << BLOBSTORE_ERROR_##name)
 

@@ -21,8 +21,8 @@ static void digest_version(Signing *signing, const BlobGuard *guard,
     BlobHeader header;
     g_autoptr(GBytes) payload = NULL;
 
-    if (!entry->sequence || slot.offset > signing->disk->bytes ||
-        slot.bytes > signing->disk->bytes - slot.offset ||
+    if (!entry->sequence ||
+        !fuzz_disk_covers(signing->disk, slot.offset, slot.bytes) ||
         !blob_layout_decode_header(signing->disk->data + slot.offset, guard,
                                    slot.id, slot.offset, slot.bytes,
                                    &header) ||

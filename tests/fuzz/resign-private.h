@@ -51,7 +51,6 @@ typedef struct Signing {
     BlobDirectory directory;
 } Signing;
 
-uint32_t signing_get32(const uint8_t *at);
 uint64_t signing_stored_bytes(const uint8_t *header);
 bool signing_is_zero(const uint8_t *at, size_t bytes);
 

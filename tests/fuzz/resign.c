@@ -12,14 +12,6 @@
 
 enum { WATERMARK_REACH = 256 };
 
-static uint64_t get64(const uint8_t *at)
-{
-    uint64_t value;
-
-    memcpy(&value, at, sizeof(value));
-    return GUINT64_FROM_LE(value);
-}
-
 static void put64(uint8_t *at, uint64_t value)
 {
     value = GUINT64_TO_LE(value);
@@ -28,21 +20,12 @@ static void put64(uint8_t *at, uint64_t value)
 
 uint64_t signing_stored_bytes(const uint8_t *header)
 {
-    return get64(header + AT_STORED_BYTES);
-}
-
-uint32_t signing_get32(const uint8_t *at)
-{
-    uint32_t value;
-
-    memcpy(&value, at, sizeof(value));
-    return GUINT32_FROM_LE(value);
+    return fuzz_get64(header + AT_STORED_BYTES);
 }
 
 bool signing_is_inside(const FuzzDisk *disk, const BlobSlot *slot)
 {
-    return slot->offset <= disk->bytes &&
-           slot->bytes <= disk->bytes - slot->offset;
+    return fuzz_disk_covers(disk, slot->offset, slot->bytes);
 }
 
 bool signing_is_zero(const uint8_t *at, size_t bytes)
@@ -57,7 +40,7 @@ bool signing_is_zero(const uint8_t *at, size_t bytes)
 
 uint64_t signing_image_end(const BlobSlot *slot, const uint8_t *header)
 {
-    uint64_t stored = get64(header + AT_STORED_BYTES);
+    uint64_t stored = fuzz_get64(header + AT_STORED_BYTES);
     uint64_t end;
 
     if (stored > slot->bytes) {
@@ -79,16 +62,16 @@ static void sign_header(const Signing *signing, const BlobSlot *slot,
     }
     if (signing->head->repair & FUZZ_REPAIR_WATERMARK &&
         slot->id >= BLOB_ID_FIRST &&
-        get64(header + AT_WATERMARK) > base + WATERMARK_REACH) {
+        fuzz_get64(header + AT_WATERMARK) > base + WATERMARK_REACH) {
         put64(header + AT_WATERMARK,
-              base + get64(header + AT_WATERMARK) % WATERMARK_REACH);
+              base + fuzz_get64(header + AT_WATERMARK) % WATERMARK_REACH);
     }
     blob_digest_check(guard->digest, header, AT_CHECK, header + AT_CHECK);
 }
 
 bool signing_is_sealed(const BlobGuard *guard, const uint8_t *header)
 {
-    return guard->seal && signing_get32(header + AT_FLAGS) & BLOB_FLAG_SEALED;
+    return guard->seal && fuzz_get32(header + AT_FLAGS) & BLOB_FLAG_SEALED;
 }
 
 /*
@@ -101,7 +84,7 @@ static void sign_payload(const BlobSlot *slot, const BlobGuard *guard,
         fuzz_payload_seal(guard, slot->entry, header);
     } else {
         blob_digest_sha256(header + BLOB_HEADER_BYTES,
-                           get64(header + AT_STORED_BYTES),
+                           fuzz_get64(header + AT_STORED_BYTES),
                            header + AT_DIGEST);
     }
 }
@@ -116,8 +99,8 @@ void signing_do_slot(const Signing *signing, const BlobSlot *slot,
         return;
     }
     if (signing->head->repair & FUZZ_REPAIR_SHAPE &&
-        !(signing_get32(header + AT_FLAGS) & ~BLOB_FLAG_SEALED)) {
-        put64(header + AT_STORED_BYTES, get64(header + AT_RAW_BYTES));
+        !(fuzz_get32(header + AT_FLAGS) & ~BLOB_FLAG_SEALED)) {
+        put64(header + AT_STORED_BYTES, fuzz_get64(header + AT_RAW_BYTES));
     }
     end = signing_image_end(slot, header);
     if (end && signing->head->repair & FUZZ_REPAIR_DIGEST) {
@@ -182,7 +165,7 @@ static void copy_slots(const Signing *signing, const BlobPair *pair,
         if (signing_sign(signing, first + n) == FUZZ_SIGN_COPY) {
             memcpy(nonce, to + AT_NONCE, sizeof(nonce));
             memcpy(to, from, pair->slot_bytes);
-            if (signing_get32(to + AT_FLAGS) & BLOB_FLAG_SEALED) {
+            if (fuzz_get32(to + AT_FLAGS) & BLOB_FLAG_SEALED) {
                 memcpy(to + AT_NONCE, nonce, sizeof(nonce));
             }
         }
@@ -214,28 +197,28 @@ static void shape_directory(const Signing *signing, const BlobSlot *slot)
 {
     uint8_t *header = signing->disk->data + slot->offset;
     uint8_t *payload = header + BLOB_HEADER_BYTES;
-    uint32_t count = MIN(signing_get32(payload + DIRECTORY_AT_COUNT),
+    uint32_t count = MIN(fuzz_get32(payload + DIRECTORY_AT_COUNT),
                          blob_layout_directory_room(slot->bytes));
-    uint32_t past = MIN(signing_get32(payload + DIRECTORY_AT_PAST_COUNT),
+    uint32_t past = MIN(fuzz_get32(payload + DIRECTORY_AT_PAST_COUNT),
                         blob_layout_history_room(slot->bytes, count));
     uint64_t bytes = BLOB_DIRECTORY_HEAD_BYTES + count * BLOB_ENTRY_BYTES +
                      past * BLOB_PAST_EPOCH_BYTES;
 
     /* Without the digests, sealed data stays as it is. */
     if (signing_is_zero(header, AT_CHECK) ||
-        (signing_get32(header + AT_FLAGS) & BLOB_FLAG_SEALED &&
+        (fuzz_get32(header + AT_FLAGS) & BLOB_FLAG_SEALED &&
          !(signing->head->repair & FUZZ_REPAIR_DIGEST))) {
         return;
     }
     put64(header + AT_RAW_BYTES, bytes);
     put64(header + AT_STORED_BYTES, bytes);
-    put64(header + AT_SEQUENCE, blob_sequence(signing_get32(payload), 0));
+    put64(header + AT_SEQUENCE, blob_sequence(fuzz_get32(payload), 0));
     memcpy(header + AT_EPOCH_ID, payload + DIRECTORY_AT_EPOCH_ID,
            BLOB_EPOCH_ID_BYTES);
     for (uint32_t i = 0; i < count; i++) {
         uint8_t *entry = payload + BLOB_DIRECTORY_HEAD_BYTES +
                          i * BLOB_ENTRY_BYTES;
-        uint64_t max_size = get64(entry + ENTRY_AT_MAX_SIZE);
+        uint64_t max_size = fuzz_get64(entry + ENTRY_AT_MAX_SIZE);
 
         if (max_size <= BLOB_MAX_SIZE_BYTES) {
             put64(entry + ENTRY_AT_SLOT_BYTES,
@@ -243,7 +226,7 @@ static void shape_directory(const Signing *signing, const BlobSlot *slot)
         }
         if (!(entry[ENTRY_AT_FLAGS] & ~BLOB_FLAG_SEALED)) {
             put64(entry + ENTRY_AT_STORED_BYTES,
-                  get64(entry + ENTRY_AT_RAW_BYTES));
+                  fuzz_get64(entry + ENTRY_AT_RAW_BYTES));
         }
     }
 }
@@ -379,7 +362,7 @@ void signing_vouch(const Signing *signing, const BlobSlot *slot)
     voucher = blob_key_new_digest(fuzz_key(1), BLOB_KEY_FOR_VOUCHERS,
                                   super->uuid, NULL);
     memset(payload + DIRECTORY_AT_VOUCHER, 0, VOUCHER_BYTES);
-    blob_digest_check(voucher, payload, get64(header + AT_STORED_BYTES),
+    blob_digest_check(voucher, payload, fuzz_get64(header + AT_STORED_BYTES),
                       check);
     memcpy(payload + DIRECTORY_AT_VOUCHER, check, VOUCHER_BYTES);
 }
@@ -392,7 +375,7 @@ static void name_superblock(const Signing *signing, const BlobSlot *slot)
 
     if (!signing_is_zero(header, AT_CHECK) &&
         signing_image_end(slot, header) &&
-        get64(payload + DIRECTORY_AT_GENERATION) ==
+        fuzz_get64(payload + DIRECTORY_AT_GENERATION) ==
         signing->super.generation) {
         memcpy(payload + DIRECTORY_AT_SUPERBLOCK_DIGEST,
                signing->super.digest, BLOB_LINK_BYTES);

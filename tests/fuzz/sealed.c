@@ -121,27 +121,12 @@ void fuzz_find_key(const BlobStoreLabel *label, BlobStoreOptions *options)
     }
 }
 
-static uint64_t get64(const uint8_t *at)
-{
-    uint64_t value;
-
-    memcpy(&value, at, sizeof(value));
-    return GUINT64_FROM_LE(value);
-}
-
-static uint32_t get32(const uint8_t *at)
-{
-    uint32_t value;
-
-    memcpy(&value, at, sizeof(value));
-    return GUINT32_FROM_LE(value);
-}
-
 static void make_aad(const BlobGuard *guard, const BlobEntry *entry,
                      const uint8_t *header, uint8_t aad[BLOB_AAD_BYTES])
 {
     uint8_t *copy = aad + BLOB_AAD_BYTES - AT_CHECK;
-    uint32_t members = MIN(get32(header + AT_MEMBER_COUNT), BLOB_MEMBERS_MAX);
+    uint32_t members = MIN(fuzz_get32(header + AT_MEMBER_COUNT),
+                           BLOB_MEMBERS_MAX);
 
     memset(aad, 0, BLOB_AAD_BYTES);
     memcpy(aad, guard->uuid, BLOB_UUID_BYTES);
@@ -182,7 +167,7 @@ void fuzz_payload_seal(const BlobGuard *guard, const BlobEntry *entry,
     fuzz_next_random(header + AT_NONCE, BLOB_NONCE_BYTES);
     FUZZ_CHECK(blob_seal_encrypt(guard->seal, aad, sizeof(aad),
                                  header + BLOB_HEADER_BYTES,
-                                 get64(header + AT_STORED_BYTES), nonce,
+                                 fuzz_get64(header + AT_STORED_BYTES), nonce,
                                  header + AT_TAG, NULL));
     fuzz_census_mask(guard, header);
 }
@@ -191,7 +176,7 @@ bool fuzz_payload_unseal(const BlobGuard *guard, const BlobEntry *entry,
                          uint8_t *header)
 {
     uint8_t aad[BLOB_AAD_BYTES];
-    uint64_t bytes = get64(header + AT_STORED_BYTES);
+    uint64_t bytes = fuzz_get64(header + AT_STORED_BYTES);
     g_autofree uint8_t *payload = g_memdup2(header + BLOB_HEADER_BYTES,
                                             bytes);
 
@@ -211,14 +196,14 @@ bool fuzz_payload_unseal(const BlobGuard *guard, const BlobEntry *entry,
 
 static bool is_sealed(const uint8_t *payload)
 {
-    return get64(payload + SUPER_AT_FEATURES) & BLOB_FEATURE_SEALED;
+    return fuzz_get64(payload + SUPER_AT_FEATURES) & BLOB_FEATURE_SEALED;
 }
 
 static bool is_rekeyed(const uint8_t *payload)
 {
     return is_sealed(payload) &&
-           get32(payload + SUPER_AT_STATE) == BLOB_STATE_CONVERTING &&
-           get32(payload + SUPER_AT_CONVERSION) == BLOB_CONVERSION_REKEY;
+           fuzz_get32(payload + SUPER_AT_STATE) == BLOB_STATE_CONVERTING &&
+           fuzz_get32(payload + SUPER_AT_CONVERSION) == BLOB_CONVERSION_REKEY;
 }
 
 static void wrap_previous_key(uint8_t *payload)
@@ -269,7 +254,7 @@ void fuzz_superblock_finish(uint8_t *payload, const uint8_t *epoch_id)
         blob_digest_check(keyed, payload, SUPER_AT_KEYED_CHECK,
                           payload + SUPER_AT_KEYED_CHECK);
     }
-    if (get32(payload + SUPER_AT_STATE) != BLOB_STATE_CREATING) {
+    if (fuzz_get32(payload + SUPER_AT_STATE) != BLOB_STATE_CREATING) {
         blob_digest_sha256(payload, SUPER_AT_HEAD_DIGEST,
                            payload + SUPER_AT_HEAD_DIGEST);
     }

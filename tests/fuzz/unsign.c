@@ -6,6 +6,7 @@
 #include "resign-private.h"
 
 #include <string.h>
+#include "fuzz.h"
 #include "sealed.h"
 #include "blobstore/superblock.h"
 
@@ -19,7 +20,7 @@ static bool is_copy(const FuzzDisk *disk, const BlobPair *pair)
     const uint8_t *b = a + pair->slot_bytes;
     const BlobSlot slot = { .bytes = pair->slot_bytes };
     uint64_t end = signing_image_end(&slot, a);
-    bool sealed = signing_get32(a + AT_FLAGS) & BLOB_FLAG_SEALED;
+    bool sealed = fuzz_get32(a + AT_FLAGS) & BLOB_FLAG_SEALED;
     size_t same = sealed ? AT_NONCE : AT_MEMBERS;
 
     return end && !memcmp(a, b, AT_OFFSET) &&
@@ -101,7 +102,7 @@ static void unsign_pair(const Signing *signing, FuzzHead *head,
         is_copy(signing->disk, pair)) {
         uint8_t nonce[BLOB_NONCE_BYTES] = { 0 };
 
-        if (signing_get32(copy + AT_FLAGS) & BLOB_FLAG_SEALED) {
+        if (fuzz_get32(copy + AT_FLAGS) & BLOB_FLAG_SEALED) {
             memcpy(nonce, copy + AT_NONCE, sizeof(nonce));
         }
         memset(copy, 0, pair->slot_bytes);
