@@ -84,6 +84,9 @@ class Machine(VM):
         value, = self.qtest(f"read {address:#x} {size:#x}")
         return bytes.fromhex(value[2:])
 
+    def out_byte(self, port, value):
+        self.qtest(f"outb {port:#x} {value:#x}")
+
     def out_word(self, port, value):
         self.qtest(f"outw {port:#x} {value:#x}")
 

@@ -19,31 +19,45 @@ CLIENTS = 8
 
 
 class StallingStorage:
-    """An image behind an NBD server, which answers nobody while it is stopped."""
+    """An image behind an NBD server, which answers nobody while it is stopped, or has gone."""
 
     def __init__(self, test, image, image_format):
         os.truncate(test.path(image), SERVED_BYTES)
-        self._socket = test.path("nbd")
+        self._test = test
+        self._image = image
+        self.socket = test.path("nbd")
         self._format = image_format
+        self._server = None
+        self._waiting = None
+        self.come()
+
+    def come(self):
+        """Start the server, at first or again."""
         qemu_nbd = os.path.join(os.path.dirname(program("QEMU_IMG")), "qemu-nbd")
         LOGS.mkdir(parents=True, exist_ok=True)
-        with open(LOGS / f"{test.id()}.nbd", "w", encoding="utf-8") as log:
+        with open(LOGS / f"{self._test.id()}.nbd", "w", encoding="utf-8") as log:
             self._server = subprocess.Popen(
-                [qemu_nbd, "-f", "raw", "-t", "-e", str(CLIENTS), "-k", self._socket, image],
-                cwd=test.directory, stderr=log)
-        self._waiting = None
-        test.addCleanup(self._server.wait)
-        test.addCleanup(self._server.kill)
+                [qemu_nbd, "-f", "raw", "-t", "-e", str(CLIENTS), "-k", self.socket, self._image],
+                cwd=self._test.directory, stderr=log)
+        self._test.addCleanup(self._server.wait)
+        self._test.addCleanup(self._server.kill)
         deadline = time.monotonic() + START_SECONDS
-        while not os.path.exists(self._socket):
-            test.assertIsNone(self._server.poll())
-            test.assertLess(time.monotonic(), deadline)
+        while not os.path.exists(self.socket):
+            self._test.assertIsNone(self._server.poll())
+            self._test.assertLess(time.monotonic(), deadline)
             time.sleep(POLL_SECONDS)
+
+    def go(self):
+        """End the server; its clients lose their connection."""
+        if self._server.poll() is None:
+            self._server.kill()
+            self._server.wait()
+            os.unlink(self.socket)
 
     @property
     def drive(self):
         """The arguments of a drive for a TPM."""
-        return drive(f"nbd+unix:///?socket={self._socket}", self._format)
+        return drive(f"nbd+unix:///?socket={self.socket}", self._format)
 
     def stall(self):
         self._server.send_signal(signal.SIGSTOP)
