@@ -220,14 +220,19 @@ static bool op_close(Setup *setup, GError **error)
     return blob_store_close_clean(setup->watch.store, error);
 }
 
+static void set_up_watch(Watch *watch, uint64_t bytes)
+{
+    watch->seen = g_ptr_array_new_with_free_func(g_free);
+    watch->disk = test_disk_new(bytes);
+    watch->storage = hooked_storage_new(watch->disk->storage, &watch_hooks,
+                                        watch);
+}
+
 static void set_up(Setup *setup, gconstpointer unused)
 {
     BlobStore *store;
 
-    setup->watch.seen = g_ptr_array_new_with_free_func(g_free);
-    setup->watch.disk = test_disk_new(TEST_DISK_BYTES);
-    setup->watch.storage = hooked_storage_new(setup->watch.disk->storage,
-                                              &watch_hooks, &setup->watch);
+    set_up_watch(&setup->watch, TEST_DISK_BYTES);
     store = blob_store_open(setup->watch.storage, NULL, NULL);
     g_assert_nonnull(store);
     setup->watch.store = store;
@@ -502,9 +507,7 @@ static void set_up_keys(Setup *setup, const KeyCase *test)
 {
     Blob *blobs[4];
 
-    setup->watch.parent.ops = &watch_ops;
-    setup->watch.seen = g_ptr_array_new_with_free_func(g_free);
-    setup->watch.disk = test_disk_new(CONVERSION_DISK_BYTES);
+    set_up_watch(&setup->watch, CONVERSION_DISK_BYTES);
     setup->watch.store = conversion_store(setup->watch.disk, &test->way, blobs,
                                           G_N_ELEMENTS(blobs));
     test_write2(setup->watch.store, blobs[0], "a", blobs[1], "b");
@@ -514,7 +517,7 @@ static void set_up_keys(Setup *setup, const KeyCase *test)
     if (test->op == op_remove_key) {
         g_assert_true(op_add_key(setup, NULL));
     }
-    setup->watch.store->medium.storage = &setup->watch.parent;
+    setup->watch.store->medium.storage = setup->watch.storage;
     setup->watch.way = &test->way;
 }
 
