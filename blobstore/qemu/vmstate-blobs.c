@@ -152,6 +152,7 @@ static bool unseal_all(BlobsState *state, GError **error)
     }
     for (uint32_t i = 0; i < state->carried_count; i++) {
         StreamCarried *carried = &state->carried[i];
+        g_auto(GStrv) metadata = NULL;
 
         if (seal && !unseal(seal, state, carried)) {
             g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAMPERED,
@@ -161,7 +162,9 @@ static bool unseal_all(BlobsState *state, GError **error)
                         blobstore_stream_name(carried->name));
             return false;
         }
-        if (!blobstore_carried_has_valid_metadata(carried)) {
+        metadata = blobstore_stream_get_metadata(carried->payload,
+                                                 carried->metadata_size);
+        if (!metadata) {
             g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
                         "metadata of blob '%s/%s' in the stream is not valid",
                         blobstore_stream_name(carried->owner),
@@ -257,7 +260,9 @@ static int blobs_pre_load(void *opaque)
 /* The stream wins over RAM and medium, also where a blob is absent in it. */
 static void take_carried(const StreamCarried *carried)
 {
-    g_auto(GStrv) metadata = blobstore_carried_split_metadata(carried);
+    g_auto(GStrv) metadata =
+        blobstore_stream_get_metadata(carried->payload,
+                                      carried->metadata_size);
     g_autoptr(GBytes) content = carried->present ?
         g_bytes_new(carried->payload + carried->metadata_size,
                     carried->size) : NULL;

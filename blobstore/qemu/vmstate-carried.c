@@ -40,35 +40,6 @@ static bool payload_size_is_valid(void *opaque, int version_id)
     return carried->payload_size == carried->size + carried->metadata_size;
 }
 
-char **blobstore_carried_split_metadata(const StreamCarried *carried)
-{
-    GPtrArray *metadata = g_ptr_array_new();
-    uint32_t at = 0;
-
-    while (at < carried->metadata_size) {
-        const char *text = (const char *)carried->payload + at;
-
-        g_ptr_array_add(metadata, g_strdup(text));
-        at += strlen(text) + 1;
-    }
-    g_ptr_array_add(metadata, NULL);
-    return (char **)g_ptr_array_free(metadata, FALSE);
-}
-
-bool blobstore_carried_has_valid_metadata(const StreamCarried *carried)
-{
-    g_auto(GStrv) metadata = NULL;
-
-    if (!carried->metadata_size) {
-        return true;
-    }
-    if (carried->payload[carried->metadata_size - 1]) {
-        return false;
-    }
-    metadata = blobstore_carried_split_metadata(carried);
-    return blob_metadata_is_valid((const char *const *)metadata);
-}
-
 const VMStateDescription vmstate_blobstore_carried = {
     .name = "blobstore/blob",
     .version_id = 1,
@@ -104,10 +75,7 @@ void blobstore_carried_fill(StreamCarried *carried)
         gsize size;
         const uint8_t *content = g_bytes_get_data(version->content, &size);
 
-        for (char **entry = version->metadata; *entry; entry++) {
-            g_byte_array_append(payload, (uint8_t *)*entry,
-                                strlen(*entry) + 1);
-        }
+        blobstore_stream_put_metadata(payload, version->metadata);
         carried->present = true;
         carried->metadata_size = payload->len;
         carried->size = size;

@@ -27,11 +27,13 @@ struct IdentityState {
     bool encrypted;
     int32_t announced_count;
     StreamAnnounced *announced;
+    uint32_t metadata_size;     /* of all of these */
+    uint8_t *metadata;          /* of one after the other */
 
     /* Of an encrypted store only, in a subsection: */
     bool has_keys;
     StreamKeys keys;
-    StreamProof proof;          /* of everything above */
+    StreamProof proof;          /* of everything above; seals the metadata */
 };
 
 static bool announced_count_is_valid(void *opaque, int version_id)
@@ -41,13 +43,24 @@ static bool announced_count_is_valid(void *opaque, int version_id)
     return state->announced_count >= 0 && state->announced_count <= BLOBS_MAX;
 }
 
+static bool metadata_size_is_valid(void *opaque, int version_id)
+{
+    IdentityState *state = opaque;
+
+    return state->metadata_size ==
+           blobstore_announced_metadata_size(state->announced,
+                                             state->announced_count);
+}
+
 static void free_announced(IdentityState *state)
 {
     g_clear_pointer(&state->announced, g_free);
     state->announced_count = 0;
+    g_clear_pointer(&state->metadata, g_free);
+    state->metadata_size = 0;
 }
 
-/* All that the section says but its proof, for that */
+/* All that the section says but its metadata and its proof, for that */
 static GByteArray *say_all(const IdentityState *state)
 {
     static const char label[] = "first section";
@@ -78,27 +91,33 @@ static bool prove(IdentityState *state, GError **error)
     said = say_all(state);
     seal = blobstore_stream_new_seal(state->store->open.keys.key,
                                      &state->uuid, error);
-    return seal && blobstore_stream_seal(seal, said, NULL, 0, &state->proof,
+    return seal && blobstore_stream_seal(seal, said, state->metadata,
+                                         state->metadata_size, &state->proof,
                                          error);
 }
 
 static bool announce_blobs(IdentityState *state, const GPtrArray *blobs)
 {
+    GByteArray *metadata = g_byte_array_new();
+
     free_announced(state);
     state->announced = g_new0(StreamAnnounced, blobs->len);
     state->announced_count = blobs->len;
     for (guint i = 0; i < blobs->len; i++) {
-        const BlobStoreBlob *blob = g_ptr_array_index(blobs, i);
+        BlobStoreBlob *blob = g_ptr_array_index(blobs, i);
         StreamAnnounced *to = &state->announced[i];
 
-        blobstore_announced_fill(to, blob);
+        blobstore_announced_fill(to, blob, metadata);
         if (!blobstore_announced_is_valid(to)) {
             error_report("blobstore '%s': blob '%s/%s' cannot be migrated",
                          state->store->id, blob->client->owner, blob->name);
             free_announced(state);
+            g_byte_array_unref(metadata);
             return false;
         }
     }
+    state->metadata_size = metadata->len;
+    state->metadata = g_byte_array_free(metadata, FALSE);
     return true;
 }
 
@@ -269,7 +288,8 @@ static bool authenticate(IdentityState *state, const BlobKey *key,
         error_setg(errp, "%s", error->message);
         return false;
     }
-    if (!blobstore_stream_unseal(seal, said, NULL, 0, &state->proof)) {
+    if (!blobstore_stream_unseal(seal, said, state->metadata,
+                                 state->metadata_size, &state->proof)) {
         error_setg(errp, "what the stream says of the store was not written "
                    "with the key of the store");
         return false;
@@ -336,6 +356,9 @@ static bool check_identity(IdentityState *state, Error **errp)
         }
     }
     return check_sequence_pin(store, &state->sequence, errp) &&
+           blobstore_announced_offer(store, state->announced,
+                                     state->announced_count, state->metadata,
+                                     errp) &&
            (!is_arriving(store) || take_identity(state, key, errp));
 }
 
@@ -406,6 +429,10 @@ const VMStateDescription vmstate_blobstore_identity = {
                                     announced_count, 1,
                                     vmstate_blobstore_announced,
                                     StreamAnnounced),
+        VMSTATE_UINT32(metadata_size, IdentityState),
+        VMSTATE_VALIDATE("size of metadata is valid", metadata_size_is_valid),
+        VMSTATE_VBUFFER_ALLOC_UINT32(metadata, IdentityState, 1, NULL,
+                                     metadata_size),
         VMSTATE_END_OF_LIST()
     },
     .subsections = (const VMStateDescription *const []) {

@@ -51,6 +51,34 @@ void blobstore_stream_set_name(uint8_t name[STREAM_NAME_BYTES],
     pstrcpy((char *)name, STREAM_NAME_BYTES, from);
 }
 
+void blobstore_stream_put_metadata(GByteArray *to, char **metadata)
+{
+    for (; *metadata; metadata++) {
+        g_byte_array_append(to, (uint8_t *)*metadata, strlen(*metadata) + 1);
+    }
+}
+
+char **blobstore_stream_get_metadata(const uint8_t *data, uint32_t bytes)
+{
+    g_autoptr(GPtrArray) metadata = g_ptr_array_new_with_free_func(g_free);
+    uint32_t at = 0;
+
+    if (bytes && data[bytes - 1]) {
+        return NULL;
+    }
+    while (at < bytes) {
+        const char *text = (const char *)data + at;
+
+        g_ptr_array_add(metadata, g_strdup(text));
+        at += strlen(text) + 1;
+    }
+    g_ptr_array_add(metadata, NULL);
+    if (!blob_metadata_is_valid((const char *const *)metadata->pdata)) {
+        return NULL;
+    }
+    return (char **)g_ptr_array_steal(metadata, NULL);
+}
+
 int blobstore_stream_fail_load(BlobStoreObject *store, Error *err)
 {
     error_prepend(&err, "blobstore '%s': ", store->id);

@@ -31,6 +31,10 @@ void blobstore_stream_set_name(uint8_t name[STREAM_NAME_BYTES],
                                const char *from);
 /* All blobs, ordered by owner and name, so that both sides agree */
 GPtrArray *blobstore_stream_sorted_blobs(BlobStoreObject *store);
+/* Append "key=value" and so on, each with its NUL. */
+void blobstore_stream_put_metadata(GByteArray *to, char **metadata);
+/* Returns the same, to be freed with g_strfreev(); NULL if it is not valid */
+char **blobstore_stream_get_metadata(const uint8_t *data, uint32_t bytes);
 /* Reports @err, consumes it, and returns what a post_load then returns. */
 int blobstore_stream_fail_load(BlobStoreObject *store, Error *err);
 
@@ -88,17 +92,31 @@ typedef struct StreamAnnounced {
     uint8_t name[STREAM_NAME_BYTES];
     uint8_t kind;
     uint64_t max_size;
+    uint32_t metadata_size;     /* the section has the metadata of all */
 } StreamAnnounced;
 
 extern const VMStateDescription vmstate_blobstore_announced;
 bool blobstore_announced_is_valid(const StreamAnnounced *blob);
-void blobstore_announced_fill(StreamAnnounced *to, const BlobStoreBlob *blob);
+/* Appends the metadata of @blob, which may change later, to @metadata. */
+void blobstore_announced_fill(StreamAnnounced *to, BlobStoreBlob *blob,
+                              GByteArray *metadata);
 /* Appends to what is going to be proved. */
 void blobstore_announced_say(GByteArray *said, const StreamAnnounced *blob);
 /* Both sides must have the same blobs. */
 bool blobstore_announced_check(BlobStoreObject *store,
                                const StreamAnnounced *announced,
                                int32_t count, Error **errp);
+/* How long the metadata of all are */
+uint32_t blobstore_announced_metadata_size(const StreamAnnounced *announced,
+                                           int32_t count);
+/*
+ * Asks the devices whether they can use what is announced, which has been
+ * checked and authenticated.
+ */
+bool blobstore_announced_offer(BlobStoreObject *store,
+                               const StreamAnnounced *announced,
+                               int32_t count, const uint8_t *metadata,
+                               Error **errp);
 
 /* vmstate-identity.c: the first section */
 typedef struct IdentityState IdentityState;
@@ -129,7 +147,7 @@ typedef struct StreamCarried {
     uint32_t size;              /* of the content */
     uint32_t metadata_size;
     uint32_t payload_size;      /* both */
-    uint8_t *payload;           /* "key=value", each with its NUL; content */
+    uint8_t *payload;           /* metadata, then content */
     StreamProof proof;          /* of an encrypted store; seals the payload */
 } StreamCarried;
 
@@ -138,9 +156,6 @@ extern const VMStateDescription vmstate_blobstore_carried;
 void blobstore_carried_fill(StreamCarried *carried);
 /* QEMU validates outgoing fields too, and aborts: so call this before. */
 bool blobstore_carried_is_valid(StreamCarried *carried);
-bool blobstore_carried_has_valid_metadata(const StreamCarried *carried);
-/* Splits metadata that are valid into strings, to be freed. */
-char **blobstore_carried_split_metadata(const StreamCarried *carried);
 /* Appends to what is going to be proved, all but the payload. */
 void blobstore_carried_say(GByteArray *said, const StreamCarried *carried);
 

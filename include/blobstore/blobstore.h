@@ -100,6 +100,17 @@ typedef struct BlobStoreClientOps {
     bool (*save)(void *opaque, Error **errp);
 
     /*
+     * A stream begins to come in, and its source, which may still run, has
+     * @blob with @metadata (NULL-terminated, "key=value", at least one): the
+     * device says whether it can use a blob that has them.  Nothing has been
+     * loaded.  If the store is not encrypted anybody may have written them.
+     * They may change until BlobStoreClientOps.load is called.  A failure
+     * fails the load.  May be NULL.
+     */
+    bool (*accepts)(void *opaque, const BlobStoreBlob *blob, char **metadata,
+                    Error **errp);
+
+    /*
      * All blobs have been loaded: the device reads them.  Its own vmstate
      * comes later.  What it writes is kept in RAM until the VM starts.  A
      * failure fails the load.  May be NULL.

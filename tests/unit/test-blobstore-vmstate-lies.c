@@ -96,6 +96,12 @@ static void test_lies_are_refused(Fixture *fixture, gconstpointer data)
         { ANNOUNCED + ANNOUNCED_KIND, 3, 1 },
         { ANNOUNCED + ANNOUNCED_KIND + 1, 64 * KiB + 1, 8 },
         { ANNOUNCED + ANNOUNCED_KIND + 1, 0, 8 },
+        { ANNOUNCED + ANNOUNCED_METADATA_SIZE, 1025, 4 },
+        { ANNOUNCED + ANNOUNCED_METADATA_SIZE, 0xffffffff, 4 },
+        { METADATA_SIZE, 0, 4 },
+        { METADATA_SIZE, 0xffffffff, 4 },
+        { METADATA_SIZE + 4, '=', 1 },          /* without a key */
+        { SEQUENCE - 2, '=', 1 },               /* without a NUL */
         { SEQUENCE, UINT64_C(1) << 63, 8 },
         { SEQUENCE, 0, 8 },                     /* behind the first section */
         { SEQUENCE + 8, 0x1234, 8 },            /* beside that sequence */

@@ -22,11 +22,15 @@
 
 #define IMAGE_BYTES (1 * MiB)
 
+/* Of the permanent blob, at all times */
+#define METADATA "colour=blue"
+
 /* Places in the stream; see vmstate-identity.c and vmstate-blobs.c */
 enum {
     SEQUENCE = 16 + 4,
-    FIRST_SECTION = 16 + 4 + 8 + 16 + 1 + 4 + 3 * (64 + 64 + 1 + 8) +
-                    2 + sizeof("blobstore-identity/keys") - 1 + 4 +
+    FIRST_SECTION = 16 + 4 + 8 + 16 + 1 + 4 + 3 * (64 + 64 + 1 + 8 + 4) +
+                    4 + sizeof(METADATA) + 2 +
+                    sizeof("blobstore-identity/keys") - 1 + 4 +
                     32 + 8 * KiB + 1 + 12 + 16 + 1,
 };
 
@@ -123,9 +127,32 @@ static void run(CoroutineEntry *entry)
     AIO_WAIT_WHILE(qemu_get_aio_context(), !done);
 }
 
+/* Nobody without the key can make the store ask about other metadata. */
+static bool accepts(void *opaque, const BlobStoreBlob *blob, char **metadata,
+                    Error **errp)
+{
+    Device *device = opaque;
+
+    g_assert_true(blob == device->permanent);
+    g_assert_cmpstr(metadata[0], ==, METADATA);
+    g_assert_null(metadata[1]);
+    return true;
+}
+
+static const BlobStoreClientOps accepts_ops = { .accepts = accepts };
+
 static void plug(Fixture *fixture)
 {
     g_assert_true(device_plug(&fixture->device, "bs", &error_abort));
+    blobstore_set_ops(fixture->device.client, &accepts_ops, &fixture->device);
+}
+
+static void write_permanent(Fixture *fixture, const char *text)
+{
+    static const char *const metadata[] = { METADATA, NULL };
+
+    g_assert_true(blobstore_write_blob(fixture->device.permanent, text,
+                                       strlen(text), metadata, &error_abort));
 }
 
 static bool start_at_last(void *opaque, Error **errp)
@@ -146,6 +173,9 @@ static GBytes *save(Fixture *fixture)
     blobstore_set_ops(fixture->device.client, &ops, NULL);
     stream = vm_save_state();
     g_assert_nonnull(stream);
+    g_assert_null(memmem(g_bytes_get_data(stream, NULL),
+                         g_bytes_get_size(stream), METADATA,
+                         sizeof(METADATA)));
     blobstore_set_ops(fixture->device.client, NULL, NULL);
     g_assert_true(vm_start_now());
     return stream;
@@ -155,10 +185,10 @@ static GBytes *save(Fixture *fixture)
 static void run_source(Fixture *fixture)
 {
     plug(fixture);
-    write_text(fixture->device.permanent, "older");
+    write_permanent(fixture, "older");
     fixture->media[OLDER] = image_content(fixture->path);
     fixture->streams[0] = save(fixture);
-    write_text(fixture->device.permanent, "kept");
+    write_permanent(fixture, "kept");
     write_text(fixture->device.volatile_, "as saved");
     run(add_key_entry);
     fixture->info = store_info("bs");
@@ -166,7 +196,7 @@ static void run_source(Fixture *fixture)
     g_assert_cmpuint(g_bytes_get_size(fixture->streams[1]), >, FIRST_SECTION);
     fixture->media[SHARED] = image_content(fixture->path);
     run(remove_key_entry);
-    write_text(fixture->device.permanent, "newer");
+    write_permanent(fixture, "newer");
     write_text(fixture->device.savestate, "newer");
     fixture->media[NEWER] = image_content(fixture->path);
     device_unplug(&fixture->device);
