@@ -10,6 +10,7 @@ import unittest
 from pathlib import Path
 
 import state
+import profiles
 import tpm2
 from case import TPM12, TPM2, drive
 from encryption import PLAIN, EncryptionTest, min_sequence, new_key, opens_with, store
@@ -149,6 +150,10 @@ class DriveTest(Saying, EncryptionTest):
     def test_drive_of_an_object(self):
         return self.refused(*self.drive, "-object", "blobstore,id=bs,drive=nvram", *TPM2)
 
+    @provokes(USAGE, "was asked for, but libtpms")
+    def test_profile_for_a_libtpms_without(self):
+        return self.refused(*self.drive, *profiles.backend("null"))
+
     @provokes(USAGE, "there is a TPM already", "so does blobstore=")
     def test_two_tpms(self):
         return (self.refused(*self.drive, *TWO_TPMS) + self.refused(*self.drive, *IN_JSON) +
@@ -191,9 +196,11 @@ class StoreTest(Saying, EncryptionTest):
         self.vm.quit()
         return self.refused(*self.drive, *TPM12)
 
-    @provokes(USAGE, "libtpms cannot use the TPM state")
-    def test_state_that_libtpms_refuses(self):
-        """It wants a newer one, says byte 7; all checks of the store are right."""
+    def refused_with(self, change):
+        """The output for a permanent state with other bytes; all checks of the store are right.
+
+        @change gets the metadata and the content, and how many of these are metadata.
+        """
         slot, = [slot for slot in self.vm.blob("permanent")["slots"] if slot["current"]]
         self.vm.quit()
 
@@ -201,13 +208,30 @@ class StoreTest(Saying, EncryptionTest):
             start = slot["offset"]
             metadata_bytes, = struct.unpack_from("<I", image, start + 88)
             old = version_digest(image, start)
-            change_slot(image, start, lambda payload: flip(payload, metadata_bytes + 7))
+            change_slot(image, start, lambda payload: change(payload, metadata_bytes))
             new = version_digest(image, start)
             size, = struct.unpack_from("<Q", image, HEADER + DIRECTORY_BYTES)
             for copy in DIRECTORY, DIRECTORY + size:
                 change_slot(image, copy, lambda payload: replace(payload, old, new))
         self.change_image(forge)
         return self.refused_now()
+
+    @provokes(USAGE, "libtpms cannot use the TPM state")
+    def test_state_that_libtpms_refuses(self):
+        """It wants a newer one, says byte 7."""
+        return self.refused_with(lambda payload, metadata: flip(payload, metadata + 7))
+
+    def refused_with_notes(self, **notes):
+        return self.refused_with(lambda payload, metadata: payload.__setitem__(
+            slice(metadata), profiles.notes(metadata, **notes)))
+
+    @provokes(USAGE, "has profile 'NAME' and was stored by")
+    def test_state_of_a_profile(self):
+        return self.refused_with_notes(profile="other")
+
+    @provokes(USAGE, "has state format level")
+    def test_state_of_a_level(self):
+        return self.refused_with_notes(level=1000)
 
     @provokes(USAGE, "store needs BYTES bytes", "store needs at least")
     def test_shrunk_image(self):

@@ -7,6 +7,7 @@ import threading
 import unittest
 from pathlib import Path
 
+import profiles
 import state
 import tpm2
 from case import TPM12, TPM2, drive
@@ -224,6 +225,21 @@ class ForgedStreamTest(MoveTest):
     def test_blob_with_another_name(self):
         name = self.announced() - 64
         return self.load(name, b"P") + self.load(name, b"q")
+
+    def metadata(self):
+        """The place of the permanent blob's metadata in the first section, and their size."""
+        size, = struct.unpack_from(">I", self.stream, self.announced() + 1 + 8)
+        return self.stream.index(b"tpm-version="), size
+
+    @provokes(MIGRATION, "metadata of blob")
+    def test_blob_with_metadata_that_cannot_be(self):
+        return self.load(self.metadata()[0], b"=")
+
+    @provokes(MIGRATION, "has profile 'NAME' and was stored by", "has state format level")
+    def test_state_of_a_newer_libtpms(self):
+        place, size = self.metadata()
+        return (self.load(place, profiles.notes(size, profile="other")) +
+                self.load(place, profiles.notes(size, level=1000)))
 
     @provokes(MIGRATION, "the source has format version")
     def test_newer_format(self):

@@ -314,12 +314,8 @@ static void test_state_that_libtpms_refuses(Fixture *fixture,
     check_refused(fixture, "libtpms cannot use the TPM state");
 }
 
-/* The message names both versions of libtpms. */
-static void test_state_of_a_profile(Fixture *fixture, gconstpointer data)
+static void make_state_with_metadata(const char *const *metadata)
 {
-    const char *const metadata[] = {
-        "tpm-version=2.0", "libtpms=0.10.2", "profile=default-v1", NULL
-    };
     TPMNvram nvram = { };
 
     g_assert_true(tpm_nvram_open(&nvram, "nvram", TPM_VERSION_2_0,
@@ -328,6 +324,17 @@ static void test_state_of_a_profile(Fixture *fixture, gconstpointer data)
     g_assert_true(blobstore_write_blob(nvram.blobs[TPM_BLOB_PERMANENT],
                                        "state", 5, metadata, &error_abort));
     tpm_nvram_close(&nvram);
+}
+
+/* The message names both versions of libtpms. */
+static void test_state_of_a_profile(Fixture *fixture, gconstpointer data)
+{
+    static const char *const metadata[] = {
+        "tpm-version=2.0", "libtpms=0.10.2", "profile=default-v1",
+        "state-format-level=7", NULL
+    };
+
+    make_state_with_metadata(metadata);
 #ifdef CONFIG_LIBTPMS_PROFILE
     check_refused(fixture, "libtpms cannot use the TPM state");
 #else
@@ -338,6 +345,39 @@ static void test_state_of_a_profile(Fixture *fixture, gconstpointer data)
 
     check_refused(fixture, message);
 #endif
+}
+
+static void test_state_of_a_level(Fixture *fixture, gconstpointer data)
+{
+    g_autofree char *level = g_strconcat("state-format-level=", data, NULL);
+    const char *const metadata[] = {
+        "tpm-version=2.0", "libtpms=9.1.0", "profile=null", level, NULL
+    };
+    g_autofree char *version = tpm_profile_libtpms_version();
+    g_autofree char *message = g_strdup_printf(
+        "has state format level %s and was stored by libtpms 9.1.0, but this "
+        "is libtpms %s, which knows levels up to ", (const char *)data,
+        version);
+
+    make_state_with_metadata(metadata);
+    check_refused(fixture, message);
+}
+
+/* These answers have the form of those that libtpms 0.10.2 gives. */
+static void test_levels_that_libtpms_names(void)
+{
+    g_assert_cmpint(tpm_profile_active_level(
+        "{\"ActiveProfile\":{\"Name\":\"default-v1\","
+        "\"StateFormatLevel\":7}}"), ==, 7);
+    g_assert_cmpint(tpm_profile_highest_level(
+        "{\"AvailableProfiles\":[{\"Name\":\"null\",\"StateFormatLevel\":1},"
+        "{\"Name\":\"default-v2\",\"StateFormatLevel\":8},"
+        "{\"Name\":\"default-v1\",\"StateFormatLevel\":7}]}"), ==, 8);
+    g_assert_cmpint(tpm_profile_active_level(NULL), ==, 1);
+    g_assert_cmpint(tpm_profile_highest_level(NULL), ==, 1);
+    g_assert_cmpint(tpm_profile_highest_level(
+        "{\"AvailableProfiles\":[\"null\"]}"), ==, 1);
+    g_assert_cmpint(tpm_profile_highest_level("[]"), ==, 1);
 }
 
 static void test_state_of_the_other_version(Fixture *fixture,
@@ -470,6 +510,11 @@ static void add_tests(void)
     add("/blobstore/tpm/no-store", test_failed_to_have_its_tpm);
     add("/blobstore/tpm/refused/libtpms", test_state_that_libtpms_refuses);
     add("/blobstore/tpm/refused/profile", test_state_of_a_profile);
+    g_test_add("/blobstore/tpm/refused/level", Fixture, "1000", set_up,
+               test_state_of_a_level, tear_down);
+    g_test_add("/blobstore/tpm/refused/level-unknown", Fixture, "latest",
+               set_up, test_state_of_a_level, tear_down);
+    g_test_add_func("/blobstore/tpm/levels", test_levels_that_libtpms_names);
     add("/blobstore/tpm/refused/version", test_state_of_the_other_version);
     add_nvram("/blobstore/tpm/nvram/absent",
               test_absent_blob_is_deleted_or_missed);

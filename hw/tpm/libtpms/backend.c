@@ -70,9 +70,18 @@ static bool check(void *opaque, Error **errp)
            tpm_engine_check(tpm, errp);
 }
 
+static bool accepts(void *opaque, const BlobStoreBlob *blob, char **metadata,
+                    Error **errp)
+{
+    TPMLibtpms *tpm = opaque;
+
+    return tpm_nvram_accepts(&tpm->nvram, blob, metadata, errp);
+}
+
 static const BlobStoreClientOps client_ops = {
     .check = check,
     .save = save,
+    .accepts = accepts,
     .load = load,
 };
 

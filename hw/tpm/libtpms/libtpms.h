@@ -172,14 +172,29 @@ uint32_t tpm_commands_process(unsigned char **response, uint32_t *bytes,
 char *tpm_profile_libtpms_version(void);
 /* Whether this libtpms can make a TPM with this profile; NULL is any. */
 bool tpm_profile_parse(const char *name, Error **errp);
+/* What the metadata of a permanent state say of it; NULL: nothing */
+typedef struct TPMNotes {
+    const char *version;        /* of the TPM */
+    const char *libtpms;        /* that has stored it */
+    const char *profile;
+    const char *level;          /* of the state's format */
+} TPMNotes;
+
 /*
- * Whether this libtpms can use, and the user wants, a TPM of the profile
- * @stored (NULL: none was noted) that @stored_by (or NULL) has stored.
+ * Whether this libtpms can use, and the user wants, a TPM with these @notes
  */
-bool tpm_profile_check(const TPMNvram *nvram, const char *stored,
-                       const char *stored_by, Error **errp);
+bool tpm_profile_check(const TPMNvram *nvram, const TPMNotes *notes,
+                       Error **errp);
+/*
+ * The state format level of the TPM that is on, or the highest that libtpms
+ * knows, from what TPMLIB_GetInfo() says, or NULL
+ */
+int64_t tpm_profile_active_level(const char *json);
+int64_t tpm_profile_highest_level(const char *json);
 /* What to note of a TPM whose profile is noted as @stored, or NULL */
 const char *tpm_profile_to_store(const TPMNvram *nvram, const char *stored);
+/* The state format level to note with it, to be freed with g_free() */
+char *tpm_profile_level_to_store(void);
 /* Tells libtpms the profile of a new TPM. */
 uint32_t tpm_profile_set(const TPMNvram *nvram);
 
@@ -206,6 +221,9 @@ bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
 bool tpm_nvram_start(TPMNvram *nvram, Error **errp);
 /* Checks that the permanent state is that of a TPM of the right version. */
 bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp);
+/* The same before it has been loaded, by its metadata */
+bool tpm_nvram_accepts(const TPMNvram *nvram, const BlobStoreBlob *blob,
+                       char **metadata, Error **errp);
 /* The libtpms that has stored the permanent state; NULL if it is not noted */
 char *tpm_nvram_stored_by(TPMNvram *nvram);
 bool tpm_nvram_has_permanent(TPMNvram *nvram, bool *present, Error **errp);

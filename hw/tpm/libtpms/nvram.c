@@ -54,9 +54,13 @@ static const struct {
  */
 #define TPM_VERSION_KEY "tpm-version="
 
-/* It also says which libtpms has stored the state, and the TPM's profile. */
+/*
+ * It also says which libtpms has stored the state, the TPM's profile and the
+ * level of the state's format.
+ */
 #define LIBTPMS_KEY "libtpms="
 #define PROFILE_KEY "profile="
+#define LEVEL_KEY "state-format-level="
 
 /*
  * The metadata of the volatile state says this of a TPM that has executed
@@ -97,13 +101,44 @@ char *tpm_nvram_stored_by(TPMNvram *nvram)
     return read_value(nvram, LIBTPMS_KEY);
 }
 
+/* @metadata are those of a permanent state, here or in a stream. */
+static bool check_metadata(const TPMNvram *nvram, char **metadata,
+                           Error **errp)
+{
+    ERRP_GUARD();
+    const char *wanted = tpm_libtpms_version_str(nvram->version);
+    TPMNotes notes = {
+        .version = find_value(metadata, TPM_VERSION_KEY),
+        .libtpms = find_value(metadata, LIBTPMS_KEY),
+        .profile = find_value(metadata, PROFILE_KEY),
+        .level = find_value(metadata, LEVEL_KEY),
+    };
+
+    if (notes.version && !g_str_equal(notes.version, wanted)) {
+        error_setg(errp, "blobstore '%s' holds the state of a TPM %s, but a "
+                   "TPM %s is to use it", nvram->store, notes.version, wanted);
+        error_append_hint(errp, "Give the TPM the version of its state: "
+                          "-tpmdev libtpms,id=tpm0,blobstore=%s,version=%s "
+                          "-device MODEL,tpmdev=tpm0\n"
+                          "Or use another image.\n", nvram->store,
+                          notes.version);
+        return false;
+    }
+    return tpm_profile_check(nvram, &notes, errp);
+}
+
+bool tpm_nvram_accepts(const TPMNvram *nvram, const BlobStoreBlob *blob,
+                       char **metadata, Error **errp)
+{
+    return blob != nvram->blobs[TPM_BLOB_PERMANENT] ||
+           check_metadata(nvram, metadata, errp);
+}
+
 bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
 {
     ERRP_GUARD();
     g_autoptr(GBytes) content = NULL;
     g_auto(GStrv) metadata = NULL;
-    const char *wanted = tpm_libtpms_version_str(nvram->version);
-    const char *found;
 
     if (!blobstore_read_blob(nvram->blobs[TPM_BLOB_PERMANENT], &content,
                              &metadata, errp)) {
@@ -119,18 +154,7 @@ bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
         error_append_hint(errp, "Restore the image from a backup.\n");
         return false;
     }
-    found = find_value(metadata, TPM_VERSION_KEY);
-    if (found && !g_str_equal(found, wanted)) {
-        error_setg(errp, "blobstore '%s' holds the state of a TPM %s, but a "
-                   "TPM %s is to use it", nvram->store, found, wanted);
-        error_append_hint(errp, "Give the TPM the version of its state: "
-                          "-tpmdev libtpms,id=tpm0,blobstore=%s,version=%s "
-                          "-device MODEL,tpmdev=tpm0\n"
-                          "Or use another image.\n", nvram->store, found);
-        return false;
-    }
-    return tpm_profile_check(nvram, find_value(metadata, PROFILE_KEY),
-                             find_value(metadata, LIBTPMS_KEY), errp);
+    return check_metadata(nvram, metadata, errp);
 }
 
 bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
@@ -308,7 +332,10 @@ static char **new_metadata(TPMNvram *nvram)
                                 NULL));
     g_ptr_array_add(metadata, g_strconcat(LIBTPMS_KEY, libtpms, NULL));
     if (profile) {
+        g_autofree char *level = tpm_profile_level_to_store();
+
         g_ptr_array_add(metadata, g_strconcat(PROFILE_KEY, profile, NULL));
+        g_ptr_array_add(metadata, g_strconcat(LEVEL_KEY, level, NULL));
     }
     g_ptr_array_add(metadata, NULL);
     return (char **)g_ptr_array_steal(metadata, NULL);
