@@ -205,6 +205,7 @@ static bool is_mistake(const GError *error)
 static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
                                        GError *error, Error **errp)
 {
+    bool is_known = store->open.health.write_failed;
     BlockErrorAction action;
 
     if (commit->is_refused) {
@@ -217,11 +218,16 @@ static bool coroutine_fn commit_failed(BlobStoreObject *store, Commit *commit,
         return false;
     }
     trace_blobstore_error(store->id, error->message);
-    warn_report("blobstore '%s': %s; the device state is kept in RAM and "
-                "written %s", store->id, error->message,
-                action == BLOCK_ERROR_ACTION_STOP
-                ? "when the VM continues" : "with the next change");
-    blobstore_report_flush_advice(store);
+    /* A guest that runs on could fill the log. */
+    if (action == BLOCK_ERROR_ACTION_STOP || !is_known) {
+        warn_report("blobstore '%s': %s; the device state is kept in RAM and "
+                    "written %s", store->id, error->message,
+                    action == BLOCK_ERROR_ACTION_STOP
+                    ? "when the VM continues"
+                    : "with the next change; further failures are not "
+                      "reported until a write works");
+        blobstore_report_flush_advice(store);
+    }
     g_error_free(error);
     commit->again = action == BLOCK_ERROR_ACTION_STOP && commit->may_wait &&
                     blobstore_halt_wait(store);

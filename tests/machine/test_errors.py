@@ -127,6 +127,21 @@ class WriteErrorTest(ErrorTest):
         self.assertEqual(self.vm.status, "running")
         self.assertEqual(len(self.vm.events("BLOBSTORE_WRITE_ERROR")), 2)
 
+    def test_log_has_one_line_until_a_write_works(self):
+        self.begin(werror="ignore")
+
+        def warnings():
+            return self.vm.qemu_log.read_text(encoding="utf-8").count("is kept in RAM")
+
+        for number in range(1, 4):
+            self.faults.begin("write")
+            for _ in range(20):
+                self.assertEqual(self.increment(), 0)
+            self.assertEqual(warnings(), number)
+            self.faults.end()
+            self.assertEqual(self.increment(), 0)
+            self.assert_store_is("active")
+
     def test_crash_while_paused_loses_only_what_was_not_answered(self):
         self.begin(werror="stop")
         self.faults.begin("write")
