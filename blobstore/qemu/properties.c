@@ -182,12 +182,11 @@ static bool parse_hex(const char *text, uint8_t *out, size_t bytes)
     return true;
 }
 
-/* A negative number reaches us as a large one. */
 static bool parse_min_sequence(const BlobstoreSequence *text,
                                BlobSequence *sequence)
 {
     sequence->number = text->number;
-    return text->number <= INT64_MAX &&
+    return text->number >= 0 &&
            parse_hex(text->epoch_id, sequence->epoch_id,
                      sizeof(sequence->epoch_id));
 }
