@@ -229,8 +229,8 @@ static void try_key_slots(void)
     BlobCredential credential = { .secret = secret, .slot = BLOB_KEY_SLOT_ANY };
     BlobKeySlot slot = {
         .type = BLOB_KEY_SLOT_PASSPHRASE,
-        .kdf_memory_kib = 1 << 18,
-        .kdf_iterations = 16,
+        .kdf_memory_kib = 1 << 17,
+        .kdf_iterations = 32,
         .kdf_parallelism = 1,
         .wrapped_bytes = BLOB_KEY_BYTES,
     };

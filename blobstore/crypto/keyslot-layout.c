@@ -81,7 +81,7 @@ void blob_key_slot_encode(const BlobKeySlot *slot,
 
 /* R15: what a hostile slot may demand before its key has been unwrapped */
 enum {
-    KDF_MAX_MEMORY_KIB = 1 << 18,
+    KDF_MAX_MEMORY_KIB = 1 << 17,
     KDF_MAX_ITERATIONS = 64,
     KDF_MAX_PARALLELISM = 16,
     KDF_MIN_MEMORY_KIB_PER_LANE = 8,

@@ -74,7 +74,7 @@ class KeySlot:
         return self.type == RAW and self.wrapped_bytes == KEY_BYTES
 
     def is_passphrase(self):
-        return (8 * self.parallelism <= self.memory <= 1 << 18 and 1 <= self.iterations <= 64
+        return (8 * self.parallelism <= self.memory <= 1 << 17 and 1 <= self.iterations <= 64
                 and 1 <= self.parallelism <= 16 and self.memory * self.iterations <= 1 << 22
                 and self.wrapped_bytes == KEY_BYTES)
 

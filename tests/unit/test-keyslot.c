@@ -223,7 +223,7 @@ static void demand_much_memory(BlobKeySlots *slots, unsigned n)
     BlobKeySlot slot;
 
     g_assert_true(blob_key_slots_get(slots, n, &slot));
-    slot.kdf_memory_kib = 1 << 18;
+    slot.kdf_memory_kib = 1 << 17;
     slot.kdf_iterations = 1;
     blob_key_slot_encode(&slot, slots->bytes[n]);
 }
@@ -238,7 +238,7 @@ static void test_slot_that_wants_too_much_memory_keeps_no_other(void)
     expect_opens(&slots, "simsim", BLOB_KEY_SLOT_ANY);
     expect_refused(&slots, "sesame", BLOB_KEY_SLOT_ANY, BLOBSTORE_ERROR_KEY,
                    "the key is wrong*; tried: 1; could not be tried: 0 "
-                   "(*262144 KiB of memory*)");
+                   "(*131072 KiB of memory*)");
     expect_refused(&slots, "sesame", 0, BLOBSTORE_ERROR_KEY,
                    "no key slot can be tried*; could not be tried: 0 (*)*");
 }
