@@ -55,6 +55,11 @@ qemu: packages
 	@scripts/fetch-qemu.sh
 	@scripts/build-qemu.sh
 
+# With ASan and UBSan, for tests that a running QEMU must survive.
+.PHONY: qemu-asan
+qemu-asan: qemu
+	@scripts/build-qemu.sh asan
+
 .PHONY: guest
 guest: packages
 	@scripts/guest.sh
@@ -103,7 +108,7 @@ check: qemu core-build fast-build guest
 	@$(programs) tests/run.py --length=check $(SUITES)
 
 .PHONY: night
-night: qemu core-build fast-build guest mutants-fit
+night: qemu qemu-asan core-build fast-build guest mutants-fit
 	@$(programs) tests/run.py --length=night $(SUITES)
 
 .PHONY: coverage-build

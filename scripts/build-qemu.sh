@@ -3,11 +3,14 @@
 #
 # Graft our files onto the QEMU tree in build/qemu/src and build in
 # build/qemu/build what users and tests run. Does only what is out of date.
+#
+# usage: build-qemu.sh [asan]     (asan: qemu-system-x86_64 alone, with ASan and
+#                                  UBSan, in build/qemu/asan)
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 src=$top/build/qemu/src
-dir=$top/build/qemu/build
+dir=$top/build/qemu/${1:-build}
 debian=$top/build/debian
 configured=$dir/configured-with
 
@@ -26,6 +29,10 @@ flags=(
     --python=/usr/bin/python3
 )
 
+if [ "${1:-}" = asan ]; then
+    flags+=(--enable-asan --enable-ubsan)
+fi
+
 # QEMU's build files call meson whenever they are out of date, so every ninja
 # run must find the fetched one.
 export PYTHONPATH=$debian/usr/lib/python3/dist-packages
@@ -37,6 +44,10 @@ if command -v ccache >/dev/null; then
 fi
 
 targets() {
+    if [ "$dir" = "$top/build/qemu/asan" ]; then
+        echo qemu-system-x86_64
+        return
+    fi
     printf '%s\n' qemu-system-x86_64 qemu-img qemu-io qemu-nbd \
         tools/blobstore/qemu-blobstore storage-daemon/qemu-storage-daemon \
         tests/qtest/tpm-{crb,tis}-test
@@ -92,4 +103,4 @@ configure
 link_firmware
 mapfile -t wanted < <(targets)
 run_ninja -j "$(nproc)" "${wanted[@]}"
-echo "build-qemu: build/qemu/build is up to date"
+echo "build-qemu: ${dir#"$top"/} is up to date"

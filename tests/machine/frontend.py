@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 HEADER = struct.Struct(">HII")      # tag, length, code; of commands and responses
+BUFFER_BYTES = 4096                 # of the longest
 
 COMMAND_TIMEOUT_SECONDS = 60
 POLL_SECONDS = 0.0005
@@ -70,19 +71,33 @@ class FrontEnd:
     def finish(self):
         """Wait for the command that was started, and return as run() does."""
         command, self._running = self._running, None
+        result, content = self._answer(f"TPM command {command.code:#x}")
+        if result:
+            raise TPMError(command.code, result)
+        return command.parse(content)
+
+    def exchange(self, data):
+        """The code of the response to any bytes; None if the front end waits for more of them."""
+        self._send(data)
+        if self._wants_more():
+            self._let_go()
+            return None
+        return self._answer(f"{data[:32].hex()}...")[0]
+
+    def _answer(self, what):
+        """The code and the content of the response."""
         deadline = time.monotonic() + COMMAND_TIMEOUT_SECONDS
         while not self.is_done():
             if time.monotonic() > deadline:
-                raise self.machine.error(f"no response to TPM command {command.code:#x}")
+                raise self.machine.error(f"no response to {what}")
             time.sleep(POLL_SECONDS)
             self.machine.pass_time()
-        response = self._receive(HEADER.size)
-        _, size, result = HEADER.unpack(response)
-        response += self._receive(size - HEADER.size, HEADER.size)
+        _, size, result = HEADER.unpack(self._receive(HEADER.size))
+        if not HEADER.size <= size <= BUFFER_BYTES:
+            raise self.machine.error(f"a response of {size} bytes to {what}")
+        content = self._receive(size - HEADER.size, HEADER.size)
         self._let_go()
-        if result:
-            raise TPMError(command.code, result)
-        return command.parse(response[HEADER.size:])
+        return result, content
 
     def is_done(self):
         raise NotImplementedError
@@ -93,6 +108,10 @@ class FrontEnd:
     def _send(self, data):
         """Write a command, and start it."""
         raise NotImplementedError
+
+    def _wants_more(self):
+        """Whether the header says that the command is longer than what was written."""
+        return False
 
     def _receive(self, size, offset=0):
         """That many bytes of the response from that offset on; calls go in order."""

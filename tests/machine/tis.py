@@ -10,6 +10,7 @@ XFIFO_BYTES = 64
 
 ACCESS_REQUEST_USE = 1 << 1
 ACCESS_ACTIVE_LOCALITY = 1 << 5
+STS_EXPECT = 1 << 3
 STS_DATA_AVAILABLE = 1 << 4
 STS_GO = 1 << 5
 STS_COMMAND_READY = 1 << 6
@@ -35,6 +36,9 @@ class TIS(FrontEnd):
         for start in range(0, len(data), XFIFO_BYTES):
             self.machine.write_bytes(self._base + XFIFO, data[start:start + XFIFO_BYTES])
         self.machine.write_byte(self._base + STS, STS_GO)
+
+    def _wants_more(self):
+        return bool(self.machine.read_long(self._base + STS) & STS_EXPECT)
 
     def _receive(self, size, offset=0):
         return b"".join(self.machine.read_bytes(self._base + XFIFO, min(XFIFO_BYTES, size - start))
