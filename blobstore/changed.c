@@ -41,10 +41,12 @@ bool blob_store_supersede(BlobStore *store, GError **error)
 {
     BlobSuperblock super = store->super;
 
-    if (!store->started || super.state == BLOB_STATE_CONVERTING) {
+    if (!blob_store_require_started(store, error)) {
+        return false;
+    }
+    if (super.state == BLOB_STATE_CONVERTING) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
-                    store->started ? "store was being converted"
-                                   : "store is not started for writing");
+                    "store was being converted");
         return false;
     }
     super.state = BLOB_STATE_WIPING;

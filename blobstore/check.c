@@ -202,9 +202,7 @@ bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error)
     BlobEntry older;
     bool found;
 
-    if (store->read_only) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
-                    "store is open for reading only");
+    if (!blob_store_require_writable(store, error)) {
         return false;
     }
     if (!blob->damage || blob->registered || store->started) {

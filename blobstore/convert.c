@@ -83,11 +83,12 @@ BlobGuard *blob_convert_previous_guard(const BlobStore *store,
 static bool check_convertible(BlobStore *store, const BlobKey *key,
                               const BlobKeySlots *slots, GError **error)
 {
-    if (!store->started || store->super.state != BLOB_STATE_READY) {
+    if (!blob_store_require_started(store, error)) {
+        return false;
+    }
+    if (store->super.state != BLOB_STATE_READY) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
-                    store->started
-                    ? "store is being converted already: start it again"
-                    : "store is not started for writing");
+                    "store is being converted already: start it again");
         return false;
     }
     if (store->committing) {
@@ -307,9 +308,7 @@ bool blob_store_convert_next(BlobStore *store, uint64_t bytes, bool *done,
         return true;
     }
     if (!store->started || store->super.state != BLOB_STATE_WIPING) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
-                    "store is being converted: start it again first");
-        return false;
+        return blob_store_fail_converting(error);
     }
     if (!blob_wipe_next(store, bytes, done, error)) {
         return false;
@@ -375,12 +374,11 @@ bool blob_store_set_key_slots(BlobStore *store, const BlobKey *key,
 {
     BlobSuperblock super = store->super;
 
-    if (!store->started || super.state != BLOB_STATE_READY) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
-                    store->started
-                    ? "store is being converted: start it again first"
-                    : "store is not started for writing");
+    if (!blob_store_require_started(store, error)) {
         return false;
+    }
+    if (super.state != BLOB_STATE_READY) {
+        return blob_store_fail_converting(error);
     }
     if (!check_key_slots(store, key, slots, error)) {
         return false;

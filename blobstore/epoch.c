@@ -187,9 +187,7 @@ static bool check_recordable(const BlobStore *store, const BlobEpoch *next,
                              GError **error)
 {
     if (store->voucher && !next->clean) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
-                    "store is being converted: start it again first");
-        return false;
+        return blob_store_fail_converting(error);
     }
     if (!next->number) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_EXHAUSTED,

@@ -342,12 +342,8 @@ static bool heal_superblock(BlobStore *store, GError **error)
 
 bool blob_store_start(BlobStore *store, GError **error)
 {
-    if (store->read_only) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
-                    "store is open for reading only");
-        return false;
-    }
-    if (!check_registered(store, error)) {
+    if (!blob_store_require_writable(store, error) ||
+        !check_registered(store, error)) {
         return false;
     }
     /*

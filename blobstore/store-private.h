@@ -112,6 +112,11 @@ void blob_store_damage(Blob *blob, char *text);
 /* Returns false.  Errors: TOO_SMALL. */
 bool blob_store_fail_too_small(uint64_t required, uint64_t length,
                                GError **error);
+/* Returns false.  Errors: READ_ONLY. */
+bool blob_store_fail_converting(GError **error);
+/* Whether the store may be started, and whether it is.  Errors: READ_ONLY. */
+bool blob_store_require_writable(const BlobStore *store, GError **error);
+bool blob_store_require_started(const BlobStore *store, GError **error);
 /* Adds a blob with a copy of @entry; it belongs to the store. */
 Blob *blob_store_add(BlobStore *store, const BlobEntry *entry);
 /* Frees @blob and forgets its name. */

@@ -28,6 +28,31 @@ bool blob_store_fail_too_small(uint64_t required, uint64_t length,
     return false;
 }
 
+bool blob_store_fail_converting(GError **error)
+{
+    g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                "store is being converted: start it again first");
+    return false;
+}
+
+bool blob_store_require_writable(const BlobStore *store, GError **error)
+{
+    if (store->read_only) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    "store is open for reading only");
+    }
+    return !store->read_only;
+}
+
+bool blob_store_require_started(const BlobStore *store, GError **error)
+{
+    if (!store->started) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
+                    "store is not started for writing");
+    }
+    return store->started;
+}
+
 void blob_store_damage(Blob *blob, char *text)
 {
     g_free(blob->damage);

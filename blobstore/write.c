@@ -324,9 +324,7 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
 {
     g_autoptr(GArray) versions = g_array_new(FALSE, TRUE, sizeof(Version));
 
-    if (!store->started) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_READ_ONLY,
-                    "store is not started for writing");
+    if (!blob_store_require_started(store, error)) {
         return false;
     }
     g_array_set_clear_func(versions, version_clear);
