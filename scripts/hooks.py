@@ -85,7 +85,7 @@ OPTION = [
               "if have_blobstore and have_system and have_tpm\n"
               "  libtpms = dependency('libtpms', version: '>=0.9',\n"
               "                       required: get_option('blobstore'))\n"
-              "  openssl = dependency('libcrypto', version: '>=3.0',\n"
+              "  openssl = dependency('libcrypto', version: '>=3.0', method: 'pkg-config',\n"
               "                       required: get_option('blobstore'))\n"
               "  if not openssl.found()\n"
               "    libtpms = not_found\n"
