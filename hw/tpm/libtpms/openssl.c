@@ -21,6 +21,7 @@
 #include "libtpms.h"
 
 #define SHA1_BYTES 20
+#define SIGNATURE_BYTES 128     /* with P-256: 72 at most */
 
 /* Red Hat's OpenSSL forbids signatures of SHA-1 unless a context has this. */
 static const char sha1_allowed[] =
@@ -63,11 +64,14 @@ static bool can_sign_sha1(OSSL_LIB_CTX *context)
 {
     const unsigned char digest[SHA1_BYTES] = { };
     EVP_PKEY *key = EVP_PKEY_Q_keygen(context, NULL, "EC", "P-256");
-    EVP_PKEY_CTX *signer = EVP_PKEY_CTX_new_from_pkey(context, key, NULL);
-    size_t bytes;
+    EVP_PKEY_CTX *signer = key ? EVP_PKEY_CTX_new_from_pkey(context, key, NULL)
+                               : NULL;
+    unsigned char signature[SIGNATURE_BYTES];
+    size_t bytes = sizeof(signature);
     bool ok = signer && EVP_PKEY_sign_init(signer) > 0 &&
               EVP_PKEY_CTX_set_signature_md(signer, EVP_sha1()) > 0 &&
-              EVP_PKEY_sign(signer, NULL, &bytes, digest, sizeof(digest)) > 0;
+              EVP_PKEY_sign(signer, signature, &bytes, digest,
+                            sizeof(digest)) > 0;
 
     EVP_PKEY_CTX_free(signer);
     EVP_PKEY_free(key);
