@@ -3,154 +3,11 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "conversion.h"
+#include "watch.h"
 
 #include <string.h>
 #include "hooked.h"
 #include "sealed.h"
-
-/* A medium that queries the store about everything, at each call */
-typedef struct Watch {
-    TestDisk *disk;
-    BlobStorage *storage;       /* above it */
-    BlobStore *store;           /* NULL: the medium asks nothing */
-    GPtrArray *seen;            /* one string for each state, in order */
-    const Way *way;             /* the conversion on it; NULL: none */
-} Watch;
-
-static void print_hex(GString *out, const uint8_t *bytes, size_t count)
-{
-    g_autofree char *hex = blob_digest_to_hex(bytes, count);
-
-    g_string_append_printf(out, " %s", hex);
-}
-
-/*
- * Prints everything but counts of attempts: bytes written, write errors,
- * sealings.
- */
-static void print_status(GString *out, const BlobStore *store)
-{
-    BlobStoreStatus info;
-
-    blob_store_get_status(store, &info);
-    g_string_append_printf(
-        out, "%d%d%d%d%d slots %u version %u block %u capacity %"
-        G_GUINT64_FORMAT " free %" G_GUINT64_FORMAT " commits %"
-        G_GUINT64_FORMAT " sequence %016" G_GINT64_MODIFIER "x", info.blank,
-        info.started, info.read_only, info.sealed, info.converting,
-        info.key_slots, info.format_version, info.block_size, info.capacity,
-        info.free, info.commits, info.sequence);
-    print_hex(out, info.uuid, sizeof(info.uuid));
-    print_hex(out, info.epoch_id, sizeof(info.epoch_id));
-    print_hex(out, info.key_commitment, sizeof(info.key_commitment));
-    g_string_append_printf(out, " required %" G_GUINT64_FORMAT,
-                           blob_store_required_bytes(store));
-    for (const char *const *text = blob_store_warnings(store); *text;
-         text++) {
-        g_string_append_printf(out, " '%s'", *text);
-    }
-}
-
-static void print_blob(GString *out, const BlobStore *store, size_t n)
-{
-    Blob *blob = blob_store_nth(store, n);
-    BlobInfo info;
-
-    blob_get_info(blob, &info);
-    g_assert_true(blob_store_find(store, info.owner, info.name) == blob);
-    g_string_append_printf(
-        out, "\n%s/%s %d %d%d%d size %" G_GUINT64_FORMAT " stored %"
-        G_GUINT64_FORMAT " max %" G_GUINT64_FORMAT " sequence %"
-        G_GINT64_MODIFIER "x damage %s", info.owner, info.name, info.kind,
-        info.registered, info.present, info.packed, info.size,
-        info.stored_size, info.max_size, info.sequence,
-        info.damage ?: "none");
-    for (unsigned i = 0; i < info.slots; i++) {
-        g_string_append_printf(out, " %" G_GUINT64_FORMAT "+%"
-                               G_GUINT64_FORMAT "%s", info.slot[i].offset,
-                               info.slot[i].length,
-                               info.slot[i].current ? "*" : "");
-    }
-}
-
-/* Returns a line for the store and one for each blob. */
-static char *ask(const BlobStore *store)
-{
-    GString *out = g_string_new(NULL);
-
-    print_status(out, store);
-    for (size_t n = 0; n < blob_store_count(store); n++) {
-        print_blob(out, store, n);
-    }
-    return g_string_free(out, FALSE);
-}
-
-static const char *last_seen(const Watch *watch)
-{
-    return g_ptr_array_index(watch->seen, watch->seen->len - 1);
-}
-
-/*
- * What a store says that depends on the medium alone: not on what is
- * registered, or was written since it was opened
- */
-static char *ask_lasting(const BlobStore *store)
-{
-    GString *out = g_string_new(NULL);
-    BlobStoreStatus info;
-
-    blob_store_get_status(store, &info);
-    g_string_append_printf(out, "%d%d slots %u sequence %"
-                           G_GINT64_MODIFIER "x", info.sealed,
-                           info.converting, info.key_slots, info.sequence);
-    print_hex(out, info.epoch_id, sizeof(info.epoch_id));
-    print_hex(out, info.key_commitment, sizeof(info.key_commitment));
-    for (size_t n = 0; n < blob_store_count(store); n++) {
-        BlobInfo blob;
-
-        blob_get_info(blob_store_nth(store, n), &blob);
-        g_string_append_printf(out, " %s %d %" G_GINT64_MODIFIER "x %d",
-                               blob.name, blob.present, blob.sequence,
-                               blob.slot[1].current);
-    }
-    return g_string_free(out, FALSE);
-}
-
-/* A store that another process opens finds what this one says. */
-static void check_is_on_record(const Watch *watch)
-{
-    g_autoptr(TestDisk) copy = test_disk_clone(watch->disk);
-    g_autofree char *said = ask_lasting(watch->store);
-    BlobStore *other = keys_try_open(copy, watch->way->to, NULL);
-    g_autofree char *found = NULL;
-
-    if (!other) {
-        other = keys_open(copy, watch->way->from);
-    }
-    found = ask_lasting(other);
-    g_assert_cmpstr(found, ==, said);
-    blob_store_free(other);
-}
-
-static HookedVerdict look(void *opaque, const HookedCall *call, GError **error)
-{
-    Watch *watch = opaque;
-
-    if (watch->store) {
-        g_autofree char *state = ask(watch->store);
-
-        if (!watch->seen->len || strcmp(state, last_seen(watch))) {
-            g_ptr_array_add(watch->seen, g_steal_pointer(&state));
-            if (watch->way) {
-                check_is_on_record(watch);
-            }
-        }
-    }
-    return HOOKED_PASS;
-}
-
-static const Hooks watch_hooks = { .before = look };
 
 enum { BLOBS = 3 };
 
@@ -220,19 +77,11 @@ static bool op_close(Setup *setup, GError **error)
     return blob_store_close_clean(setup->watch.store, error);
 }
 
-static void set_up_watch(Watch *watch, uint64_t bytes)
-{
-    watch->seen = g_ptr_array_new_with_free_func(g_free);
-    watch->disk = test_disk_new(bytes);
-    watch->storage = hooked_storage_new(watch->disk->storage, &watch_hooks,
-                                        watch);
-}
-
 static void set_up(Setup *setup, gconstpointer unused)
 {
     BlobStore *store;
 
-    set_up_watch(&setup->watch, TEST_DISK_BYTES);
+    watch_set_up(&setup->watch, TEST_DISK_BYTES);
     store = blob_store_open(setup->watch.storage, NULL, NULL);
     g_assert_nonnull(store);
     setup->watch.store = store;
@@ -266,10 +115,7 @@ static void set_up_closed(Setup *setup, gconstpointer unused)
 
 static void tear_down(Setup *setup, gconstpointer unused)
 {
-    blob_store_free(setup->watch.store);
-    blob_storage_free(setup->watch.storage);
-    test_disk_free(setup->watch.disk);
-    g_ptr_array_unref(setup->watch.seen);
+    watch_tear_down(&setup->watch);
 }
 
 /*
@@ -296,19 +142,19 @@ static void check_blobs(const char *before, const char *state,
 static guint run(Setup *setup, Operation *op, bool *ok)
 {
     Watch *watch = &setup->watch;
-    g_autofree char *before = ask(watch->store);
+    g_autofree char *before = watch_ask(watch->store);
     g_autofree char *after = NULL;
 
     g_ptr_array_set_size(watch->seen, 0);
     *ok = op(setup, NULL);
-    after = ask(watch->store);
+    after = watch_ask(watch->store);
     g_assert_cmpuint(watch->seen->len, >, 0);
     g_assert_cmpstr(g_ptr_array_index(watch->seen, 0), ==, before);
     for (guint i = 0; i < watch->seen->len; i++) {
         check_blobs(before, g_ptr_array_index(watch->seen, i), after);
     }
     /* A failure changes nothing on its way back. */
-    g_assert_true(*ok || !strcmp(last_seen(watch), after));
+    g_assert_true(*ok || !strcmp(watch_last_seen(watch), after));
     g_assert_true(!*ok || strcmp(before, after));
     return watch->seen->len;
 }
@@ -445,114 +291,44 @@ static void test_free_bytes_are_those_of_the_extents(void)
     tear_down(&setup, NULL);
 }
 
-static bool op_convert(Setup *setup, GError **error)
+/* R5: calls that arrive while the store waits for storage are refused. */
+static HookedVerdict use_again(void *opaque, const HookedCall *call,
+                               GError **error)
 {
-    return conversion_run(setup->watch.store, setup->watch.way, error);
-}
+    BlobStore *store = opaque;
+    Blob *blob = blob_store_find(store, "t", "b");
+    g_autoptr(GError) refusal = NULL;
 
-static bool change_key_slots(Setup *setup, int added, int removed,
-                             GError **error)
-{
-    BlobStore *store = setup->watch.store;
-    BlobKeySlots slots;
-
-    blob_store_get_key_slots(store, &slots);
-    if (added >= 0) {
-        keys_put_raw(&slots, added, keys_data_key(1), store->super.uuid);
+    if (call->kind != HOOKED_WRITE) {
+        return HOOKED_PASS;
     }
-    return (removed < 0 || blob_key_slots_remove(&slots, removed, error)) &&
-           blob_store_set_key_slots(store, keys_data_key(1), &slots, error);
+    test_write_fails(store, blob, "b2", BLOBSTORE_ERROR_BUSY, "*serialise*");
+    g_assert_false(blob_store_close_clean(store, &refusal));
+    test_assert_error(&refusal, BLOBSTORE_ERROR_BUSY, "*serialise*");
+    test_expect(store, blob, "b1");
+    return HOOKED_PASS;
 }
 
-static bool op_add_key(Setup *setup, GError **error)
+static void test_one_commit_at_a_time(void)
 {
-    return change_key_slots(setup, 2, -1, error);
-}
+    static const Hooks hooks = { .before = use_again };
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStorage) storage = NULL;
+    Blob *blobs[2];
+    g_autoptr(BlobStore) store = test_store(disk, blobs, 2);
 
-static bool op_remove_key(Setup *setup, GError **error)
-{
-    return change_key_slots(setup, -1, 1, error);
-}
-
-/* The same slot holds another secret. */
-static bool op_change_key(Setup *setup, GError **error)
-{
-    return change_key_slots(setup, 2, 1, error);
-}
-
-/* A change of keys, and how many states are seen in it */
-typedef struct KeyCase {
-    const char *name;
-    Operation *op;
-    Way way;
-    guint seen;
-} KeyCase;
-
-/*
- * A conversion is seen after its steps 1, 2, 4 and, before its last record, 7;
- * a store is no longer sealed after step 5.  Of key slots only the number is
- * seen.
- */
-static const KeyCase key_cases[] = {
-    { "seal", op_convert, { "seal", -1, 2 }, 5 },
-    { "rekey", op_convert, { "rekey", 1, 2 }, 5 },
-    { "unseal", op_convert, { "unseal", 1, -1 }, 6 },
-    { "add", op_add_key, { "add", 1, 1 }, 2 },
-    { "remove", op_remove_key, { "remove", 1, 2 }, 2 },
-    { "change", op_change_key, { "change", 1, 2 }, 1 },
-};
-
-/* There are versions in either slot, a tombstone and a blob without any. */
-static void set_up_keys(Setup *setup, const KeyCase *test)
-{
-    Blob *blobs[4];
-
-    set_up_watch(&setup->watch, CONVERSION_DISK_BYTES);
-    setup->watch.store = conversion_store(setup->watch.disk, &test->way, blobs,
-                                          G_N_ELEMENTS(blobs));
-    test_write2(setup->watch.store, blobs[0], "a", blobs[1], "b");
-    test_write(setup->watch.store, blobs[1], "bb");
-    test_write(setup->watch.store, blobs[2], "c");
-    test_write(setup->watch.store, blobs[2], NULL);
-    if (test->op == op_remove_key) {
-        g_assert_true(op_add_key(setup, NULL));
-    }
-    setup->watch.store->medium.storage = setup->watch.storage;
-    setup->watch.way = &test->way;
-}
-
-/* Each state that is seen is one that another process would find. */
-static void test_keys_show_what_is_on_record(gconstpointer opaque)
-{
-    const KeyCase *test = opaque;
-    Setup setup = { 0 };
-
-    set_up_keys(&setup, test);
-    g_assert_true(test->op(&setup, NULL));
-    g_assert_cmpuint(setup.watch.seen->len, ==, test->seen);
-    check_is_on_record(&setup.watch);
-    tear_down(&setup, NULL);
-}
-
-/* The same if a write or a flush fails: what is shown stays on record. */
-static void test_failing_keys_show_what_is_on_record(gconstpointer opaque)
-{
-    const KeyCase *test = opaque;
-
-    for (int flush = 0; flush < 2; flush++) {
-        bool ok = false;
-
-        for (int n = 0; !ok; n++) {
-            Setup setup = { 0 };
-            TestDisk *disk;
-
-            set_up_keys(&setup, test);
-            disk = setup.watch.disk;
-            *(flush ? &disk->fail_flush : &disk->fail_write) = n;
-            ok = test->op(&setup, NULL);
-            tear_down(&setup, NULL);
-        }
-    }
+    test_write2(store, blobs[0], "a1", blobs[1], "b1");
+    storage = hooked_storage_new(disk->storage, &hooks, store);
+    store->medium.storage = storage;
+    test_write(store, blobs[0], "a2");
+    test_close(store);
+    test_write(store, blobs[0], "a3");
+    store->medium.storage = disk->storage;
+    test_write2(store, blobs[0], "a4", blobs[1], "b3");
+    blob_store_free(store);
+    store = test_open(disk);
+    test_expect(store, blob_store_find(store, "t", "a"), "a4");
+    test_expect(store, blob_store_find(store, "t", "b"), "b3");
 }
 
 int main(int argc, char **argv)
@@ -575,15 +351,6 @@ int main(int argc, char **argv)
 #define ADD(name) g_test_add_func("/query/" #name, test_##name)
     ADD(store_that_is_made_is_blank_until_then);
     ADD(free_bytes_are_those_of_the_extents);
-    for (guint i = 0; !sealed_key() && i < G_N_ELEMENTS(key_cases); i++) {
-        const KeyCase *test = &key_cases[i];
-        g_autofree char *shows = g_strdup_printf("/query/%s", test->name);
-        g_autofree char *fails = g_strdup_printf("/query/%s_fails",
-                                                 test->name);
-
-        g_test_add_data_func(shows, test, test_keys_show_what_is_on_record);
-        g_test_add_data_func(fails, test,
-                             test_failing_keys_show_what_is_on_record);
-    }
+    ADD(one_commit_at_a_time);
     return g_test_run();
 }

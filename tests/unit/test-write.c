@@ -6,7 +6,6 @@
 #include "fixture.h"
 
 #include <string.h>
-#include "hooked.h"
 #include "sealed.h"
 
 /* Returns the header of the slot that @blob is current in. */
@@ -353,46 +352,6 @@ static void test_absent_blob_is_deleted_again_when_asked(void)
     test_expect(store, test_register(store, "a", 1000), NULL);
 }
 
-/* R5: calls that arrive while the store waits for storage are refused. */
-static HookedVerdict use_again(void *opaque, const HookedCall *call,
-                               GError **error)
-{
-    BlobStore *store = opaque;
-    Blob *blob = blob_store_find(store, "t", "b");
-    g_autoptr(GError) refusal = NULL;
-
-    if (call->kind != HOOKED_WRITE) {
-        return HOOKED_PASS;
-    }
-    test_write_fails(store, blob, "b2", BLOBSTORE_ERROR_BUSY, "*serialise*");
-    g_assert_false(blob_store_close_clean(store, &refusal));
-    test_assert_error(&refusal, BLOBSTORE_ERROR_BUSY, "*serialise*");
-    test_expect(store, blob, "b1");
-    return HOOKED_PASS;
-}
-
-static void test_one_commit_at_a_time(void)
-{
-    static const Hooks hooks = { .before = use_again };
-    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
-    g_autoptr(BlobStorage) storage = NULL;
-    Blob *blobs[2];
-    g_autoptr(BlobStore) store = test_store(disk, blobs, 2);
-
-    test_write2(store, blobs[0], "a1", blobs[1], "b1");
-    storage = hooked_storage_new(disk->storage, &hooks, store);
-    store->medium.storage = storage;
-    test_write(store, blobs[0], "a2");
-    test_close(store);
-    test_write(store, blobs[0], "a3");
-    store->medium.storage = disk->storage;
-    test_write2(store, blobs[0], "a4", blobs[1], "b3");
-    blob_store_free(store);
-    store = test_open(disk);
-    test_expect(store, blob_store_find(store, "t", "a"), "a4");
-    test_expect(store, blob_store_find(store, "t", "b"), "b3");
-}
-
 static void test_failed_flush_fails_all_members(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
@@ -495,7 +454,6 @@ int main(int argc, char **argv)
     ADD(unrecordable_first_write_ends_the_last_epoch);
     ADD(failed_write_changes_nothing_and_can_be_repeated);
     ADD(absent_blob_is_deleted_again_when_asked);
-    ADD(one_commit_at_a_time);
     ADD(failed_flush_fails_all_members);
     ADD(first_write_fails_wherever_the_storage_does);
     ADD(flush_comes_between_a_failed_write_and_the_next);
