@@ -198,13 +198,21 @@ static bool check_recordable(const BlobStore *store, const BlobEpoch *next,
     return true;
 }
 
-/* R1: a number above every number that was used, or 0 if none is left */
+/*
+ * R1: a number above every number that was used, or 0 if none is left.  It is
+ * odd if copy 1 of the directory will be written last, which the next process
+ * has to know (R16); the very last number is used in any case.
+ */
 static uint32_t next_number(const BlobStore *store)
 {
     uint32_t last = MAX(store->epoch.number, store->last_epoch);
+    bool is_odd = !blob_pair_first(&store->directory_pair);
 
     last = MAX(last, blob_sequence_epoch(store->options.follows.number));
-    return last == UINT32_MAX ? 0 : last + 1;
+    if (last >= UINT32_MAX - 1) {
+        return last == UINT32_MAX ? 0 : UINT32_MAX;
+    }
+    return last + 1 + ((last + 1) % 2 != is_odd);
 }
 
 /* S9: one for each copy of the directory, and for each copy of a version */

@@ -100,6 +100,19 @@ static uint64_t file_known_zero(BlobStorage *storage, uint64_t offset,
     return MIN((uint64_t)data - offset, bytes);
 }
 
+/* Linux keeps pages that are dirty, so they are written first. */
+static bool file_drop_cache(BlobStorage *storage, GError **error)
+{
+    int err;
+
+    if (!file_flush(storage, error)) {
+        return false;
+    }
+    err = posix_fadvise(((FileStorage *)storage)->fd, 0, 0,
+                        POSIX_FADV_DONTNEED);
+    return !err || fail(error, "cannot drop the page cache", 0, err);
+}
+
 static void file_free(BlobStorage *storage)
 {
     close(((FileStorage *)storage)->fd);
@@ -112,6 +125,7 @@ static const BlobStorageOps file_ops = {
     .write = file_write,
     .flush = file_flush,
     .known_zero = file_known_zero,
+    .drop_cache = file_drop_cache,
     .free = file_free,
 };
 

@@ -264,6 +264,37 @@ static void warn_of_superblock(BlobStore *store)
     }
 }
 
+/*
+ * R16: of two copies that are not the same one may be in a cache only, because
+ * the flush of it has failed.  On a blank medium there is nothing to doubt.
+ */
+static bool read_superblock(BlobStore *store, BlobHeader *header,
+                            GBytes **payload, GError **error)
+{
+    BlobPair *pair = &store->super_pair;
+    bool dropped;
+
+    if (!blob_superblock_read(&store->medium, store->zero_guard, pair, header,
+                              payload, error)) {
+        return false;
+    }
+    if (store->read_only || blob_pair_is_whole(pair) ||
+        (!pair->begun[0] && !pair->begun[1])) {
+        return true;
+    }
+    if (!blob_medium_drop_cache(&store->medium, &dropped, error)) {
+        g_clear_pointer(payload, g_bytes_unref);
+        return false;
+    }
+    if (!dropped) {
+        return true;
+    }
+    g_clear_pointer(payload, g_bytes_unref);
+    *pair = blob_superblock_pair();
+    return blob_superblock_read(&store->medium, store->zero_guard, pair,
+                                header, payload, error);
+}
+
 bool blob_identify_medium(BlobStore *store, uint64_t length, bool *found,
                           GError **error)
 {
@@ -274,8 +305,7 @@ bool blob_identify_medium(BlobStore *store, uint64_t length, bool *found,
     if (length < BLOB_DIRECTORY_OFFSET) {
         return open_without_superblock(store, length, error);
     }
-    if (!blob_superblock_read(&store->medium, store->zero_guard,
-                              &store->super_pair, &header, &payload, error)) {
+    if (!read_superblock(store, &header, &payload, error)) {
         return false;
     }
     if (!payload) {

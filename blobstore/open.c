@@ -273,19 +273,12 @@ static bool check_directory(const BlobStore *store, const BlobHeader *header,
     return true;
 }
 
-static bool open_directory(BlobStore *store, uint64_t length, GError **error)
+static bool load_directory(BlobStore *store, BlobDirectory *directory,
+                           GError **error)
 {
-    g_auto(BlobDirectory) directory = { 0 };
     BlobHeader header;
     g_autoptr(GBytes) payload = NULL;
 
-    if (store->super.data_offset > length) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL,
-                    "store needs at least %" G_GUINT64_FORMAT " bytes, the "
-                    "medium has %" G_GUINT64_FORMAT ": was it shrunk?",
-                    store->super.data_offset, length);
-        return false;
-    }
     store->directory_pair = (BlobPair) {
         .id = BLOB_ID_DIRECTORY,
         .offset = store->super.directory_offset,
@@ -304,14 +297,67 @@ static bool open_directory(BlobStore *store, uint64_t length, GError **error)
                     store->directory_pair.slot_bytes);
         return false;
     }
-    warn_of_directory(store);
-    if (!blob_layout_decode_directory(payload, &store->super,
-                                      store->guard->seal, &directory,
-                                      error) ||
-        !check_directory(store, &header, payload, &directory, error)) {
+    store->directory_bytes = header.raw_bytes;
+    store->directory_pair.last = blob_sequence_epoch(header.sequence) % 2;
+    return blob_layout_decode_directory(payload, &store->super,
+                                        store->guard->seal, directory,
+                                        error) &&
+           check_directory(store, &header, payload, directory, error);
+}
+
+/* Whether nobody has begun anything since a clean close that succeeded */
+static bool is_at_rest(const BlobStore *store, const BlobDirectory *directory)
+{
+    return store->super.state == BLOB_STATE_READY && directory->clean &&
+           blob_pair_is_whole(&store->directory_pair);
+}
+
+/* Frees what load_directory() has made. */
+static void unload_directory(BlobStore *store, BlobDirectory *directory)
+{
+    blob_layout_clear_directory(directory);
+    g_clear_pointer(&store->guard, blob_guard_free);
+    g_clear_pointer(&store->target, blob_guard_free);
+    g_clear_pointer(&store->voucher, blob_digest_free);
+}
+
+/*
+ * R16: a directory or a version whose flush has failed may be in a cache only.
+ * The superblock need not be read again: if both of its copies are the same,
+ * one of them was durable before the other one was begun.
+ */
+static bool distrust_cache(BlobStore *store, BlobDirectory *directory,
+                           GError **error)
+{
+    bool dropped;
+
+    if (!blob_medium_drop_cache(&store->medium, &dropped, error)) {
         return false;
     }
-    store->directory_bytes = header.raw_bytes;
+    if (!dropped) {
+        return true;
+    }
+    unload_directory(store, directory);
+    return load_directory(store, directory, error);
+}
+
+static bool open_directory(BlobStore *store, uint64_t length, GError **error)
+{
+    g_auto(BlobDirectory) directory = { 0 };
+
+    if (store->super.data_offset > length) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TOO_SMALL,
+                    "store needs at least %" G_GUINT64_FORMAT " bytes, the "
+                    "medium has %" G_GUINT64_FORMAT ": was it shrunk?",
+                    store->super.data_offset, length);
+        return false;
+    }
+    if (!load_directory(store, &directory, error) ||
+        (!store->read_only && !is_at_rest(store, &directory) &&
+         !distrust_cache(store, &directory, error))) {
+        return false;
+    }
+    warn_of_directory(store);
     return adopt_directory(store, &directory, length, error);
 }
 

@@ -4,7 +4,7 @@
  * Everything that may call the core includes this header.  The core knows
  * neither QEMU nor any device; it reaches its medium through BlobStorage.
  * What must hold on the medium, and why, is in docs/design.md; the bytes are
- * in docs/format.md.  "R1" to "R15" in comments are the rules given there.
+ * in docs/format.md.  "R1" to "R16" in comments are the rules given there.
  *
  * Threads: one thread at a time uses a BlobStore, and makes one call at a
  * time; the caller serialises.  A call blocks only in the storage calls and in

@@ -44,3 +44,19 @@ bool blob_medium_flush(BlobMedium *medium, GError **error)
     medium->write_errors += medium->unsettled;
     return !medium->unsettled;
 }
+
+bool blob_medium_drop_cache(BlobMedium *medium, bool *dropped, GError **error)
+{
+    const BlobStorageOps *ops = medium->storage->ops;
+
+    *dropped = false;
+    if (medium->fresh || !ops->drop_cache) {
+        return true;
+    }
+    if (!ops->drop_cache(medium->storage, error)) {
+        return false;
+    }
+    medium->fresh = true;
+    *dropped = true;
+    return true;
+}

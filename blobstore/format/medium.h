@@ -14,6 +14,7 @@ typedef struct BlobMedium {
     uint64_t bytes_written;
     uint64_t write_errors;
     bool unsettled;             /* a failed write may still land */
+    bool fresh;                 /* reads come from the medium itself */
     uint64_t hollow;            /* bytes: see blob_sparse_charge() */
 } BlobMedium;
 
@@ -31,6 +32,14 @@ bool blob_medium_write(BlobMedium *medium, uint64_t offset, const void *buf,
 
 /* Makes all writes durable, and settles those that failed.  Errors: IO. */
 bool blob_medium_flush(BlobMedium *medium, GError **error);
+
+/*
+ * Makes later reads come from the medium, not from a cache that may show what
+ * never got there.  *@dropped becomes whether earlier reads are to be
+ * repeated: they need not if this was done before, or if there is no cache.
+ * Errors: IO.
+ */
+bool blob_medium_drop_cache(BlobMedium *medium, bool *dropped, GError **error);
 
 /* Bytes of any value, aligned for O_DIRECT; g_free() them. */
 void *blob_medium_alloc(size_t bytes);

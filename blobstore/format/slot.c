@@ -239,6 +239,17 @@ bool blob_slot_probe(BlobMedium *medium, const BlobGuard *guard,
     return scan_trailers(medium, guard, slot, judge, evidence, error);
 }
 
+/* The copy that is needed most is written last. */
+unsigned blob_pair_first(const BlobPair *pair)
+{
+    int current = blob_pair_current(pair);
+
+    if (blob_pair_is_whole(pair)) {
+        return pair->last;
+    }
+    return current == 0 || (current < 0 && pair->partly[0]);
+}
+
 BlobSlot blob_pair_slot(const BlobPair *pair, unsigned n)
 {
     return (BlobSlot) {
@@ -406,10 +417,9 @@ bool blob_pair_write(BlobMedium *medium, const BlobGuard *guard,
                      BlobPair *pair, const BlobHeader *header, GBytes *payload,
                      GError **error)
 {
-    int current = blob_pair_current(pair);
-    /* The copy that is needed most is written last. */
-    unsigned first = current == 0 || (current < 0 && pair->partly[0]);
+    unsigned first = blob_pair_first(pair);
 
+    pair->last = !first;
     return pair_write_slot(medium, guard, pair, first, header, payload,
                            error) &&
            pair_write_slot(medium, guard, pair, !first, header, payload,

@@ -83,6 +83,7 @@ typedef struct BlobPair {
     bool intact[2];             /* the slot holds a complete version */
     bool begun[2];              /* its header, at least, is intact */
     bool partly[2];             /* it does not, but is still of use */
+    unsigned last;              /* the slot that was written last */
     char failure[2][120];       /* why it cannot be read, or empty */
     uint64_t sequence[2];       /* valid if intact */
     uint8_t epoch_id[2][BLOB_EPOCH_ID_BYTES];   /* the same */
@@ -90,6 +91,12 @@ typedef struct BlobPair {
 
 /* The slot with the newest intact version, or -1 */
 int blob_pair_current(const BlobPair *pair);
+
+/*
+ * The slot that is to be written first.  Of two that are whole it is the one
+ * that was written last: nobody has seen anything come after it.
+ */
+unsigned blob_pair_first(const BlobPair *pair);
 
 /* Whether both slots hold the same version */
 bool blob_pair_is_whole(const BlobPair *pair);

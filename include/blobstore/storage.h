@@ -55,6 +55,17 @@ typedef struct BlobStorageOps {
     uint64_t (*known_zero)(BlobStorage *storage, uint64_t offset,
                            uint64_t bytes);
 
+    /*
+     * Optional (NULL: there is no such cache): makes later reads come from
+     * the medium.  After a flush has failed, a cache may go on showing what
+     * never got there, and a later flush may succeed without writing it (on
+     * Linux the page cache does both).  First makes what is still to be
+     * written durable, as flush() does; if that fails, this call fails and
+     * drops nothing.  May return at once if no earlier user of the medium
+     * can have left anything in a cache, and every flush since has succeeded.
+     */
+    bool (*drop_cache)(BlobStorage *storage, GError **error);
+
     /* Frees the storage.  Flushes nothing. */
     void (*free)(BlobStorage *storage);
 } BlobStorageOps;

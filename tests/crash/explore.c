@@ -34,6 +34,7 @@ static const char *const known[] = {
 static gint max_length = 3;
 static gint random_histories = 100;
 static gint key_histories = G_MAXINT;
+static gint cached_histories = G_MAXINT;
 static gint walks = 2;
 static gint rounds = 2000;
 static gint seed = 1;
@@ -254,7 +255,58 @@ static void explore_conversions(Explorer *explorer)
     explorer->deep_every = deep_every;
 }
 
-/* In every second history the store is sealed, and its keys change. */
+/*
+ * The last operation of @ops fails at each of its calls, on a disk with a page
+ * cache.  What is then in the cache only is read, or used, by the same
+ * process and by the next ones.
+ */
+static void explore_cached_failing(Explorer *explorer, const char *ops)
+{
+    static const char *const ends[] = {
+        "", "r", "rw", "rr", "rc", "rcw", "rv", "w", "wr", "wrw", "c", "cw",
+        "crw", "i", "ri",
+    };
+    unsigned calls = count_calls(explorer, ops);
+    size_t length = strlen(ops) - 1;
+
+    for (unsigned n = 0; n < calls; n++) {
+        g_autofree char *later = g_strnfill(n / 8, 'N');
+
+        for (size_t i = 0; i < G_N_ELEMENTS(ends); i++) {
+            g_autofree char *whole = g_strdup_printf(
+                "%.*s%s%c%c%s", (int)length, ops, later,
+                history_fail_letters[n % 8], ops[length], ends[i]);
+
+            for (unsigned landing = 0; landing < SIM_LANDS_LATE; landing++) {
+                g_autofree char *landed = with_landing(whole, landing);
+
+                explore_history(explorer, landed, true, false);
+            }
+        }
+    }
+}
+
+static void explore_cached(Explorer *explorer)
+{
+    unsigned deep_every = explorer->deep_every;
+
+    static const char *const histories[] = {
+        "Pw", "Pc", "Pr", "Pm", "Pn", "Pd", "Pe", "Pa", "Pg", "Pi", "Pu",
+        "Pwc", "Pwr", "Pf", "PSw", "PSd", "PSk", "Px", "PSx", "PSy", "PSf",
+        "PSbz", "PSbzz",
+    };
+
+    explorer->deep_every *= 8;  /* The cache is gone when the power is. */
+    for (gint i = 0; i < MIN(cached_histories, G_N_ELEMENTS(histories)); i++) {
+        explore_cached_failing(explorer, histories[i]);
+    }
+    explorer->deep_every = deep_every;
+}
+
+/*
+ * In every second history the store is sealed, and its keys change; in two of
+ * four the disk has a page cache.
+ */
 static void explore_drawn(Explorer *explorer, GRand *random)
 {
     g_autofree char *all = g_strconcat(history_ops, history_key_ops,
@@ -266,6 +318,9 @@ static void explore_drawn(Explorer *explorer, GRand *random)
         unsigned length = g_rand_int_range(random, 4, 9);
         unsigned at = 0;
 
+        if (n % 4 >= 2) {
+            ops[at++] = 'P';
+        }
         if (n % 2) {
             ops[at++] = 'S';
         }
@@ -294,6 +349,7 @@ static void explore_everything(Explorer *explorer)
     }
     explore_formats(explorer, "S", max_length - 2);
     explore_conversions(explorer);
+    explore_cached(explorer);
     for (size_t i = 0; i < G_N_ELEMENTS(known); i++) {
         explore_history(explorer, known[i], false, false);
     }
@@ -403,6 +459,8 @@ int main(int argc, char **argv)
           "longer histories, drawn by chance", "N" },
         { "keys", 0, 0, G_OPTION_ARG_INT, &key_histories,
           "histories in which every call of a change of keys fails", "N" },
+        { "cached", 0, 0, G_OPTION_ARG_INT, &cached_histories,
+          "histories in which every call fails, with a page cache", "N" },
         { "walks", 0, 0, G_OPTION_ARG_INT, &walks, "long histories", "N" },
         { "rounds", 0, 0, G_OPTION_ARG_INT, &rounds, "crashes in each",
           "N" },

@@ -259,6 +259,7 @@ bool history_is_valid(const char *ops)
 {
     size_t first;
 
+    ops += *ops == 'P';
     ops += *ops == 'S';
     first = strspn(ops, "FGHIJKLMN01234");
     if (ops[first] == 'f') {
@@ -297,6 +298,10 @@ History *history_try(const char *ops, GError **error)
     bool done = true;
 
     history->owns_disk = true;
+    if (*ops == 'P') {
+        sim_disk_add_cache(history->disk);
+        ops++;
+    }
     if (*ops == 'S') {
         history->blank_key = 1;
         ops++;

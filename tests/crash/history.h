@@ -69,7 +69,8 @@ typedef struct History {
  * The operations; a history is a string of these letters.  In addition, the
  * letters from 'F' on make the next operation fail at its first, second, ...
  * write or flush ('N': eight later), and the digits from '0' on choose a
- * SimLanding.  With an 'S' in front the store is sealed from the beginning.
+ * SimLanding.  With an 'S' in front the store is sealed from the beginning,
+ * with a 'P' before that the disk has a page cache (SimDisk.cached).
  */
 extern const char history_ops[];
 extern const char history_key_ops[];

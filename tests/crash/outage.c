@@ -109,27 +109,6 @@ static void settle(Outage *outage, const SimEvent *event)
     outage->count = kept;
 }
 
-/* Makes durable what a reader saw when the flush at @end succeeded. */
-static void flush(Outage *outage, const GArray *log, unsigned begin,
-                  unsigned end)
-{
-    for (unsigned i = begin; i < end; i++) {
-        const SimEvent *event = &g_array_index(log, SimEvent, i);
-
-        if (event->kind == SIM_WRITE) {
-            sim_disk_land(outage->disk, event, false);
-        }
-    }
-    for (unsigned i = end; i-- > begin; ) {
-        const SimEvent *event = &g_array_index(log, SimEvent, i);
-
-        if (event->failed && event->landing == SIM_LANDS_LATE) {
-            sim_disk_land(outage->disk, event, true);
-        }
-    }
-    outage->count = 0;
-}
-
 /* Counts the writes that have loose sectors. */
 static void number_writes(Outage *outage)
 {
@@ -162,7 +141,8 @@ void outage_prepare(Outage *outage, SimDisk *disk, const GArray *log,
         } else if (event->kind == SIM_DURABLE) {
             settle(outage, event - 1);
         } else {
-            flush(outage, log, flushed, i);
+            sim_disk_settle_events(disk, log, flushed, i);
+            outage->count = 0;
             flushed = i + 1;
             writes = 0;
         }

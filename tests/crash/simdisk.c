@@ -135,9 +135,45 @@ void sim_event_apply(const SimEvent *event, uint8_t *image)
     memcpy(image + event->offset + start, event->data + start, bytes);
 }
 
+/* What has landed of the write at @at when the flush at @end has failed */
+static void land_lost(SimDisk *disk, const GArray *log, unsigned at,
+                      unsigned end)
+{
+    SimEvent event = g_array_index(log, SimEvent, at);
+
+    if (g_array_index(log, SimEvent, at + 1).kind != SIM_DURABLE) {
+        event.failed = true;
+        event.landing = g_array_index(log, SimEvent, end).landing;
+    }
+    sim_disk_land(disk, &event, false);
+}
+
+void sim_disk_settle_events(SimDisk *disk, const GArray *log, unsigned begin,
+                            unsigned end)
+{
+    bool lost = g_array_index(log, SimEvent, end).kind == SIM_LOST;
+
+    for (unsigned i = begin; i < end; i++) {
+        const SimEvent *event = &g_array_index(log, SimEvent, i);
+
+        if (event->kind == SIM_WRITE && lost) {
+            land_lost(disk, log, i, end);
+        } else if (event->kind == SIM_WRITE) {
+            sim_disk_land(disk, event, false);
+        }
+    }
+    for (unsigned i = end; i-- > begin; ) {
+        const SimEvent *event = &g_array_index(log, SimEvent, i);
+
+        if (event->failed && event->landing == SIM_LANDS_LATE) {
+            sim_disk_land(disk, event, true);
+        }
+    }
+}
+
 static void record(SimDisk *disk, SimEventKind kind)
 {
-    SimEvent event = { .kind = kind };
+    SimEvent event = { .kind = kind, .landing = disk->landing };
 
     g_array_append_val(disk->events, event);
 }
@@ -169,10 +205,34 @@ static void land_late(SimDisk *disk)
 static bool flush(SimDisk *disk, GError **error)
 {
     if (fails_now(disk, error)) {
+        if (disk->cached) {
+            record(disk, SIM_LOST);
+        }
         return false;
     }
     land_late(disk);
     record(disk, SIM_FLUSH);
+    return true;
+}
+
+/* From now on a reader sees what is on the medium. */
+static bool drop_cache(void *opaque, GError **error)
+{
+    SimDisk *disk = opaque;
+    unsigned begin = 0;
+
+    if (!flush(disk, error)) {
+        return false;
+    }
+    sim_disk_poke(disk, 0, disk->start, disk->bytes);
+    for (guint i = 0; i < disk->events->len; i++) {
+        SimEventKind kind = g_array_index(disk->events, SimEvent, i).kind;
+
+        if (kind == SIM_FLUSH || kind == SIM_LOST) {
+            sim_disk_settle_events(disk, disk->events, begin, i);
+            begin = i + 1;
+        }
+    }
     return true;
 }
 
@@ -184,16 +244,20 @@ static bool write(SimDisk *disk, const HookedCall *call, GError **error)
         .offset = call->offset,
         .bytes = call->bytes,
     };
+    bool fails;
 
     g_assert(!(call->offset % BLOCK_BYTES) && !(call->bytes % BLOCK_BYTES));
-    event.failed = fails_now(disk, error);
+    fails = fails_now(disk, error);
+    event.failed = fails && !disk->cached;
     event.data = g_memdup2(call->data, call->bytes);
     g_array_append_val(disk->events, event);
     sim_disk_land(disk, &event, false);
-    if (call->durable && !event.failed) {
+    if (fails && disk->cached) {
+        record(disk, SIM_LOST);
+    } else if (call->durable && !fails) {
         record(disk, SIM_DURABLE);
     }
-    return !event.failed;
+    return !fails;
 }
 
 static HookedVerdict before(void *opaque, const HookedCall *call,
@@ -212,6 +276,11 @@ static HookedVerdict before(void *opaque, const HookedCall *call,
 }
 
 static const Hooks hooks = { .before = before };
+
+static const Hooks cached_hooks = {
+    .before = before,
+    .drop_cache = drop_cache,
+};
 
 static GArray *new_events(void)
 {
@@ -246,6 +315,13 @@ void sim_disk_free(SimDisk *disk)
     g_clear_pointer(&disk->undo, g_array_unref);
     g_free(disk->start);
     g_free(disk);
+}
+
+void sim_disk_add_cache(SimDisk *disk)
+{
+    blob_storage_free(disk->storage);
+    disk->storage = hooked_storage_new(disk->memory, &cached_hooks, disk);
+    disk->cached = true;
 }
 
 void sim_disk_begin(SimDisk *disk)

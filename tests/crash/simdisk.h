@@ -27,13 +27,14 @@ typedef enum SimEventKind {
     SIM_WRITE,
     SIM_DURABLE,                /* the write before it is durable (FUA) */
     SIM_FLUSH,                  /* all writes before it are */
+    SIM_LOST,                   /* a flush failed: see SimDisk.cached */
 } SimEventKind;
 
 /* One thing that happened; only a write has bytes. */
 typedef struct SimEvent {
     SimEventKind kind;
     bool failed;                /* may land at any time until a flush */
-    SimLanding landing;         /* valid if it failed */
+    SimLanding landing;         /* valid if it failed, or was lost */
     uint64_t offset;
     size_t bytes;
     uint8_t *data;
@@ -47,6 +48,13 @@ typedef struct SimDisk {
     uint8_t *start;             /* what was there when recording began */
     GArray *events;             /* of SimEvent */
     int fail_after;             /* writes and flushes until one fails; -1 */
+    /*
+     * The disk has a page cache like Linux.  A flush that fails, or a write
+     * that has one, leaves @landing of each write since the flush before on
+     * the medium, and no later flush changes that.  A reader still sees all of
+     * it, until the cache is dropped or the power fails.
+     */
+    bool cached;
     SimLanding landing;
     GArray *undo;               /* sectors replaced, or NULL: not kept */
     uint64_t hash;              /* of all of @data; valid if undo is kept */
@@ -55,6 +63,9 @@ typedef struct SimDisk {
 /* Returns a disk that holds @bytes of @data, or zeros if @data is NULL. */
 SimDisk *sim_disk_new(const uint8_t *data, uint64_t bytes);
 void sim_disk_free(SimDisk *disk);
+
+/* Adds a page cache, which is empty. */
+void sim_disk_add_cache(SimDisk *disk);
 
 /* Forgets the events; recording begins with the current content. */
 void sim_disk_begin(SimDisk *disk);
@@ -65,6 +76,13 @@ void sim_disk_put_events(SimDisk *disk, GArray *events);
 
 /* Writes the part of a write that a reader sees before, or after, the flush. */
 void sim_disk_land(SimDisk *disk, const SimEvent *event, bool flushed);
+
+/*
+ * Makes durable what the flush at @end of @log, or one that failed there, has
+ * made so of the events since @begin.
+ */
+void sim_disk_settle_events(SimDisk *disk, const GArray *log, unsigned begin,
+                            unsigned end);
 
 /* Writes to @image the part of a write that a reader sees for good. */
 void sim_event_apply(const SimEvent *event, uint8_t *image);

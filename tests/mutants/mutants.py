@@ -13,13 +13,13 @@ import sys
 from pathlib import Path
 
 CORE = Path(__file__).resolve().parents[2] / "blobstore"
-RULES = {*(f"R{n}" for n in range(1, 16)), *(f"S{n}" for n in range(1, 11)), "promise"}
+RULES = {*(f"R{n}" for n in range(1, 17)), *(f"S{n}" for n in range(1, 11)), "promise"}
 
 MUTANTS = [
     ("R1", "a full counter does not begin a new epoch",
      "versions->len > UINT32_MAX - store->epoch.counter", "false"),
     ("R1", "the last epoch is followed by the first",
-     "return last == UINT32_MAX ? 0 : last + 1;", "return last == UINT32_MAX ? 1 : last + 1;"),
+     "return last == UINT32_MAX ? 0 : UINT32_MAX;", "return last == UINT32_MAX ? 1 : UINT32_MAX;"),
     ("R1", "only the counters of sequences are compared",
      "header->sequence > recovery->newest->sequence",
      "(uint32_t)header->sequence < (uint32_t)recovery->newest->sequence"),
@@ -37,8 +37,8 @@ MUTANTS = [
      "                           error);",
      "           true;"),
     ("R2", "the newest copy of a pair is overwritten first",
-     "unsigned first = current == 0 || (current < 0 && pair->partly[0]);",
-     "unsigned first = !(current == 0 || (current < 0 && pair->partly[0]));"),
+     "return current == 0 || (current < 0 && pair->partly[0]);",
+     "return !(current == 0 || (current < 0 && pair->partly[0]));"),
     ("R2", "opening for writing does not begin an epoch",
      "if (!changes->len && store->epoch.open) {",
      "store->epoch.open = true;\n    if (!changes->len) {"),
@@ -175,6 +175,20 @@ MUTANTS = [
      "if (entry->offset < end) {", "if (false) {"),
     ("R15", "two blobs may have one name",
      "if (!by_name(&sorted->pdata[i - 1], &sorted->pdata[i])) {", "if (false) {"),
+    ("R16", "a version in a cache only is adopted",
+     "(!store->read_only && !is_at_rest(store, &directory) &&\n"
+     "         !distrust_cache(store, &directory, error))", "false"),
+    ("R16", "a superblock in a cache only is adopted",
+     "if (store->read_only || blob_pair_is_whole(pair) ||", "if (true ||"),
+    ("R16", "one clean copy of the directory is enough for a store at rest",
+     "directory->clean && blob_pair_is_whole(&store->directory_pair);", "directory->clean;"),
+    ("R16", "what was read before the cache was dropped still counts",
+     "    unload_directory(store, directory);\n"
+     "    return load_directory(store, directory, error);", "    return true;"),
+    ("R16", "the copy that was written last is written last again",
+     "return pair->last;", "return !pair->last;"),
+    ("R16", "the epoch does not say which copy was written last",
+     "return last + 1 + ((last + 1) % 2 != is_odd);", "return last + 1;"),
     ("S1", "an unsealed slot counts in a sealed store",
      "return blob_flags_are_sealed(header->flags) == (guard->seal != NULL) &&",
      "return"),

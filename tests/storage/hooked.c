@@ -106,6 +106,13 @@ static uint64_t hooked_known_zero(BlobStorage *storage, uint64_t offset,
     return hooked->hooks->known_zero(hooked->opaque, offset, bytes);
 }
 
+static bool hooked_drop_cache(BlobStorage *storage, GError **error)
+{
+    HookedStorage *hooked = (HookedStorage *)storage;
+
+    return hooked->hooks->drop_cache(hooked->opaque, error);
+}
+
 static void hooked_free(BlobStorage *storage)
 {
     g_free(storage);
@@ -122,6 +129,7 @@ BlobStorage *hooked_storage_new(BlobStorage *below, const Hooks *hooks,
         .write = hooked_write,
         .flush = hooked_flush,
         .known_zero = hooks->known_zero ? hooked_known_zero : NULL,
+        .drop_cache = hooks->drop_cache ? hooked_drop_cache : NULL,
         .free = hooked_free,
     };
     hooked->parent.ops = &hooked->ops;

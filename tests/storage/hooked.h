@@ -46,8 +46,9 @@ typedef struct Hooks {
     /* Follows a call that the storage below has carried out. */
     void (*after)(void *opaque, const HookedCall *call);
 
-    /* The operation of that name; with NULL the storage has none. */
+    /* The operations of these names; with NULL the storage has none. */
     uint64_t (*known_zero)(void *opaque, uint64_t offset, uint64_t bytes);
+    bool (*drop_cache)(void *opaque, GError **error);
 } Hooks;
 
 /*

@@ -46,13 +46,15 @@ static void test_pair_is_written_to_the_worse_copy_first(
         bool intact[2];
         uint64_t sequence[2];
         unsigned first;
+        unsigned last;
     } cases[] = {
         { { false, false }, { 0, 0 }, 0 },
         { { true, false }, { 1, 9 }, 1 },
         { { false, true }, { 9, 1 }, 0 },
         { { true, true }, { 2, 1 }, 1 },
         { { true, true }, { 1, 2 }, 0 },
-        { { true, true }, { 2, 2 }, 1 },
+        { { true, true }, { 2, 2 }, 0, .last = 0 },
+        { { true, true }, { 2, 2 }, 1, .last = 1 },
     };
 
     for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
@@ -61,9 +63,11 @@ static void test_pair_is_written_to_the_worse_copy_first(
 
         memcpy(pair.intact, cases[i].intact, sizeof(pair.intact));
         memcpy(pair.sequence, cases[i].sequence, sizeof(pair.sequence));
+        pair.last = cases[i].last;
         test_disk_record(setup->disk);
         g_assert_true(write_pair(setup, &pair, 10));
         g_assert_true(blob_pair_is_whole(&pair));
+        g_assert_cmpuint(pair.last, ==, !cases[i].first);
         /* Each step is durable before the next: write, flush, write, flush. */
         g_assert_cmpuint(setup->disk->events->len, ==, 4);
         event = (TestEvent *)setup->disk->events->data;

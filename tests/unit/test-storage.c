@@ -49,6 +49,9 @@ static void check_reads_and_writes(BlobStorage *storage)
     g_assert_true(write_at(storage, 512, out, 512, false, NULL));
     g_assert_true(write_at(storage, 1024, out, 512, true, NULL));
     g_assert_true(storage->ops->flush(storage, NULL));
+    if (storage->ops->drop_cache) {
+        g_assert_true(storage->ops->drop_cache(storage, NULL));
+    }
     g_assert_true(read_at(storage, 512, in, sizeof(in), NULL));
     g_assert_cmpmem(in, sizeof(in), out, sizeof(out));
     g_assert_true(read_at(storage, 0, in, 512, NULL));

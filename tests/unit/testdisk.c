@@ -143,7 +143,28 @@ static void after(void *opaque, const HookedCall *call)
     }
 }
 
+static bool drop_cache(void *opaque, GError **error)
+{
+    TestDisk *disk = opaque;
+
+    if (!disk->storage->ops->flush(disk->storage, error)) {
+        return false;
+    }
+    disk->drops++;
+    if (disk->behind) {
+        memcpy(test_disk_bytes(disk), disk->behind, test_disk_length(disk));
+        g_clear_pointer(&disk->behind, g_free);
+    }
+    return true;
+}
+
 static const Hooks hooks = { .before = before, .after = after };
+
+static const Hooks cached_hooks = {
+    .before = before,
+    .after = after,
+    .drop_cache = drop_cache,
+};
 
 static void clear_event(gpointer data)
 {
@@ -177,10 +198,12 @@ TestDisk *test_disk_clone(const TestDisk *disk)
 void test_disk_free(TestDisk *disk)
 {
     if (disk) {
+        blob_storage_free(disk->uncached);
         blob_storage_free(disk->storage);
         blob_storage_free(disk->memory);
         g_array_unref(disk->events);
         g_free(disk->late.data);
+        g_free(disk->behind);
         g_free(disk->start);
         g_free(disk);
     }
@@ -189,6 +212,16 @@ void test_disk_free(TestDisk *disk)
 uint8_t *test_disk_bytes(const TestDisk *disk)
 {
     return blob_storage_memory(disk->memory);
+}
+
+void test_disk_hide_writes(TestDisk *disk)
+{
+    if (!disk->uncached) {
+        disk->uncached = disk->storage;
+        disk->storage = hooked_storage_new(disk->memory, &cached_hooks, disk);
+    }
+    g_free(disk->behind);
+    disk->behind = g_memdup2(test_disk_bytes(disk), test_disk_length(disk));
 }
 
 uint64_t test_disk_length(const TestDisk *disk)

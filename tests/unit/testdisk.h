@@ -43,6 +43,9 @@ typedef struct TestDisk {
     TestEvent late;
     uint64_t bad_offset;        /* unreadable until a write covers it; */
     uint64_t bad_bytes;         /* 0: everything is readable */
+    uint8_t *behind;            /* the medium below a cache; NULL: the same */
+    unsigned drops;             /* of the cache */
+    BlobStorage *uncached;      /* for a store that is still open; or NULL */
     uint64_t shrinks_to;        /* after one more call of length; 0: never */
     uint8_t *start;             /* the medium when recording began, or NULL */
     GArray *events;             /* of TestEvent */
@@ -57,6 +60,12 @@ uint8_t *test_disk_bytes(const TestDisk *disk);
 uint64_t test_disk_length(const TestDisk *disk);
 void test_disk_resize(TestDisk *disk, uint64_t bytes);
 void test_disk_reset_counts(TestDisk *disk);
+
+/*
+ * From now on there is a cache, and it keeps all that is written: the medium
+ * stays as it is, until the cache is dropped, when @behind shows.
+ */
+void test_disk_hide_writes(TestDisk *disk);
 
 /* Begins to record, from the content that the medium has now. */
 void test_disk_record(TestDisk *disk);
