@@ -56,7 +56,7 @@ def grafted(paths):
 
 def hooks(paths):
     """The hooks for a QEMU tree that gets the files @paths."""
-    table = (OPTION + BUILD + QAPI + JOB + TPM + START + SUSPENDED + MONITOR +
+    table = (OPTION + BUILD + QAPI + JOB + TPM + START + SUSPENDED + FLUSH + MONITOR +
              test_hooks(paths))
     return [hook for hook in table if hook.needs in paths]
 
@@ -353,6 +353,14 @@ START = [
     Hook('system/vl.c', needs='include/blobstore/machine.h',
          before='load_snapshot(loadvm,',
          text=when('CONFIG_BLOBSTORE', '        blobstore_machine_complete();\n')),
+]
+
+# QEMU leaves out a flush if it has written nothing to the node. Somebody else may have, who ended
+# before his own flush: so the first flush after a node was activated is a real one.
+FLUSH = [
+    Hook('block.c', needs='blobstore/qemu/block-io.c',
+         before='if (bs->drv->bdrv_co_invalidate_cache) {',
+         text=when('CONFIG_BLOBSTORE', '    qatomic_inc(&bs->write_gen);\n')),
 ]
 
 SUSPENDED = [

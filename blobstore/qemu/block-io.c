@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qapi/error.h"
 #include "glue.h"
 #include "trace.h"
 
@@ -28,6 +29,7 @@ fail(BlockStorage *medium, BlobstoreOperation operation, int ret,
     medium->last_errno = -ret;
     medium->last_operation = operation;
     medium->last_may_be_flush = false;
+    medium->fresh = medium->fresh && operation == BLOBSTORE_OPERATION_READ;
     g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO, "cannot %s: %s",
                 what, strerror(-ret));
     return false;
@@ -111,6 +113,67 @@ medium_known_zero(BlobStorage *storage, uint64_t offset, uint64_t bytes)
     return ret >= 0 && (ret & BDRV_BLOCK_ZERO) ? known : 0;
 }
 
+typedef struct CacheDrop {
+    BlockBackend *blk;
+    Coroutine *co;
+    Error *refused;             /* the caches are as they were */
+    Error *err;
+} CacheDrop;
+
+/*
+ * Activating a node makes its driver drop the host's page cache, and a format
+ * read its own tables again.  Only the main loop can do it, not a coroutine.
+ */
+static void drop_cache_bh(void *opaque)
+{
+    CacheDrop *drop = opaque;
+    BlockDriverState *bs = blk_bs(drop->blk);
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+
+    if (bs) {
+        bdrv_ref(bs);
+        /* It waits for all requests, and the caller counts as one. */
+        blk_dec_in_flight(drop->blk);
+        bdrv_inactivate(bs, &drop->refused);
+        /* Even if that was refused: it may have come half way. */
+        bdrv_activate(bs, &drop->err);
+        blk_inc_in_flight(drop->blk);
+        bdrv_unref(bs);
+    }
+    aio_co_wake(drop->co);
+}
+
+static bool coroutine_fn medium_drop_cache(BlobStorage *storage,
+                                           GError **error)
+{
+    BlockStorage *medium = to_medium(storage);
+    CacheDrop drop = { .blk = medium->blk, .co = qemu_coroutine_self() };
+
+    if (medium->fresh) {
+        return true;
+    }
+    /* If this fails, the node stays active. */
+    if (!medium_flush(storage, error)) {
+        return false;
+    }
+    aio_bh_schedule_oneshot(qemu_get_aio_context(), drop_cache_bh, &drop);
+    qemu_coroutine_yield();
+    trace_blobstore_drop_cache(drop.err ? error_get_pretty(drop.err)
+                               : drop.refused ? error_get_pretty(drop.refused)
+                               : "done");
+    medium->fresh = !drop.refused && !drop.err;
+    error_free(drop.refused);
+    if (drop.err) {
+        fail(medium, BLOBSTORE_OPERATION_READ, -EIO, error,
+             "read the drive again after an unclean end (%s)",
+             error_get_pretty(drop.err));
+        error_free(drop.err);
+        return false;
+    }
+    /* Only now QEMU believes that there may be something to flush. */
+    return medium_flush(storage, error);
+}
+
 /* The storage is part of the object, which releases the BlockBackend. */
 static void medium_free(BlobStorage *storage)
 {
@@ -122,6 +185,7 @@ static const BlobStorageOps medium_ops = {
     .write = medium_write,
     .flush = medium_flush,
     .known_zero = medium_known_zero,
+    .drop_cache = medium_drop_cache,
     .free = medium_free,
 };
 

@@ -116,7 +116,10 @@ bool blobstore_drive_is_active(BlockBackend *blk);
 /* ... and the store's state in RAM is what belongs there */
 bool blobstore_drive_may_write(BlobStoreObject *store);
 
-/* block-io.c */
+/*
+ * block-io.c: @blk counts as having a request in flight while the core is
+ * called (blk_inc_in_flight()), and may be inactivated.
+ */
 void blobstore_block_io_init(BlockStorage *medium, BlockBackend *blk);
 
 /* call.c */

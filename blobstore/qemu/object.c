@@ -55,6 +55,8 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
     }
     trace_blobstore_open(store->id, store->drive, store->implicit);
     blobstore_block_io_init(&store->open.medium, blk);
+    /* QEMU activates an inactive node before the core reads it. */
+    store->open.medium.fresh = !blobstore_drive_is_active(blk);
     blobstore_gate_init(store);
     blobstore_halt_init(store);
     blobstore_drain_follow(store);

@@ -69,6 +69,7 @@ typedef struct BlockStorage {
     BlobstoreOperation last_operation;
     bool last_may_be_flush;
     uint64_t bytes_written;
+    bool fresh;                 /* no cache shows what is not on the medium */
 } BlockStorage;
 
 /* Who may use the core; see gate.c */

@@ -191,6 +191,20 @@ class StoreTest(Saying, EncryptionTest):
     def test_image_in_use(self):
         return self.refused_now()
 
+    @provokes(USAGE, "cannot read the drive again")
+    def test_drive_that_fails_after_an_unclean_end(self):
+        """qcow2 reads its tables once, and after the flush not again."""
+        self.vm.kill()
+        subprocess.run([program("QEMU_IMG"), "convert", "-O", "qcow2", self.image_name, "copy"],
+                       cwd=self.directory, check=True)
+        rules = {"set-state.0": {"event": "flush_to_os", "state": 1, "new_state": 2},
+                 "inject-error.0": {"event": "reftable_load", "state": 2}}
+        words = [f"file.{rule}.{name}={value}" for rule, values in rules.items()
+                 for name, value in values.items()]
+        return self.refused("-drive", ",".join([
+            "if=none,id=nvram,driver=qcow2,file.driver=blkdebug,file.image.driver=file",
+            "file.image.filename=copy", *words]), *PLAIN)
+
     @provokes(USAGE, "holds the state of a TPM")
     def test_other_version_of_tpm(self):
         self.vm.quit()

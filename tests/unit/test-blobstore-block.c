@@ -227,6 +227,77 @@ static void test_unsafe_cache_is_shown(void)
     drive_remove("nvram");
 }
 
+/* An image whose last user has not closed the store */
+static char *image_of_unclean_end(const char *format)
+{
+    char *path = image_new("unclean", format, IMAGE_BYTES);
+    g_autoptr(GBytes) content = NULL;
+    Device device;
+
+    drive_add_image("nvram", format, path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    write_text(device.permanent, "text");
+    content = image_content(path);
+    device_unplug(&device);
+    drive_remove("nvram");
+    image_set_content(path, content);
+    return path;
+}
+
+/* Dropping the cache leaves others that use the node as they were. */
+static void check_unclean_start_beside(const char *format, uint64_t perm)
+{
+    g_autofree char *path = image_of_unclean_end(format);
+    BlockBackend *other = blk_new(qemu_get_aio_context(), perm, BLK_PERM_ALL);
+    uint8_t sector[512];
+    Device device;
+
+    blk_insert_bs(other, blk_bs(drive_add_image("nvram", format, path)),
+                  &error_abort);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    assert_text(device.permanent, "text");
+    write_text(device.permanent, "newer");
+    assert_text_on_medium(&device, "nvram", "newer");
+    g_assert_cmpint(blk_pread(other, 0, sizeof(sector), sector, 0), ==, 0);
+    device_unplug(&device);
+    blk_unref(other);
+    drive_remove("nvram");
+}
+
+static void test_unclean_start_beside_a_reader(void)
+{
+    check_unclean_start_beside("raw", BLK_PERM_CONSISTENT_READ);
+    check_unclean_start_beside("qcow2", BLK_PERM_CONSISTENT_READ);
+}
+
+/* A block job keeps the node from being inactivated; the store starts. */
+static void test_unclean_start_beside_a_job(void)
+{
+    check_unclean_start_beside("raw", BLK_PERM_WRITE_UNCHANGED);
+    check_unclean_start_beside("qcow2", BLK_PERM_WRITE_UNCHANGED);
+}
+
+/* What the image says now, not what it said before the flush, counts. */
+static void test_unclean_start_reads_the_drive_again(void)
+{
+    g_autofree char *path = image_of_unclean_end("qcow2");
+    Device device;
+
+    drive_add("nvram", "{'driver': 'qcow2', 'file': {'driver': 'blkdebug', "
+              "'set-state': [{'event': 'flush_to_os', 'state': 1, "
+              "'new_state': 2}], 'inject-error': [{'event': 'reftable_load', "
+              "'state': 2}], 'image': {'driver': 'file', 'filename': "
+              "%s}}}", path);
+    assert_refused("nvram", "cannot read the drive again after an unclean "
+                   "end");
+    drive_remove("nvram");
+    drive_add_image("nvram", "qcow2", path);
+    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    assert_text(device.permanent, "text");
+    device_unplug(&device);
+    drive_remove("nvram");
+}
+
 static void add_tests(void)
 {
     g_test_add_func("/blobstore/block/restart/raw", test_restart_raw);
@@ -240,6 +311,12 @@ static void add_tests(void)
     g_test_add_func("/blobstore/block/foreign", test_foreign);
     g_test_add_func("/blobstore/block/too-small", test_too_small);
     g_test_add_func("/blobstore/block/read-error", test_read_error);
+    g_test_add_func("/blobstore/block/unclean/reader",
+                    test_unclean_start_beside_a_reader);
+    g_test_add_func("/blobstore/block/unclean/job",
+                    test_unclean_start_beside_a_job);
+    g_test_add_func("/blobstore/block/unclean/read-again",
+                    test_unclean_start_reads_the_drive_again);
     g_test_add_func("/blobstore/block/unsafe-cache",
                     test_unsafe_cache_is_shown);
 }

@@ -216,10 +216,13 @@ int main(int argc, char **argv)
     if (!blk) {
         return TOOL_EXIT_ERROR;
     }
+    blk_set_force_allow_inactivate(blk);
+    blk_inc_in_flight(blk);
     blobstore_block_io_init(&tool.medium, blk);
     qemu_progress_init(tool.progress, 1.0);
     status = run_command(&tool, command, &image);
     qemu_progress_end();
+    blk_dec_in_flight(blk);
     blk_unref(blk);
     bdrv_close_all();
     return flush_output(status);
