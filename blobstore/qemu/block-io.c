@@ -69,9 +69,15 @@ medium_write(BlobStorage *storage, uint64_t offset, const void *buf,
              size_t bytes, bool durable, GError **error)
 {
     BlockStorage *medium = to_medium(storage);
-    int ret = blk_co_pwrite(medium->blk, offset, bytes, buf,
-                            durable ? BDRV_REQ_FUA : 0);
+    int ret = blk_co_pwrite(medium->blk, offset, bytes, buf, 0);
 
+    /*
+     * Not BDRV_REQ_FUA: QEMU's file driver flushes before it counts the write,
+     * so after another flush it leaves that one out.
+     */
+    if (ret >= 0 && durable) {
+        ret = blk_co_flush(medium->blk);
+    }
     trace_blobstore_write(offset, bytes, durable, ret);
     if (ret < 0) {
         fail(medium, BLOBSTORE_OPERATION_WRITE, ret, error,

@@ -130,6 +130,19 @@ class PageCacheTest(MachineTest):
     def test_acknowledged_state_outlives_a_lost_flush_on_qcow2(self):
         self.check_kept("qcow2")
 
+    def test_commit_after_a_flush_is_on_the_medium(self):
+        """QEMU flushes when the VM stops; the next commit takes a flush all the same."""
+        machine, tpm = self.start("raw")
+        tpm.run(tpm2.nv_define(COUNTER, tpm2.NV_COUNTER))
+        for _ in range(COUNTS):
+            tpm.run(tpm2.nv_increment(COUNTER))
+        machine.qmp("stop")
+        machine.qmp("cont")
+        self.fail_next_commit(machine, "raw")
+        with self.assertRaises(TPMError):
+            tpm.run(tpm2.nv_increment(COUNTER))
+        machine.kill()
+
     def test_page_cache_shows_what_was_lost(self):
         """The tests above are about something: without dropping the cache the TPM is lost."""
         self.lose_flush("raw", **DROP_NOTHING)
