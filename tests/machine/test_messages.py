@@ -39,11 +39,16 @@ DIRECTORY_BYTES = 72        # of a slot, in the superblock
 SUPERBLOCK_BYTES, SUPERBLOCK_IMAGE = 8704, 12288
 SEED = 88                   # of checks, in the superblock
 HEAD = 480                  # the bytes that the head digest covers
+LINK_BYTES = 12             # of the head digest, in the directory
 KEY_SLOTS, KEY_SLOT_BYTES = 512, 1024
 
 
 def sign(image, change):
-    """Apply @change to both copies of the superblock, and make every check right again."""
+    """Apply @change to both copies of the superblock, and make every check right again.
+
+    The directory of a plain store then names the changed superblock.
+    """
+    old = image[HEADER + HEAD:HEADER + HEAD + LINK_BYTES]
     for copy in 0, COPY:
         header = bytearray(image[copy:copy + HEADER])
         payload = bytearray(image[copy + HEADER:copy + HEADER + SUPERBLOCK_BYTES])
@@ -53,6 +58,11 @@ def sign(image, change):
         header[1248:] = hmac.digest(bytes(32), header[:1248], "sha256")
         image[copy:copy + HEADER + SUPERBLOCK_BYTES] = header + payload
         image[copy + SUPERBLOCK_IMAGE - HEADER:copy + SUPERBLOCK_IMAGE] = header
+    new = image[HEADER + HEAD:HEADER + HEAD + LINK_BYTES]
+    size, = struct.unpack_from("<Q", image, HEADER + DIRECTORY_BYTES)
+    for copy in DIRECTORY, DIRECTORY + size:
+        if old in image[copy:copy + size]:
+            change_slot(image, copy, lambda payload: replace(payload, old, new))
 
 
 def change_slot(image, start, change):
