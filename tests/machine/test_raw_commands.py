@@ -18,7 +18,7 @@ from frontend import TPMError
 from rawcommands import KEYS, NV_INDEX, SEEDS, Mutator, seed
 from test_commands import list_commands
 
-ROUNDS = rounds(2, 60)          # each with a TPM of its own
+ROUNDS = rounds(2, 300)         # each with a TPM of its own
 BATCHES, COMMANDS = 10, 60      # the VM is reset before each batch
 BATCH_SECONDS = 300
 
