@@ -73,6 +73,99 @@ static bool is_known(const BlobStore *store, unsigned n, const void *block)
                    sizeof(header.epoch_id));
 }
 
+static bool fail_taken(const BlobHeader *header, GError **error)
+{
+    if (header) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN,
+                    "store was taken over by another process, which has begun "
+                    "epoch %u", blob_sequence_epoch(header->sequence));
+    } else {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN,
+                    "store was taken over by another process");
+    }
+    return false;
+}
+
+/*
+ * The next record, whoever makes it, begins with the copy that was written
+ * last, while both are whole (R16).  So that one is enough if it is ours.  A
+ * copy that is neither ours nor another's is damaged, or is being written.
+ */
+static bool check_directory(BlobStore *store, GError **error)
+{
+    const BlobPair *pair = &store->directory_pair;
+    g_autofree uint8_t *block = blob_medium_alloc(BLOB_BLOCK_BYTES);
+    bool is_doubtful = false;
+
+    for (unsigned i = 0; i < 2; i++) {
+        unsigned n = i ? !pair->last : pair->last;
+        BlobSlot slot = blob_pair_slot(pair, n);
+        BlobHeader header;
+
+        if (!pair->intact[n]) {
+            continue;           /* A record of ours has failed there. */
+        }
+        if (!blob_medium_read(&store->medium, slot.offset, block,
+                              BLOB_BLOCK_BYTES, error)) {
+            return false;
+        }
+        if (is_known(store, n, block)) {
+            return true;
+        }
+        if (blob_layout_decode_header(block, store->guard, slot.id,
+                                      slot.offset, slot.bytes, &header)) {
+            return fail_taken(&header, error);
+        }
+        is_doubtful = true;
+    }
+    return !is_doubtful || fail_taken(NULL, error);
+}
+
+/*
+ * Whoever owned the store when it was opened may have committed since.  Once
+ * there is another epoch, nobody would see that commit.
+ */
+static bool check_slots(BlobStore *store, GError **error)
+{
+    g_autofree uint8_t *block = blob_medium_alloc(BLOB_BLOCK_BYTES);
+
+    for (guint i = 0; i < 2 * store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i / 2);
+        BlobHeader header;
+        BlobSlot slot;
+
+        if (!blob->entry.slot_bytes) {
+            continue;
+        }
+        slot = blob_slot_of(blob, i % 2);
+        if (!blob_medium_read(&store->medium, slot.offset, block,
+                              BLOB_BLOCK_BYTES, error)) {
+            return false;
+        }
+        if (blob_layout_decode_header(block, store->guard, slot.id,
+                                      slot.offset, slot.bytes, &header) &&
+            !memcmp(header.epoch_id, store->epoch.id,
+                    sizeof(header.epoch_id)) &&
+            header.sequence > store->last_seen) {
+            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN,
+                        "store was written to by another process since it was "
+                        "opened");
+            return false;
+        }
+    }
+    return true;
+}
+
+bool blob_fence(BlobStore *store, GError **error)
+{
+    if (!store->options.fence || store->blank) {
+        return true;
+    }
+    return check_directory(store, error) &&
+           (store->epoch.own || store->epoch.clean ||
+            check_slots(store, error));
+}
+
 /*
  * A copy that cannot be read is damage of that copy, which the next record
  * rewrites.  The other one shows whether somebody has written: nobody commits

@@ -104,6 +104,7 @@ static bool probe_slot(BlobStore *store, Finding *finding, unsigned n,
     if (evidence.found) {
         finding->evidence[n] = g_memdup2(&evidence, sizeof(evidence));
     }
+    store->last_seen = MAX(store->last_seen, evidence.highest);
     return check_not_stale(store, finding->blob, n, evidence.highest, error);
 }
 

@@ -69,6 +69,7 @@ struct BlobStore {
 
     BlobEpoch epoch;            /* the present one */
     uint32_t last_epoch;        /* the highest number used, even in vain */
+    uint64_t last_seen;         /* the highest sequence of a slot when opened */
     bool committing;            /* a commit or epoch record is in flight */
     uint64_t sealings;          /* made with this key, at most */
     bool unwiped;               /* a blob is */
@@ -145,6 +146,13 @@ void blob_store_take_census(BlobStore *store);
  * Errors: IO, STALE, CORRUPT.
  */
 bool blob_recover_store(BlobStore *store, GError **error);
+
+/*
+ * changed.c: with BlobStoreOptions.fence, fails unless the store is still this
+ * process's, or as it was when it was opened.  Otherwise does nothing.
+ * Errors: IO, TAKEN.
+ */
+bool blob_fence(BlobStore *store, GError **error);
 
 /*
  * epoch.c: R5.  Begins a commit, unless another one is in flight.  In QEMU

@@ -89,6 +89,15 @@ typedef struct BlobStoreOptions {
     bool sealed_only;       /* refuse a plain store: there is a key for it */
     bool pack;              /* deflate payloads where that saves a block */
     /*
+     * The medium does not keep other processes away.  Whoever has started the
+     * store last owns it: before anything is written, the directory on the
+     * medium is compared, and if another process has written one, the call
+     * fails with TAKEN and writes nothing.  The store then stays so, until it
+     * is opened again.  It costs a read of 4 KiB for each write.  An owner
+     * that begins between that read and the write is not noticed.
+     */
+    bool fence;
+    /*
      * The caller has the content of every blob that it registers.  A damaged
      * one does not keep the store from starting, and may be written.  Until
      * it has been, it stays damaged.
@@ -191,7 +200,8 @@ void blob_store_unregister(BlobStore *store, Blob *blob);
  * BlobStoreOptions.replace_damaged), FULL,
  * EXHAUSTED, READ_ONLY, FOREIGN (the medium has grown, and the new space is
  * not blank), CORRUPT and STALE (the superblock is not as it was when the
- * store was opened), BUSY.  On failure nothing that was acknowledged is
+ * store was opened), TAKEN (with BlobStoreOptions.fence: nor is something
+ * else), BUSY.  On failure nothing that was acknowledged is
  * lost; the call may be repeated.
  */
 bool blob_store_start(BlobStore *store, GError **error);
@@ -243,7 +253,7 @@ typedef struct BlobChange {
  * on a medium that has lost everything else.
  *
  * Errors: IO, INVALID, TOO_LARGE, DAMAGED, READ_ONLY (opened so, or not
- * started), EXHAUSTED, BUSY.
+ * started), EXHAUSTED, BUSY, TAKEN.
  */
 bool blob_store_write(BlobStore *store, const BlobChange *changes,
                       size_t count, GError **error);
@@ -259,7 +269,7 @@ void blob_store_get_key_slots(const BlobStore *store, BlobKeySlots *slots);
  * blob_store_get_key_slots() tells which will be.
  *
  * Errors: IO, KEY (not sealed, another data key, or no slot in use),
- * READ_ONLY (not started, or being converted), EXHAUSTED, BUSY, RANDOM.
+ * READ_ONLY (not started, or being converted), EXHAUSTED, BUSY, RANDOM, TAKEN.
  */
 bool blob_store_set_key_slots(BlobStore *store, const BlobKey *key,
                               const BlobKeySlots *slots, GError **error);
@@ -276,7 +286,7 @@ bool blob_store_set_key_slots(BlobStore *store, const BlobKey *key,
  * blob_store_open() wants @key (or, if that is NULL, the former one).
  *
  * Errors: IO, KEY, READ_ONLY (not started, or being converted), DAMAGED (a
- * blob), EXHAUSTED, BUSY, RANDOM, NO_SECURE_MEMORY.
+ * blob), EXHAUSTED, BUSY, RANDOM, NO_SECURE_MEMORY, TAKEN.
  */
 bool blob_store_convert(BlobStore *store, BlobKey *key,
                         const BlobKeySlots *slots, GError **error);
@@ -302,7 +312,7 @@ bool blob_store_convert_next(BlobStore *store, uint64_t bytes, bool *done,
  * later write starts a new epoch.  Does nothing if nothing was written since
  * the last clean close.
  *
- * Errors: IO, EXHAUSTED, BUSY.
+ * Errors: IO, EXHAUSTED, BUSY, TAKEN.
  */
 bool blob_store_close_clean(BlobStore *store, GError **error);
 

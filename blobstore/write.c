@@ -328,7 +328,8 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
         return false;
     }
     g_array_set_clear_func(versions, version_clear);
-    if (!prepare_versions(store, changes, count, versions, error)) {
+    if (!prepare_versions(store, changes, count, versions, error) ||
+        !blob_fence(store, error)) {
         return false;
     }
     if (!versions->len) {

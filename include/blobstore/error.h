@@ -34,6 +34,7 @@ typedef enum BlobStoreError {
     BLOBSTORE_ERROR_FULL,        /* no room for another blob's entry */
     BLOBSTORE_ERROR_EXHAUSTED,   /* the last epoch (R1), or id, is used up */
     BLOBSTORE_ERROR_BUSY,        /* the caller did not serialise (R5) */
+    BLOBSTORE_ERROR_TAKEN,       /* another process writes to the store now */
     BLOBSTORE_ERROR_KEY,         /* no key, a wrong key, or a plain store */
     BLOBSTORE_ERROR_TOKEN,       /* no such token, key in it, or wrong PIN */
     BLOBSTORE_ERROR_TAMPERED,    /* changed by somebody without the key */

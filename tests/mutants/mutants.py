@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 CORE = Path(__file__).resolve().parents[2] / "blobstore"
-RULES = {*(f"R{n}" for n in range(1, 17)), *(f"S{n}" for n in range(1, 11)), "promise"}
+RULES = {*(f"R{n}" for n in range(1, 18)), *(f"S{n}" for n in range(1, 11)), "promise"}
 
 MUTANTS = [
     ("R1", "a full counter does not begin a new epoch",
@@ -189,6 +189,22 @@ MUTANTS = [
      "return pair->last;", "return !pair->last;"),
     ("R16", "the epoch does not say which copy was written last",
      "return last + 1 + ((last + 1) % 2 != is_odd);", "return last + 1;"),
+    ("R17", "a write does not look for another owner",
+     "!prepare_versions(store, changes, count, versions, error) ||\n"
+     "        !blob_fence(store, error)) {",
+     "!prepare_versions(store, changes, count, versions, error)) {"),
+    ("R17", "a start does not look for another owner",
+     "!check_registered(store, error) || !blob_fence(store, error)) {",
+     "!check_registered(store, error)) {"),
+    ("R17", "a clean close does not look for another owner",
+     "return blob_fence(store, error) && blob_wipe_pending(store, error) &&",
+     "return blob_wipe_pending(store, error) &&"),
+    ("R17", "a start does not look for what an owner has committed since",
+     "(store->epoch.own || store->epoch.clean ||\n            check_slots(store, error));",
+     "true;"),
+    ("R17", "the copy with which a record does not begin is enough",
+     "unsigned n = i ? !pair->last : pair->last;",
+     "unsigned n = i ? pair->last : !pair->last;"),
     ("S1", "an unsealed slot counts in a sealed store",
      "return blob_flags_are_sealed(header->flags) == (guard->seal != NULL) &&",
      "return"),
@@ -250,7 +266,7 @@ MUTANTS = [
      "if (false) {"),
     ("S5", "a change of key slots is not put on record",
      "super.key_slots = *slots;\n"
-     "    return blob_epoch_settle(store, error) &&\n"
+     "    return blob_fence(store, error) && blob_epoch_settle(store, error) &&\n"
      "           blob_superblock_change(store, &super, store->key, error) &&\n"
      "           blob_epoch_record(store, false, error);",
      "super.key_slots = *slots;\n"
@@ -302,8 +318,9 @@ MUTANTS = [
     ("S7", "the check seed of the plain store stays in the superblock",
      "        memset(super.seed, 0, sizeof(super.seed));\n", ""),
     ("S7", "what was there before a conversion is not zeroed",
-     "    if (!blob_wipe_next(store, bytes, done, error)) {\n",
-     "    *done = true;\n    if (false) {\n"),
+     "if (!blob_fence(store, error) ||\n"
+     "        !blob_wipe_next(store, bytes, done, error)) {",
+     "*done = true;\n    if (false) {"),
     ("S7", "what was there is not zeroed if a conversion is cut short",
      "           blob_wipe_next(store, UINT64_MAX, &done, error) && ", "           "),
     ("S7", "zeroing after a conversion waits for no record",
@@ -387,7 +404,7 @@ MUTANTS = [
      "    if (store->voucher && !next->clean) {", "    if (false) {"),
     ("S10", "a conversion that failed to begin may begin later",
      "if (!check_convertible(store, key, slots, error) ||\n"
-     "        !blob_superblock_settle(store, error)) {",
+     "        !blob_fence(store, error) || !blob_superblock_settle(store, error)) {",
      "g_clear_pointer(&store->voucher, blob_digest_free);\n"
      "    if (!check_convertible(store, key, slots, error)) {"),
     ("promise", "a query sees a version that is not on record yet",
