@@ -95,6 +95,7 @@ static bool check_directory(BlobStore *store, GError **error)
 {
     const BlobPair *pair = &store->directory_pair;
     g_autofree uint8_t *block = blob_medium_alloc(BLOB_BLOCK_BYTES);
+    g_autoptr(GError) failure = NULL;
     bool is_doubtful = false;
 
     for (unsigned i = 0; i < 2; i++) {
@@ -106,8 +107,8 @@ static bool check_directory(BlobStore *store, GError **error)
             continue;           /* A record of ours has failed there. */
         }
         if (!blob_medium_read(&store->medium, slot.offset, block,
-                              BLOB_BLOCK_BYTES, error)) {
-            return false;
+                              BLOB_BLOCK_BYTES, failure ? NULL : &failure)) {
+            continue;           /* A bad sector is damage of that copy. */
         }
         if (is_known(store, n, block)) {
             return true;
@@ -117,6 +118,10 @@ static bool check_directory(BlobStore *store, GError **error)
             return fail_taken(&header, error);
         }
         is_doubtful = true;
+    }
+    if (failure) {
+        g_propagate_error(error, g_steal_pointer(&failure));
+        return false;
     }
     return !is_doubtful || fail_taken(NULL, error);
 }
@@ -156,7 +161,7 @@ static bool check_slots(BlobStore *store, GError **error)
     return true;
 }
 
-bool blob_fence(BlobStore *store, GError **error)
+bool blob_store_check_owner(BlobStore *store, GError **error)
 {
     if (!store->options.fence || store->blank) {
         return true;

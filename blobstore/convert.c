@@ -277,7 +277,8 @@ bool blob_store_convert_begin(BlobStore *store, BlobKey *key,
      * under it no directory without a voucher counts.
      */
     if (!check_convertible(store, key, slots, error) ||
-        !blob_fence(store, error) || !blob_superblock_settle(store, error)) {
+        !blob_store_check_owner(store, error) ||
+        !blob_superblock_settle(store, error)) {
         return false;
     }
     target = plan(store, key, slots, &super, error);
@@ -310,7 +311,7 @@ bool blob_store_convert_next(BlobStore *store, uint64_t bytes, bool *done,
     if (!store->started || store->super.state != BLOB_STATE_WIPING) {
         return blob_store_fail_converting(error);
     }
-    if (!blob_fence(store, error) ||
+    if (!blob_store_check_owner(store, error) ||
         !blob_wipe_next(store, bytes, done, error)) {
         return false;
     }
@@ -389,7 +390,8 @@ bool blob_store_set_key_slots(BlobStore *store, const BlobKey *key,
     }
     super.key_slots = *slots;
     /* S5: what was there before is refused once this is on record. */
-    return blob_fence(store, error) && blob_epoch_settle(store, error) &&
+    return blob_store_check_owner(store, error) &&
+           blob_epoch_settle(store, error) &&
            blob_superblock_change(store, &super, store->key, error) &&
            blob_epoch_record(store, false, error);
 }

@@ -12,6 +12,7 @@ void blob_store_get_status(const BlobStore *store, BlobStoreStatus *info)
     *info = (BlobStoreStatus) {
         .blank = store->blank,
         .started = store->started,
+        .clean = store->epoch.clean,
         .read_only = store->read_only,
         .format_version = BLOB_FORMAT_VERSION,
         .block_size = BLOB_BLOCK_BYTES,

@@ -343,7 +343,8 @@ static bool heal_superblock(BlobStore *store, GError **error)
 bool blob_store_start(BlobStore *store, GError **error)
 {
     if (!blob_store_require_writable(store, error) ||
-        !check_registered(store, error) || !blob_fence(store, error)) {
+        !check_registered(store, error) ||
+        !blob_store_check_owner(store, error)) {
         return false;
     }
     /*
@@ -375,6 +376,7 @@ bool blob_store_close_clean(BlobStore *store, GError **error)
     if (!store->started || store->epoch.clean) {
         return true;
     }
-    return blob_fence(store, error) && blob_wipe_pending(store, error) &&
+    return blob_store_check_owner(store, error) &&
+           blob_wipe_pending(store, error) &&
            blob_epoch_record(store, true, error);
 }

@@ -148,13 +148,6 @@ void blob_store_take_census(BlobStore *store);
 bool blob_recover_store(BlobStore *store, GError **error);
 
 /*
- * changed.c: with BlobStoreOptions.fence, fails unless the store is still this
- * process's, or as it was when it was opened.  Otherwise does nothing.
- * Errors: IO, TAKEN.
- */
-bool blob_fence(BlobStore *store, GError **error);
-
-/*
  * epoch.c: R5.  Begins a commit, unless another one is in flight.  In QEMU
  * another coroutine could make a second call while the first one waits for
  * storage.  Errors: BUSY.

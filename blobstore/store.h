@@ -352,11 +352,21 @@ bool blob_store_supersede(BlobStore *store, GError **error);
 bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
                                 GError **error);
 
+/*
+ * With BlobStoreOptions.fence, fails unless the store is still this process's,
+ * or as it was when it was opened: the check that precedes each write.
+ * Without a fence it does nothing.
+ *
+ * Errors: IO, TAKEN.
+ */
+bool blob_store_check_owner(BlobStore *store, GError **error);
+
 typedef struct BlobStoreStatus {
     uint8_t uuid[BLOB_UUID_BYTES];        /* zero while blank */
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];
     bool blank;             /* there is no store on the medium yet */
     bool started;
+    bool clean;             /* closed so, and nothing was written since */
     bool read_only;         /* by option or by a feature of the medium */
     bool sealed;            /* or being converted to or from that */
     bool converting;        /* blob_store_start() continues it */

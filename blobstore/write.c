@@ -329,7 +329,7 @@ bool blob_store_write(BlobStore *store, const BlobChange *changes,
     }
     g_array_set_clear_func(versions, version_clear);
     if (!prepare_versions(store, changes, count, versions, error) ||
-        !blob_fence(store, error)) {
+        !blob_store_check_owner(store, error)) {
         return false;
     }
     if (!versions->len) {

@@ -187,6 +187,13 @@ static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
 
     store->open.health.write_failed = true;
     blobstore_report_error(store, names_of(changes), error);
+    if (g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN)) {
+        /* Whatever the policy: the other VM runs, so this one must not. */
+        blobstore_fence_note(store, error->message);
+        qemu_system_vmstop_request_prepare();
+        qemu_system_vmstop_request(RUN_STATE_IO_ERROR);
+        return BLOCK_ERROR_ACTION_STOP;
+    }
     if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
         return BLOCK_ERROR_ACTION_REPORT;
     }
@@ -375,7 +382,8 @@ bool blobstore_commit_before_start(BlobStoreObject *store)
     blobstore_medium_look(store);
     is_settled = !blobstore_state_is_incoming(&store->open.state) &&
                  !blobstore_state_is_loading(&store->open.state);
-    wanted = !is_settled || blobstore_state_is_lost(&store->open.state);
+    wanted = !is_settled || blobstore_state_is_lost(&store->open.state) ||
+             store->open.health.taken;
     if (!wanted && (blobstore_gate_is_drained(store) ||
                     !blobstore_version_is_dirty(store))) {
         return true;

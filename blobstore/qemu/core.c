@@ -20,7 +20,7 @@ static const uint8_t *wanted_uuid(const BlobStoreObject *store)
  * Once the store is known, the medium must hold that one and no other.  Only
  * for a VM that was just migrated in may a blank medium become it.
  */
-BlobStoreOptions blobstore_core_options(BlobStoreObject *store)
+BlobStoreOptions coroutine_fn blobstore_core_options(BlobStoreObject *store)
 {
     const BlobStoreProps *props = &store->props;
     bool is_known = store->open.uuid;
@@ -32,6 +32,7 @@ BlobStoreOptions blobstore_core_options(BlobStoreObject *store)
         .create_as_uuid = arrives,
         .follows = blobstore_state_sequence(store),
         .pack = props->pack,
+        .fence = blobstore_fence_is_wanted(store),
     };
 
     /* Not after a snapshot was loaded, which the user knows about. */

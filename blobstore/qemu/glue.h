@@ -187,6 +187,20 @@ void blobstore_halt_hurry(BlobStoreObject *store, bool hurried);
 void blobstore_drain_follow(BlobStoreObject *store);
 void blobstore_drain_unfollow(BlobStoreObject *store);
 
+/* fence.c */
+
+/* Whether the core is to look for another owner before it writes */
+bool coroutine_fn blobstore_fence_is_wanted(BlobStoreObject *store);
+/* Returns false, with TAKEN and the reason that is known. */
+bool blobstore_fence_fail(BlobStoreObject *store, GError **error);
+/* Notes, and reports once, that the store belongs to another process. */
+void blobstore_fence_note(BlobStoreObject *store, const char *reason);
+/*
+ * Makes the store that was taken over ours again, if the user has decided so:
+ * it will be opened again, and what is in RAM written.
+ */
+bool blobstore_fence_take_over(BlobStoreObject *store);
+
 /* report.c */
 
 /* Hands @error, which it consumes, to the user as one of this store. */
@@ -262,7 +276,7 @@ BlobSequence blobstore_state_sequence(const BlobStoreObject *store);
 /* core.c; the coroutine_fns want the core locked */
 
 /* What the core is to demand of the medium; pointers are into @store. */
-BlobStoreOptions blobstore_core_options(BlobStoreObject *store);
+BlobStoreOptions coroutine_fn blobstore_core_options(BlobStoreObject *store);
 /* Opens store->open.core, for the first time. */
 bool coroutine_fn blobstore_core_open(BlobStoreObject *store, GError **error);
 Blob *blobstore_core_register(BlobStore *core, BlobStoreBlob *blob,

@@ -10,13 +10,18 @@
 static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
                                    Error **errp)
 {
+    g_autoptr(GError) error = NULL;
     bool unchanged;
 
     if (!blobstore_gate_try_enter(store, NULL)) {
         return false;
     }
-    if (blob_store_check_unchanged(store->open.core, &unchanged, NULL) &&
-        !unchanged) {
+    if (!blob_store_check_owner(store->open.core, &error)) {
+        if (g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN)) {
+            blobstore_fence_note(store, error->message);
+        }
+    } else if (blob_store_check_unchanged(store->open.core, &unchanged,
+                                          NULL) && !unchanged) {
         blobstore_state_event(store, BLOBSTORE_EVENT_CHANGED);
     }
     blobstore_gate_leave(store);
@@ -51,11 +56,15 @@ bool coroutine_fn blobstore_medium_ensure(BlobStoreObject *store,
                     store->open.health.failure);
         return false;
     }
+    if (store->open.health.taken && !blobstore_fence_take_over(store)) {
+        return blobstore_fence_fail(store, error);
+    }
     if (store->open.state.trust == BLOBSTORE_TRUST_FULL) {
-        return true;
+        return true;            /* With a fence the core compares. */
     }
     if (!blobstore_state_is_lost(&store->open.state) &&
-        !blob_store_check_unchanged(store->open.core, &unchanged, error)) {
+        (!blob_store_check_owner(store->open.core, error) ||
+         !blob_store_check_unchanged(store->open.core, &unchanged, error))) {
         return false;
     }
     if (!unchanged && !reopen_changed(store, &local)) {

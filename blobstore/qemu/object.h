@@ -103,6 +103,7 @@ typedef struct BlobStoreHalt {
 typedef struct BlobStoreProps {
     char *uuid;
     int create;                 /* BlobstoreCreate */
+    int fence;                  /* BlobstoreFence; may change at any time */
     bool pack;
     int rerror;                 /* BlockdevOnError */
     int werror;
@@ -128,6 +129,7 @@ typedef struct BlobStoreKeys {
 typedef struct BlobStoreHealth {
     bool write_failed;          /* until a write works, or the VM starts */
     bool shrunk;                /* the medium, below what is in use */
+    bool taken;                 /* the store, by another process */
     char *failure;              /* why the store failed, or NULL */
     BlobStoreStale *stale;      /* not reported yet; or NULL */
     unsigned warnings_shown;

@@ -26,6 +26,7 @@ typedef struct StoreProperty {
     const char *type;
     const QEnumLookup *lookup;  /* of an enum */
     const char *description;
+    bool any_time;              /* may be changed while the store is open */
 } StoreProperty;
 
 #define AT(field) offsetof(BlobStoreObject, field)
@@ -37,6 +38,9 @@ static const StoreProperty properties[] = {
       "Use only the store with this UUID" },
     { "create", KIND_ENUM, AT(props.create), "BlobstoreCreate",
       &BlobstoreCreate_lookup, "What to do with a blank medium" },
+    { "fence", KIND_ENUM, AT(props.fence), "BlobstoreFence",
+      &BlobstoreFence_lookup,
+      "Whether to look for another process that writes to the store", true },
     { "pack", KIND_BOOL, AT(props.pack), "bool", NULL,
       "Compress blobs where that saves space" },
     { "rerror", KIND_ENUM, AT(props.rerror), "BlockdevOnError",
@@ -127,7 +131,7 @@ static void set_property(Object *obj, Visitor *v, const char *name,
     const StoreProperty *property = opaque;
     BlobStoreObject *store = BLOBSTORE(obj);
 
-    if (store->id) {
+    if (store->id && !property->any_time) {
         error_setg(errp, "blobstore '%s': '%s' cannot be changed any more",
                    store->id, name);
     } else if (property->kind == KIND_ENUM || property->kind == KIND_BOOL) {

@@ -146,6 +146,12 @@ static void append_hint(BlobStoreObject *store, int code, Error **errp)
                           "leave out min-sequence.* once: counters and lockout "
                           "of the device go back with it.\n");
         break;
+    case BLOBSTORE_ERROR_TAKEN:
+        error_append_hint(errp, "Nothing was written. If the other process "
+                          "may lose what it has stored, end it, then set "
+                          "fence=take-over for this store and let the VM "
+                          "continue.\n");
+        break;
     case BLOBSTORE_ERROR_NO_SECURE_MEMORY:
         error_append_hint(errp, "Allow QEMU more locked memory (ulimit -l).\n");
         break;

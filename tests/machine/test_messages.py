@@ -31,6 +31,8 @@ NOT_PROVOKED = {
     "has no medium": "wants a host device whose medium was taken out",
     "are in use by another device": "the second TPM is refused before that could happen",
     "is too far on to show": "wants 64 epochs; tests/unit/test-expect.c has it",
+    "was written to by another process since": "wants a QEMU that writes between the opening and the "
+                                               "start of another one; tests/crash/owners.c has it",
 }
 
 # Numbers of the format: docs/format.md, sections 3 and 5
@@ -175,6 +177,30 @@ class DriveTest(Saying, EncryptionTest):
         return "".join(self.refused(*self.drive, *store(option)) for option in (
             "create=never", f"uuid={OTHER_UUID}", f"key-commitment={'00' * 32}",
             min_sequence(1, "00" * 16)))
+
+
+class TwoUsersTest(Saying, EncryptionTest):
+    """On a file without a lock; test_fence.py has the rest."""
+
+    def both(self):
+        return *drive(self.image_name, file_locking="off"), *TPM2
+
+    @provokes(USAGE, "which has begun epoch")
+    def test_second_owner(self):
+        first, tpm = self.power_on(*self.both())
+        tpm.run(tpm2.startup())
+        self.power_on(*self.both())
+        state.make_permanent(tpm)
+        first.wait_event("STOP")
+        return first.qemu_log.read_text()
+
+    @provokes(USAGE, "repeat the command with --take-over")
+    def test_tool_beside_a_vm(self):
+        self.power_on(*self.both())[0].kill()
+        return subprocess.run([program("QEMU_BLOBSTORE"), "encrypt", "--object=secret,id=s,data=abc",
+                               "--new-key-secret=s", "-f", "raw", self.image_name],
+                              cwd=self.directory, check=False, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True).stdout
 
 
 class HostTest(Saying, Policies, EncryptionTest):

@@ -191,13 +191,13 @@ MUTANTS = [
      "return last + 1 + ((last + 1) % 2 != is_odd);", "return last + 1;"),
     ("R17", "a write does not look for another owner",
      "!prepare_versions(store, changes, count, versions, error) ||\n"
-     "        !blob_fence(store, error)) {",
+     "        !blob_store_check_owner(store, error)) {",
      "!prepare_versions(store, changes, count, versions, error)) {"),
     ("R17", "a start does not look for another owner",
-     "!check_registered(store, error) || !blob_fence(store, error)) {",
+     "!check_registered(store, error) || !blob_store_check_owner(store, error)) {",
      "!check_registered(store, error)) {"),
     ("R17", "a clean close does not look for another owner",
-     "return blob_fence(store, error) && blob_wipe_pending(store, error) &&",
+     "return blob_store_check_owner(store, error) && blob_wipe_pending(store, error) &&",
      "return blob_wipe_pending(store, error) &&"),
     ("R17", "a start does not look for what an owner has committed since",
      "(store->epoch.own || store->epoch.clean ||\n            check_slots(store, error));",
@@ -266,7 +266,7 @@ MUTANTS = [
      "if (false) {"),
     ("S5", "a change of key slots is not put on record",
      "super.key_slots = *slots;\n"
-     "    return blob_fence(store, error) && blob_epoch_settle(store, error) &&\n"
+     "    return blob_store_check_owner(store, error) && blob_epoch_settle(store, error) &&\n"
      "           blob_superblock_change(store, &super, store->key, error) &&\n"
      "           blob_epoch_record(store, false, error);",
      "super.key_slots = *slots;\n"
@@ -318,7 +318,7 @@ MUTANTS = [
     ("S7", "the check seed of the plain store stays in the superblock",
      "        memset(super.seed, 0, sizeof(super.seed));\n", ""),
     ("S7", "what was there before a conversion is not zeroed",
-     "if (!blob_fence(store, error) ||\n"
+     "if (!blob_store_check_owner(store, error) ||\n"
      "        !blob_wipe_next(store, bytes, done, error)) {",
      "*done = true;\n    if (false) {"),
     ("S7", "what was there is not zeroed if a conversion is cut short",
@@ -404,7 +404,7 @@ MUTANTS = [
      "    if (store->voucher && !next->clean) {", "    if (false) {"),
     ("S10", "a conversion that failed to begin may begin later",
      "if (!check_convertible(store, key, slots, error) ||\n"
-     "        !blob_fence(store, error) || !blob_superblock_settle(store, error)) {",
+     "        !blob_store_check_owner(store, error) || !blob_superblock_settle(store, error)) {",
      "g_clear_pointer(&store->voucher, blob_digest_free);\n"
      "    if (!check_convertible(store, key, slots, error)) {"),
     ("promise", "a query sees a version that is not on record yet",

@@ -96,6 +96,7 @@ static bool coroutine_fn open_store(Tool *tool, const ToolEntry *command,
     BlobStorage *storage = &tool->medium.parent;
     BlobStoreOptions store_options = {
         .read_only = !command->writes,
+        .fence = true,
         .unlock = unlock,
         .opaque = tool,
     };
@@ -109,6 +110,14 @@ static bool coroutine_fn open_store(Tool *tool, const ToolEntry *command,
         return false;
     }
     blob_store_get_status(tool->store, &info);
+    /* Not every driver keeps the tool away from a VM that runs. */
+    if (command->writes && !info.clean && !info.blank && !tool->take_over) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN,
+                    "store was not closed: a VM uses it, or did not end "
+                    "properly; if none uses it, repeat the command with "
+                    "--take-over");
+        return false;
+    }
     memcpy(tool->uuid, info.uuid, sizeof(tool->uuid));
     return true;
 }

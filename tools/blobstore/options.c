@@ -18,6 +18,7 @@ enum {
     FOR_SLOT = 1 << 2,
     FOR_REPLACE = 1 << 3,
     FOR_PROGRESS = 1 << 4,
+    FOR_WRITING = 1 << 5,
 };
 
 static const ToolEntry commands[] = {
@@ -26,18 +27,18 @@ static const ToolEntry commands[] = {
       "read all of it, report damage" },
     { "key-list", tool_key_list, false, false, 0, "its key slots" },
     { "key-add", tool_key_add, true, true,
-      FOR_OPENING | FOR_NEW_KEY | FOR_SLOT | FOR_REPLACE,
+      FOR_OPENING | FOR_WRITING | FOR_NEW_KEY | FOR_SLOT | FOR_REPLACE,
       "let another key open it" },
-    { "key-remove", tool_key_remove, true, true, FOR_OPENING | FOR_SLOT,
-      "empty a key slot" },
+    { "key-remove", tool_key_remove, true, true,
+      FOR_OPENING | FOR_WRITING | FOR_SLOT, "empty a key slot" },
     { "encrypt", tool_encrypt, true, true,
-      FOR_OPENING | FOR_NEW_KEY | FOR_PROGRESS,
+      FOR_OPENING | FOR_WRITING | FOR_NEW_KEY | FOR_PROGRESS,
       "make a plain store encrypted" },
     { "rekey", tool_rekey, true, true,
-      FOR_OPENING | FOR_NEW_KEY | FOR_PROGRESS,
+      FOR_OPENING | FOR_WRITING | FOR_NEW_KEY | FOR_PROGRESS,
       "encrypt it again with another data key" },
-    { "decrypt", tool_decrypt, true, true, FOR_OPENING | FOR_PROGRESS,
-      "make it plain" },
+    { "decrypt", tool_decrypt, true, true,
+      FOR_OPENING | FOR_WRITING | FOR_PROGRESS, "make it plain" },
 };
 
 enum {
@@ -54,6 +55,7 @@ enum {
     OPTION_NEW_KEY_ITER_TIME,
     OPTION_SLOT,
     OPTION_REPLACE,
+    OPTION_TAKE_OVER,
 };
 
 static const struct option options[] = {
@@ -75,6 +77,7 @@ static const struct option options[] = {
       OPTION_NEW_KEY_ITER_TIME },
     { "slot", required_argument, NULL, OPTION_SLOT },
     { "replace", no_argument, NULL, OPTION_REPLACE },
+    { "take-over", no_argument, NULL, OPTION_TAKE_OVER },
     { NULL }
 };
 
@@ -111,7 +114,11 @@ static void print_help(void)
            "\n"
            "key-add, key-remove:\n"
            "  --slot=N                    0 to 7; --replace: it may be in "
-           "use\n");
+           "use\n"
+           "\n"
+           "commands that write:\n"
+           "  --take-over                 though the store was not closed: no VM "
+           "uses it\n");
 }
 
 int tool_usage(const char *format, ...)
@@ -189,6 +196,8 @@ static unsigned group_of(int option)
         return FOR_SLOT;
     case OPTION_REPLACE:
         return FOR_REPLACE;
+    case OPTION_TAKE_OVER:
+        return FOR_WRITING;
     case 'p':
         return FOR_PROGRESS;
     default:
@@ -270,6 +279,9 @@ int tool_parse_options(int argc, char **argv, const ToolEntry *command,
             break;
         case OPTION_IMAGE_OPTS:
             image->is_options = true;
+            break;
+        case OPTION_TAKE_OVER:
+            tool->take_over = true;
             break;
         case OPTION_OBJECT:
             user_creatable_process_cmdline(optarg);

@@ -27,6 +27,7 @@ typedef struct Tool {
     int new_key_type;           /* a BlobstoreKeyType; -1: not given */
     int slot;                   /* key-add, key-remove; or BLOB_KEY_SLOT_ANY */
     bool replace;
+    bool take_over;             /* though it may be in use */
     bool progress;              /* of a conversion is shown */
 
     BlockStorage medium;

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Two machines on one store, behind a server that keeps nobody away."""
+
+import os
+import signal
+import subprocess
+import unittest
+
+import state
+import tpm2
+from case import front_end
+from migration import MigrationTest
+from stalling import StallingStorage
+from vm import VMError, program
+
+TAKEN = "store was taken over by another process"
+
+
+class FenceTest(MigrationTest):
+    def setUp(self):
+        super().setUp()
+        self.image()
+        self.storage = StallingStorage(self, self.image_name, "raw")
+
+    def args(self, *options):
+        words = ["blobstore,id=bs,drive=nvram", *options]
+        return [*self.storage.drive, "-object", ",".join(words),
+                "-device", "tpm-tis,blobstore=bs"]
+
+    def make(self, *options):
+        """A machine whose TPM has state of all kinds."""
+        machine, tpm = self.power_on(*self.args(*options))
+        state.make(tpm)
+        return machine, tpm
+
+    def take(self, *options):
+        """A second machine, which begins to own the store."""
+        machine, tpm = self.power_on(*self.args(*options))
+        tpm.run(tpm2.startup())
+        return machine, tpm
+
+    def expect_taken(self, machine, tpm, number=1):
+        """The machine writes nothing, and is paused."""
+        before = self.content()
+        state.change_permanent(tpm, number)
+        self.wait_status(machine, "io-error")
+        self.assertEqual(self.content(), before)
+        self.assertEqual(machine.store()["state"], "failed")
+        reason, = {event["reason"] for event in machine.events("BLOBSTORE_FAILED")}
+        self.assertIn(TAKEN, reason)
+        self.assertRegex(reason, "epoch [0-9]+$")
+
+    def expect_stays_taken(self, machine):
+        before = self.content()
+        for command in "cont", "system_reset", "cont":
+            try:
+                machine.qmp(command)
+            except VMError as error:
+                self.assertIn("cont", str(error))
+            self.assertNotEqual(machine.status, "running")
+        self.assertEqual(self.content(), before)
+
+    def expect_holds(self, expected):
+        machine, tpm = self.take()
+        self.assertEqual(state.permanent(tpm), expected)
+        machine.quit()
+
+
+class TwoOwnersTest(FenceTest):
+    def test_who_started_last_owns_the_store_whatever_the_policy(self):
+        for policy in "report", "ignore", "stop", "enospc":
+            with self.subTest(policy=policy):
+                os.truncate(self.path(self.image_name), 0)
+                os.truncate(self.path(self.image_name), 64 << 20)
+                first, first_tpm = self.make(f"werror={policy}")
+                second, second_tpm = self.take()
+                state.change_permanent(second_tpm, 7)
+                expected = state.permanent(second_tpm)
+                self.expect_taken(first, first_tpm)
+                self.expect_stays_taken(first)
+                first.quit()
+                state.change_permanent(second_tpm, 8)
+                expected = state.permanent(second_tpm)
+                second.kill()
+                self.expect_holds(expected)
+
+    def test_frozen_host_that_wakes_up_writes_nothing(self):
+        first, first_tpm = self.make()
+        os.kill(first.pid, signal.SIGSTOP)
+        second, second_tpm = self.take()
+        state.change_permanent(second_tpm, 7)
+        os.kill(first.pid, signal.SIGCONT)
+        self.expect_taken(first, first_tpm)
+        state.change_permanent(second_tpm, 8)
+        expected = state.permanent(second_tpm)
+        second.kill()
+        self.expect_holds(expected)
+
+    def test_paused_vm_does_not_go_on_over_another_owner(self):
+        first, _ = self.make()
+        first.qmp("stop")
+        second, second_tpm = self.take()
+        state.change_permanent(second_tpm, 7)
+        expected = state.permanent(second_tpm)
+        self.expect_stays_taken(first)
+        second.kill()
+        first.kill()
+        self.expect_holds(expected)
+
+    def test_user_may_take_the_store_back(self):
+        first, first_tpm = self.make()
+        second, second_tpm = self.take()
+        state.change_permanent(second_tpm, 7)
+        self.expect_taken(first, first_tpm)
+        expected = state.permanent(first_tpm)
+        first.qmp("qom-set", path="/objects/bs", property="fence", value="take-over")
+        first.qmp("cont")
+        self.wait_status(first, "running")
+        self.expect_taken(second, second_tpm)
+        state.change_permanent(first_tpm, 9)
+        self.assertNotEqual(state.permanent(first_tpm), expected)
+        expected = state.permanent(first_tpm)
+        first.quit()
+        second.kill()
+        self.expect_holds(expected)
+
+    def test_without_a_fence_nobody_looks(self):
+        """So the fence is what the other tests test."""
+        first, first_tpm = self.make("fence=off")
+        self.take("fence=off")
+        state.change_permanent(first_tpm, 1)
+        self.assertEqual(first.status, "running")
+
+    def test_other_properties_cannot_be_changed(self):
+        machine, _ = self.make()
+        with self.assertRaisesRegex(VMError, "cannot be changed any more"):
+            machine.qmp("qom-set", path="/objects/bs", property="werror", value="stop")
+
+
+class HandOverTest(FenceTest):
+    """A migration hands the store over without a false alarm."""
+
+    def incoming_here(self):
+        return self.incoming(*self.args())
+
+    def change_all(self, machine, tpm, number):
+        state.change_permanent(tpm, number)
+        self.assertEqual(machine.status, "running")
+        self.assertEqual(machine.events("BLOBSTORE_FAILED"), [])
+        return state.permanent(tpm)
+
+    def test_store_goes_with_the_vm_and_back(self):
+        source, tpm = self.make()
+        for number in range(4):
+            destination, destination_tpm = self.incoming_here()
+            self.migrate(source, destination)
+            source.quit()
+            source, tpm = destination, destination_tpm
+            expected = self.change_all(source, tpm, number)
+        source.quit()
+        self.expect_holds(expected)
+
+    def test_source_goes_on_after_a_migration_that_failed(self):
+        source, tpm = self.make()
+        destination, _ = self.incoming_here()
+        self.start_and_pause(source, destination)
+        destination.kill()
+        source.qmp("migrate_cancel")
+        self.wait_migration(source, ["cancelled", "failed"])
+        self.wait_status(source, "running")
+        expected = self.change_all(source, tpm, 5)
+        source.quit()
+        self.expect_holds(expected)
+
+    def test_source_that_goes_on_beside_its_destination_is_the_owner(self):
+        source, tpm = self.make()
+        destination, destination_tpm = self.incoming_here()
+        self.migrate(source, destination)
+        self.change_all(destination, destination_tpm, 1)
+        source.qmp("cont")
+        self.wait_status(source, "running")
+        self.change_all(source, tpm, 2)
+        self.expect_taken(destination, destination_tpm)
+
+    def test_reset_stop_and_snapshot_are_no_alarm(self):
+        machine, tpm = self.make()
+        for number, commands in enumerate((["stop", "cont"], ["system_reset"],
+                                           ["stop", "system_reset", "cont"])):
+            for command in commands:
+                machine.qmp(command)
+            if "system_reset" in commands:
+                tpm.run(tpm2.startup())
+            self.change_all(machine, tpm, number)
+
+
+class ToolTest(FenceTest):
+    def encrypt(self, *options):
+        return subprocess.run(
+            [program("QEMU_BLOBSTORE"), "encrypt", "--object=secret,id=sec0,data=sesame",
+             "--new-key-secret=sec0", "--new-key-iter-time=1", "-f", "raw", *options,
+             f"nbd+unix:///?socket={self.storage.socket}"], cwd=self.directory, check=False,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+
+    def test_tool_does_not_write_beside_a_vm(self):
+        machine, tpm = self.make()
+        before = self.content()
+        done = self.encrypt()
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--take-over", done.stdout)
+        self.assertEqual(self.content(), before)
+        state.change_permanent(tpm, 1)
+        self.assertEqual(machine.status, "running")
+
+    def test_vm_notices_a_tool_that_was_told_to(self):
+        machine, tpm = self.make()
+        done = self.encrypt("--take-over")
+        self.assertEqual((done.returncode, done.stdout), (0, ""))
+        before = self.content()
+        state.change_permanent(tpm, 1)
+        self.wait_status(machine, "io-error")
+        self.assertEqual(self.content(), before)
+
+    def test_tool_works_on_a_store_that_was_closed(self):
+        machine, _ = self.make()
+        machine.quit()
+        self.assertEqual(self.encrypt().returncode, 0)
+
+
+class CostTest(FenceTest):
+    """How much is read for each write"""
+
+    def reads_of_a_write(self, args):
+        os.truncate(self.path(self.image_name), 0)
+        os.truncate(self.path(self.image_name), 64 << 20)
+        machine, tpm = self.power_on("-trace", "blobstore_read", *args)
+        state.make(tpm)
+        before = machine.qemu_log.read_text().count("blobstore_read ")
+        tpm.run(tpm2.nv_increment(state.COUNTER))
+        reads = machine.qemu_log.read_text().count("blobstore_read ") - before
+        machine.quit()
+        return reads
+
+    def test_fence_costs_one_read_and_a_file_with_a_lock_has_none(self):
+        self.assertEqual(self.reads_of_a_write(self.args()), 1)
+        self.assertEqual(self.reads_of_a_write(self.args("fence=off")), 0)
+        self.storage.go()
+        local = ["-drive", f"if=none,id=nvram,file={self.image_name},format=raw"]
+        for options, reads in (("", 0), (",fence=on", 1)):
+            args = [*local, "-object", f"blobstore,id=bs,drive=nvram{options}",
+                    "-device", "tpm-tis,blobstore=bs"]
+            self.assertEqual(self.reads_of_a_write(args), reads, options)
+
+
+if __name__ == "__main__":
+    unittest.main()
