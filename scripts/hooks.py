@@ -435,7 +435,7 @@ def unit_test_hooks(paths):
                  *matching(paths, 'tests/unit/bench-blobstore-*.c')):
         name = path.split('/')[-1].removesuffix('.c')
         condition, libraries = 'have_blobstore', needs
-        if name == 'test-blobstore-tpm':
+        if name.startswith('test-blobstore-tpm'):
             condition, libraries = 'libtpms.found()', f'{needs}, tpm_libtpms'
         table.append(Hook('tests/unit/meson.build', needs=path,
                           before='test_env = environment()',
