@@ -16,6 +16,9 @@ ENCRYPTED = store()
 OTHER_KEY = store(key=opens_with("sec1"))
 RAW_KEY = store(key=opens_with("raw"))
 
+# Two copies of the directory and two of the superblock are flushed before.
+FLUSH_OF_COPIES = 5
+
 
 class FailingMediumTest(EncryptionTest):
     """A change of keys that cannot be written is an error, and can be repeated."""
@@ -130,7 +133,7 @@ class FailingSnapshotTest(EncryptedMigrationTest):
         expected = state.permanent(tpm)
         self.assertIn("rekeyed after", machine.hmp("loadvm first"))
         faults = Faults(machine, "qcow2")
-        for count in range(1, 9):
+        for count in range(1, 25):
             faults.begin_at_flush(count)
             machine.qmp("system_reset")
             machine.qmp("cont")
@@ -138,7 +141,7 @@ class FailingSnapshotTest(EncryptedMigrationTest):
             faults.end()
             if status == "running":
                 break
-        self.assertIn(count, range(4, 8))
+        self.assertIn(count, range(4, 24))
         tpm.run(tpm2.startup())
         self.assertEqual(state.permanent(tpm), expected)
         machine.quit()
@@ -168,7 +171,7 @@ class AfterFailureTest(EncryptionTest):
         if at_copy:
             self.begin_at_copy(machine, faults)
         else:
-            faults.begin("flush", once=True)
+            faults.begin_at_flush(FLUSH_OF_COPIES)
         key = {} if failed == "decrypt" else new_key("sec1")
         self.check_fails(machine, f"blobstore-{failed}", "Input/output error", id="bs", **key)
         faults.end()

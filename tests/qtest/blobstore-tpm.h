@@ -68,14 +68,15 @@ GByteArray *tpm2_key(TPM *tpm, uint32_t handle);
 TPM tpm_on_raw(const char *image);
 
 /*
- * The same drive, where the first access of one kind to one place fails: the
- * arguments are the path, "read" or "write", and (uint64_t) the offset
+ * The same drive, where accesses of one kind to one place fail: the arguments
+ * are the path, "read" or "write", "on" if only the first one fails, or "off",
+ * and (uint64_t) the offset
  */
 #define TPM_FAULTY_DRIVE \
     "-blockdev driver=raw,node-name=nvram,file.driver=blkdebug," \
     "file.image.driver=file,file.image.filename=%s," \
     "file.inject-error.0.event=none,file.inject-error.0.iotype=%s," \
-    "file.inject-error.0.once=on,file.inject-error.0.sector=$((%" PRIu64 \
+    "file.inject-error.0.once=%s,file.inject-error.0.sector=$((%" PRIu64 \
     "/512)) "
 
 /* A user's image: a TPM 2.0 with an NV index, not in use */

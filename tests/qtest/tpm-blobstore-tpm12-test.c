@@ -270,7 +270,7 @@ static void test_failed_store(void)
     g_assert_cmphex(nv_write(&tpm, "unlikely"), ==, 0);
     info = store_info(tpm.vm);
     args = g_strdup_printf(TPM_FAULTY_DRIVE TPM_1_2 "2>/dev/null", image,
-                           "write",
+                           "write", "on",
                            blob_slot(store_blob(info, "permanent"), false));
     qobject_unref(info);
     qtest_quit(tpm.vm);
@@ -300,7 +300,7 @@ static void test_failed_suspend(void)
     QDict *info = store_info(tpm.vm);
 
     args = g_strdup_printf(TPM_FAULTY_DRIVE TPM_1_2 "2>/dev/null", image,
-                           "write",
+                           "write", "on",
                            blob_slot(store_blob(info, "savestate"), false));
     qobject_unref(info);
     qtest_quit(tpm.vm);
