@@ -305,10 +305,15 @@ static bool load_directory(BlobStore *store, BlobDirectory *directory,
            check_directory(store, &header, payload, directory, error);
 }
 
-/* Whether nobody has begun anything since a clean close that succeeded */
+/*
+ * Whether nobody has begun anything since a clean close that succeeded.  A
+ * superblock that is not on record may be in a cache only.
+ */
 static bool is_at_rest(const BlobStore *store, const BlobDirectory *directory)
 {
-    return store->super.state == BLOB_STATE_READY && directory->clean &&
+    return store->super.state == BLOB_STATE_READY &&
+           directory->superblock_generation == store->super.generation &&
+           directory->clean &&
            blob_pair_is_whole(&store->directory_pair);
 }
 

@@ -264,7 +264,7 @@ static void explore_cached_failing(Explorer *explorer, const char *ops)
 {
     static const char *const ends[] = {
         "", "r", "rw", "rr", "rc", "rcw", "rv", "w", "wr", "wrw", "c", "cw",
-        "crw", "i", "ri",
+        "crw", "i", "ri", "rk",
     };
     unsigned calls = count_calls(explorer, ops);
     size_t length = strlen(ops) - 1;
