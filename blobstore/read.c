@@ -44,9 +44,8 @@ static bool load(BlobStore *store, const Blob *blob, BlobHeader *header,
                          &evidence, &local)) {
         goto failed;
     }
-    if (evidence.complete && evidence.newest.flags == blob->entry.flags &&
-        evidence.newest.metadata_bytes == blob->entry.metadata_bytes &&
-        evidence.newest.raw_bytes == blob->entry.raw_bytes) {
+    if (evidence.complete &&
+        blob_entry_describes(&blob->entry, &evidence.newest)) {
         *header = evidence.newest;
         if (!blob_slot_read(&store->medium, store->guard, &slot, header,
                             payload, &local)) {

@@ -178,10 +178,7 @@ static bool is_as_recorded(const BlobEntry *entry, const BlobHeader *header)
 {
     uint8_t digest[BLOB_DIGEST_BYTES];
 
-    if (header->flags != entry->flags ||
-        header->raw_bytes != entry->raw_bytes ||
-        header->stored_bytes != entry->stored_bytes ||
-        header->metadata_bytes != entry->metadata_bytes) {
+    if (!blob_entry_describes(entry, header)) {
         return false;
     }
     if (header->flags & BLOB_FLAG_SEALED && header->stored_bytes) {

@@ -105,6 +105,16 @@ static inline void blob_entry_set_version(BlobEntry *entry,
     entry->slot = slot;
 }
 
+/* Whether @entry says of its version what @header does, but for the digest */
+static inline bool blob_entry_describes(const BlobEntry *entry,
+                                        const BlobHeader *header)
+{
+    return entry->flags == header->flags &&
+           entry->raw_bytes == header->raw_bytes &&
+           entry->stored_bytes == header->stored_bytes &&
+           entry->metadata_bytes == header->metadata_bytes;
+}
+
 /* store.c: adds a text to what blob_store_warnings() returns. */
 void blob_store_warn(BlobStore *store, const char *format, ...)
     G_GNUC_PRINTF(2, 3);

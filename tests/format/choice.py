@@ -61,14 +61,16 @@ def decide_clean(medium, guard, entries):
 def looks_recorded(slot, entry):
     """Step 5: a sealed payload is looked at when it is read."""
     header = slot.held
-    return (is_as_recorded(entry, header) and header.stored_bytes == entry.stored_bytes
+    return (is_as_recorded(entry, header)
             and (header.flags & SEALED and header.stored_bytes
                  or slot.guard.accepts(slot, entry.digest)))
 
 
 def is_as_recorded(entry, header):
-    return ((header.sequence, header.flags, header.raw_bytes, header.metadata_bytes) ==
-            (entry.sequence, entry.flags, entry.raw_bytes, entry.metadata_bytes))
+    return ((header.sequence, header.flags, header.raw_bytes, header.stored_bytes,
+             header.metadata_bytes) ==
+            (entry.sequence, entry.flags, entry.raw_bytes, entry.stored_bytes,
+             entry.metadata_bytes))
 
 
 def decide_by_evidence(medium, guard, head, entries):

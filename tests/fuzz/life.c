@@ -110,6 +110,7 @@ void life_register(Life *life)
 static bool start_once(Life *life)
 {
     g_autoptr(GError) error = NULL;
+    bool may_land = life->disk->pending->len || !life->formatted;
     bool ok = blob_store_start(life->store, &error);
     BlobStoreStatus info;
     uint64_t required;
@@ -117,7 +118,7 @@ static bool start_once(Life *life)
     switch (fuzz_outcome(ok, &error,
                          FUZZ_CODE(IO) | FUZZ_CODE(TOO_SMALL) |
                          FUZZ_CODE(FOREIGN) |
-                         (life->formatted ? 0 : FUZZ_CODE(STALE)))) {
+                         (may_land ? FUZZ_CODE(STALE) : 0))) {
     case FUZZ_OK:
         life->formatted = true;
         return true;
@@ -125,7 +126,7 @@ static bool start_once(Life *life)
         FUZZ_CHECK(life->disk->failed);
         break;
     case BLOBSTORE_ERROR_STALE:
-        /* A format whose last writes had failed has landed after all. */
+        /* A superblock whose last writes had failed has landed after all. */
         life_disarm(life);
         life_close(life);
         FUZZ_CHECK(life_open(life));
