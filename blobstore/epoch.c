@@ -6,6 +6,7 @@
 #include "store-private.h"
 
 #include <string.h>
+#include "owner.h"
 #include "superblock.h"
 
 /* The directory keeps a blob without content only while it is registered. */
@@ -240,6 +241,7 @@ static bool write_record(BlobStore *store, Record *record, GError **error)
 
     /* S5: a record names the superblock, so there has to be one for sure. */
     if (!check_recordable(store, &next, error) ||
+        !blob_store_check_owner(store, error) ||
         !blob_superblock_settle(store, error)) {
         return false;
     }
@@ -267,7 +269,8 @@ static bool write_record(BlobStore *store, Record *record, GError **error)
     store->last_epoch = next.number;
     store->epoch.clean = false;
     if (!blob_pair_write(&store->medium, guard_of(store, record),
-                         &store->directory_pair, &header, payload, error)) {
+                         &store->directory_pair, &header, payload, error) ||
+        !blob_owner_check_copies(store, error)) {
         return false;
     }
     next.history = g_steal_pointer(&directory.history);

@@ -273,6 +273,15 @@ static bool check_directory(const BlobStore *store, const BlobHeader *header,
     return true;
 }
 
+/* Without a fence, or within its window: see blob_owner_check_copies(). */
+static bool begun_twice(const BlobPair *pair)
+{
+    return pair->intact[0] && pair->intact[1] &&
+           pair->sequence[0] == pair->sequence[1] &&
+           memcmp(pair->epoch_id[0], pair->epoch_id[1],
+                  sizeof(pair->epoch_id[0]));
+}
+
 static bool load_directory(BlobStore *store, BlobDirectory *directory,
                            GError **error)
 {
@@ -295,6 +304,13 @@ static bool load_directory(BlobStore *store, BlobDirectory *directory,
                     "image from a backup", store->directory_pair.offset,
                     store->directory_pair.offset +
                     store->directory_pair.slot_bytes);
+        return false;
+    }
+    if (begun_twice(&store->directory_pair)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_CORRUPT,
+                    "two processes have begun epoch %u at the same time, and "
+                    "the store cannot tell whose it is: restore the image "
+                    "from a backup", blob_sequence_epoch(header.sequence));
         return false;
     }
     store->directory_bytes = header.raw_bytes;

@@ -85,27 +85,66 @@ static bool check_not_stale(const BlobStore *store, const Blob *blob,
     return true;
 }
 
-static bool probe_slot(BlobStore *store, Finding *finding, unsigned n,
+static bool probe_slot(BlobStore *store, const Blob *blob, unsigned n,
+                       uint64_t recorded, BlobEvidence *evidence,
                        GError **error)
 {
-    const BlobEntry *entry = &finding->blob->entry;
-    BlobSlot slot = blob_slot_of(finding->blob, n);
-    BlobEvidence evidence;
-    BlobJudge judge = {
-        .epoch_id = store->epoch.id,
-        .recorded = n == entry->slot ? entry->sequence : 0,
-    };
+    BlobSlot slot = blob_slot_of(blob, n);
+    BlobJudge judge = { .epoch_id = store->epoch.id, .recorded = recorded };
 
     if (!blob_slot_probe(&store->medium, store->guard, &slot, &judge,
-                         &evidence, error)) {
-        g_prefix_error(error, "blob '%s/%s': ", entry->owner, entry->name);
+                         evidence, error)) {
+        g_prefix_error(error, "blob '%s/%s': ", blob->entry.owner,
+                       blob->entry.name);
+        return false;
+    }
+    return true;
+}
+
+static bool find_in_slot(BlobStore *store, Finding *finding, unsigned n,
+                         GError **error)
+{
+    Blob *blob = finding->blob;
+    uint64_t recorded = n == blob->entry.slot ? blob->entry.sequence : 0;
+    BlobEvidence evidence;
+
+    if (!probe_slot(store, blob, n, recorded, &evidence, error)) {
         return false;
     }
     if (evidence.found) {
         finding->evidence[n] = g_memdup2(&evidence, sizeof(evidence));
     }
-    store->last_seen = MAX(store->last_seen, evidence.highest);
-    return check_not_stale(store, finding->blob, n, evidence.highest, error);
+    blob->seen[n] = (BlobSeen) {
+        .recorded = recorded,
+        .highest = evidence.highest,
+        .complete = evidence.complete,
+    };
+    return check_not_stale(store, blob, n, evidence.highest, error);
+}
+
+bool blob_recover_check_unchanged(BlobStore *store, GError **error)
+{
+    for (guint i = 0; i < 2 * store->blobs->len; i++) {
+        const Blob *blob = g_ptr_array_index(store->blobs, i / 2);
+        const BlobSeen *seen = &blob->seen[i % 2];
+        BlobEvidence evidence;
+
+        if (!blob->entry.slot_bytes) {
+            continue;
+        }
+        if (!probe_slot(store, blob, i % 2, seen->recorded, &evidence,
+                        error)) {
+            return false;
+        }
+        if (evidence.highest != seen->highest ||
+            evidence.complete != seen->complete) {
+            g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN,
+                        "store was written to by another process since it was "
+                        "opened");
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool probe_all(Recovery *recovery, GError **error)
@@ -124,8 +163,8 @@ static bool probe_all(Recovery *recovery, GError **error)
     for (guint i = 0; i < recovery->findings->len; i++) {
         Finding *finding = &g_array_index(recovery->findings, Finding, i);
 
-        if (!probe_slot(store, finding, 0, error) ||
-            !probe_slot(store, finding, 1, error)) {
+        if (!find_in_slot(store, finding, 0, error) ||
+            !find_in_slot(store, finding, 1, error)) {
             return false;
         }
     }

@@ -340,11 +340,21 @@ static bool heal_superblock(BlobStore *store, GError **error)
             blob_epoch_record(store, store->voucher, error));
 }
 
+/* R17 */
+static bool check_owner(BlobStore *store, GError **error)
+{
+    bool is_recovered = !store->blank && !store->epoch.own &&
+                        !store->epoch.clean;
+
+    return blob_store_check_owner(store, error) &&
+           (!store->options.fence || !is_recovered ||
+            blob_recover_check_unchanged(store, error));
+}
+
 bool blob_store_start(BlobStore *store, GError **error)
 {
     if (!blob_store_require_writable(store, error) ||
-        !check_registered(store, error) ||
-        !blob_store_check_owner(store, error)) {
+        !check_registered(store, error) || !check_owner(store, error)) {
         return false;
     }
     /*

@@ -19,6 +19,13 @@ typedef struct BlobPlan {
     bool replaces;              /* its content, even if that is damaged */
 } BlobPlan;
 
+/* What recovery has found in a slot */
+typedef struct BlobSeen {
+    uint64_t recorded;          /* sequence that it looked for; 0: none */
+    uint64_t highest;           /* sequence of any intact header or trailer */
+    bool complete;
+} BlobSeen;
+
 struct Blob {
     BlobEntry entry;            /* slot_bytes is 0 before it has space */
     BlobPlan *plan;             /* or NULL; see blob_plan() */
@@ -26,6 +33,7 @@ struct Blob {
     uint64_t max_size;          /* as registered */
     char *damage;               /* what is wrong with it, or NULL */
     bool unwiped;               /* see wipe.c */
+    BlobSeen seen[2];           /* in its slots, when recovery looked */
 };
 
 /*
@@ -69,7 +77,7 @@ struct BlobStore {
 
     BlobEpoch epoch;            /* the present one */
     uint32_t last_epoch;        /* the highest number used, even in vain */
-    uint64_t last_seen;         /* the highest sequence of a slot when opened */
+    char *taken;                /* why it is another process's; NULL: it is not */
     bool committing;            /* a commit or epoch record is in flight */
     uint64_t sealings;          /* made with this key, at most */
     bool unwiped;               /* a blob is */
@@ -156,6 +164,13 @@ void blob_store_take_census(BlobStore *store);
  * Errors: IO, STALE, CORRUPT.
  */
 bool blob_recover_store(BlobStore *store, GError **error);
+
+/*
+ * recover.c: R17.  Fails if a slot is not as blob_recover_store() has found it:
+ * whoever owned the store then may have committed since, and once there is
+ * another epoch, nobody would see that commit.  Errors: IO, TAKEN.
+ */
+bool blob_recover_check_unchanged(BlobStore *store, GError **error);
 
 /*
  * epoch.c: R5.  Begins a commit, unless another one is in flight.  In QEMU

@@ -134,6 +134,7 @@ void blob_store_free(BlobStore *store)
     g_clear_pointer(&store->by_name, g_tree_unref);
     g_clear_pointer(&store->blobs, g_ptr_array_unref);
     g_clear_pointer(&store->warnings, g_ptr_array_unref);
+    g_free(store->taken);
     blob_space_free(store->space);
     g_clear_pointer(&store->epoch.history, g_array_unref);
     blob_guard_free(store->guard);

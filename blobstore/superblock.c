@@ -152,6 +152,9 @@ bool blob_superblock_change(BlobStore *store, const BlobSuperblock *wanted,
                     "its blobs to a new store");
         return false;
     }
+    if (!blob_store_check_owner(store, error)) {
+        return false;
+    }
     store->super_unknown = true;
     /* A write that failed before must not land on top of this one. */
     if (store->medium.unsettled &&

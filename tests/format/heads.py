@@ -265,6 +265,9 @@ def read_directory(medium, superblock, guards):
     slot = newest_valid(slot for guard in guards
                         for slot in directory_slots(medium, superblock, guard))
     demand(slot is not None, 'no directory')
+    rivals = [each for each in directory_slots(medium, superblock, slot.guard) if each.valid]
+    demand(len({each.header.epoch_id for each in rivals
+                if each.header.sequence == slot.header.sequence}) == 1, 'two of one epoch')
     demand(slot.header.flags == slot.guard.flag, 'flags of the directory')
     payload = slot.payload
     demand(len(payload) >= DIRECTORY.size, 'length of the directory')

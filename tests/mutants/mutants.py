@@ -197,14 +197,25 @@ MUTANTS = [
      "        !blob_store_check_owner(store, error)) {",
      "!prepare_versions(store, changes, count, versions, error)) {"),
     ("R17", "a start does not look for another owner",
-     "!check_registered(store, error) || !blob_store_check_owner(store, error)) {",
-     "!check_registered(store, error)) {"),
+     "return blob_store_check_owner(store, error) &&\n"
+     "           (!store->options.fence ||",
+     "return (!store->options.fence ||"),
     ("R17", "a clean close does not look for another owner",
      "return blob_store_check_owner(store, error) && blob_wipe_pending(store, error) &&",
      "return blob_wipe_pending(store, error) &&"),
     ("R17", "a start does not look for what an owner has committed since",
-     "(store->epoch.own || store->epoch.clean ||\n            check_slots(store, error));",
-     "true;"),
+     "(!store->options.fence || !is_recovered ||\n"
+     "            blob_recover_check_unchanged(store, error));", "true;"),
+    ("R17", "a slot that was being written when it was read is forgotten",
+     "if (evidence.highest != seen->highest ||\n"
+     "            evidence.complete != seen->complete) {",
+     "if (evidence.highest != seen->highest) {"),
+    ("R17", "nobody looks whether another process began the same epoch",
+     "&store->directory_pair, &header, payload, error) ||\n"
+     "        !blob_owner_check_copies(store, error)) {",
+     "&store->directory_pair, &header, payload, error)) {"),
+    ("R17", "two directories of one epoch are as good as one",
+     "if (begun_twice(&store->directory_pair)) {", "if (false) {"),
     ("R17", "the copy with which a record does not begin is enough",
      "unsigned n = i ? !pair->last : pair->last;",
      "unsigned n = i ? pair->last : !pair->last;"),
@@ -286,9 +297,15 @@ MUTANTS = [
     ("S5", "a superblock names a record of another process",
      "if (store->epoch.own && !store->epoch.counter &&", "if (!store->epoch.counter &&"),
     ("S5", "a record does not wait for a superblock in doubt",
-     "if (!check_recordable(store, &next, error) ||\n"
-     "        !blob_superblock_settle(store, error)) {",
-     "if (!check_recordable(store, &next, error)) {"),
+     "!blob_store_check_owner(store, error) ||\n"
+     "        !blob_superblock_settle(store, error)) {\n"
+     "        return false;\n"
+     "    }\n"
+     "    if (store->medium.unsettled",
+     "!blob_store_check_owner(store, error)) {\n"
+     "        return false;\n"
+     "    }\n"
+     "    if (store->medium.unsettled"),
     ("S5", "two superblocks have the same generation",
      "super.generation = ++store->generation;",
      "super.generation = store->super.generation + 1;"),

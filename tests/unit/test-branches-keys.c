@@ -156,19 +156,20 @@ static void test_superblock_names_no_record_that_may_be_outdated(void)
         g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
         g_autoptr(TestDisk) late = NULL;
         g_autoptr(BlobStore) store = keys_store(disk, NULL, 1);
-        uint64_t at = BLOB_DIRECTORY_OFFSET;
-        uint64_t end = store->super.data_offset;
+        BlobSlot first;
 
         test_close(store);
         late = test_disk_clone(disk);
         store = restart(late, g_steal_pointer(&store), 1);
+        first = blob_pair_slot(&store->directory_pair,
+                               !store->directory_pair.last);
         damage_key_slot(disk);
         blob_store_free(store);
         store = keys_open(disk, 1);
         test_register(store, "a", 1000);
-        /* A record that the other process failed to write lands. */
-        memcpy(test_disk_bytes(disk) + at, test_disk_bytes(late) + at,
-               end - at);
+        /* The first copy that the other process failed to write lands. */
+        memcpy(test_disk_bytes(disk) + first.offset,
+               test_disk_bytes(late) + first.offset, first.bytes);
         disk->fail_write = writes;
         blob_store_start(store, NULL);
         g_clear_pointer(&store, blob_store_free);
