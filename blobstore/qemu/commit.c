@@ -125,6 +125,8 @@ static bool coroutine_fn write_changes(BlobStoreObject *store,
     }
     if (!blob_store_write(store->open.core, core_changes, changes->len,
                           error)) {
+        /* To the user a read that the fence needs is part of the write. */
+        store->open.medium.last_operation = BLOBSTORE_OPERATION_WRITE;
         return false;
     }
     acknowledge_changes(changes);
@@ -187,11 +189,7 @@ static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
 
     store->open.health.write_failed = true;
     blobstore_report_error(store, names_of(changes), error);
-    if (g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN)) {
-        /* Whatever the policy: the other VM runs, so this one must not. */
-        blobstore_fence_note(store, error->message);
-        qemu_system_vmstop_request_prepare();
-        qemu_system_vmstop_request(RUN_STATE_IO_ERROR);
+    if (blobstore_fence_has_fallen(store, error)) {
         return BLOCK_ERROR_ACTION_STOP;
     }
     if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
@@ -345,6 +343,7 @@ static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
     if (!blobstore_gate_try_enter(store, errp)) {
         return false;
     }
+    blobstore_fence_take_over(store);
     ok = blobstore_medium_ensure(store, &error) &&
          write_all_staged(store, &error);
     blobstore_gate_leave(store);

@@ -59,19 +59,52 @@ bool blobstore_fence_fail(BlobStoreObject *store, GError **error)
     return false;
 }
 
-void blobstore_fence_note(BlobStoreObject *store, const char *reason)
+bool blobstore_fence_has_fallen(BlobStoreObject *store, const GError *error)
 {
-    trace_blobstore_taken(store->id, reason);
-    store->open.health.taken = true;
-    blobstore_report_failure(store, reason);
-}
-
-bool blobstore_fence_take_over(BlobStoreObject *store)
-{
-    if (store->props.fence != BLOBSTORE_FENCE_TAKE_OVER) {
+    if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN)) {
         return false;
     }
-    store->open.health.taken = false;
-    blobstore_state_event(store, BLOBSTORE_EVENT_CHANGED);
+    trace_blobstore_taken(store->id, error->message);
+    store->open.health.taken = true;
+    blobstore_report_failure(store, error->message);
+    /* Whatever the policy: the other VM runs, so this one must not. */
+    if (runstate_is_running()) {
+        qemu_system_vmstop_request_prepare();
+        qemu_system_vmstop_request(RUN_STATE_IO_ERROR);
+    }
     return true;
+}
+
+static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
+                                   Error **errp)
+{
+    g_autoptr(GError) error = NULL;
+
+    if (!blobstore_gate_try_enter(store, NULL)) {
+        return false;
+    }
+    if (!blob_store_check_owner(store->open.core, &error)) {
+        blobstore_fence_has_fallen(store, error);
+    }
+    blobstore_gate_leave(store);
+    return true;
+}
+
+void blobstore_fence_look(BlobStoreObject *store)
+{
+    if (store->open.core && !blobstore_state_is_lost(&store->open.state) &&
+        !store->open.health.shrunk && !blobstore_gate_is_drained(store) &&
+        blobstore_drive_may_write(store)) {
+        blobstore_call_core(store, call_look, NULL, NULL);
+    }
+}
+
+void blobstore_fence_take_over(BlobStoreObject *store)
+{
+    if (store->open.health.taken &&
+        store->props.fence == BLOBSTORE_FENCE_TAKE_OVER) {
+        store->props.fence = BLOBSTORE_FENCE_AUTO;
+        store->open.health.taken = false;
+        blobstore_state_event(store, BLOBSTORE_EVENT_CHANGED);
+    }
 }

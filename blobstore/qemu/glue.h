@@ -193,13 +193,19 @@ void blobstore_drain_unfollow(BlobStoreObject *store);
 bool coroutine_fn blobstore_fence_is_wanted(BlobStoreObject *store);
 /* Returns false, with TAKEN and the reason that is known. */
 bool blobstore_fence_fail(BlobStoreObject *store, GError **error);
-/* Notes, and reports once, that the store belongs to another process. */
-void blobstore_fence_note(BlobStoreObject *store, const char *reason);
+/*
+ * Whether @error says that the store belongs to another process.  Then that is
+ * noted and reported once, and the VM is paused.
+ */
+bool blobstore_fence_has_fallen(BlobStoreObject *store, const GError *error);
+/* Looks whether it does; in the main loop. */
+void blobstore_fence_look(BlobStoreObject *store);
 /*
  * Makes the store that was taken over ours again, if the user has decided so:
- * it will be opened again, and what is in RAM written.
+ * it will be opened again, and what is in RAM written.  The decision is good
+ * once.
  */
-bool blobstore_fence_take_over(BlobStoreObject *store);
+void blobstore_fence_take_over(BlobStoreObject *store);
 
 /* report.c */
 

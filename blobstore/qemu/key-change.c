@@ -120,6 +120,7 @@ bool coroutine_fn blobstore_key_change_run(BlobStoreKeyChange *change,
     ok = blobstore_medium_ensure(store, &error) && call(change, &error);
     blobstore_gate_leave(store);
     if (!ok) {
+        blobstore_fence_has_fallen(store, error);
         blobstore_report_propagate(store, error, errp);
     }
     return ok;

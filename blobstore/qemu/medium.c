@@ -17,9 +17,7 @@ static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
         return false;
     }
     if (!blob_store_check_owner(store->open.core, &error)) {
-        if (g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN)) {
-            blobstore_fence_note(store, error->message);
-        }
+        blobstore_fence_has_fallen(store, error);
     } else if (blob_store_check_unchanged(store->open.core, &unchanged,
                                           NULL) && !unchanged) {
         blobstore_state_event(store, BLOBSTORE_EVENT_CHANGED);
@@ -56,7 +54,7 @@ bool coroutine_fn blobstore_medium_ensure(BlobStoreObject *store,
                     store->open.health.failure);
         return false;
     }
-    if (store->open.health.taken && !blobstore_fence_take_over(store)) {
+    if (store->open.health.taken) {
         return blobstore_fence_fail(store, error);
     }
     if (store->open.state.trust == BLOBSTORE_TRUST_FULL) {

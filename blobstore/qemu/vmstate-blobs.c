@@ -200,6 +200,11 @@ static int blobs_pre_save(void *opaque)
     uint64_t bytes = 0;
     bool is_saved;
 
+    if (store->open.health.taken) {
+        error_report("blobstore '%s': cannot save the state of its devices: "
+                     "%s", store->id, store->open.health.failure);
+        return -EIO;
+    }
     /* A command that has begun in a stopped VM may wait for a drained drive. */
     blobstore_halt_hurry(store, true);
     is_saved = save_clients(store, &err);

@@ -8,7 +8,7 @@ import unittest
 
 import state
 import tpm2
-from case import front_end
+from encryption import secret
 from migration import MigrationTest
 from stalling import StallingStorage
 from vm import VMError, program
@@ -24,7 +24,7 @@ class FenceTest(MigrationTest):
 
     def args(self, *options):
         words = ["blobstore,id=bs,drive=nvram", *options]
-        return [*self.storage.drive, "-object", ",".join(words),
+        return [*self.storage.drive, *secret("sec0", "sesame"), "-object", ",".join(words),
                 "-device", "tpm-tis,blobstore=bs"]
 
     def make(self, *options):
@@ -123,6 +123,53 @@ class TwoOwnersTest(FenceTest):
         first.quit()
         second.kill()
         self.expect_holds(expected)
+
+    def test_decision_to_take_over_is_good_once_and_for_cont(self):
+        first, first_tpm = self.make()
+        second, second_tpm = self.take()
+        self.expect_taken(first, first_tpm)
+        first.qmp("qom-set", path="/objects/bs", property="fence", value="take-over")
+        state.change_permanent(second_tpm, 7)
+        expected = state.permanent(second_tpm)
+        second.kill()
+        first.quit()
+        self.expect_holds(expected)
+
+    def test_change_of_keys_does_not_hide_the_other_owner(self):
+        first, first_tpm = self.make()
+        second, second_tpm = self.take()
+        state.change_permanent(second_tpm, 7)
+        expected = state.permanent(second_tpm)
+        before = self.content()
+        first.qmp("blobstore-encrypt", job_id="job", id="bs", type="passphrase",
+                  new_secret="sec0", iter_time=1)
+        self.wait_status(first, "io-error")
+        state.change_permanent(first_tpm, 8)
+        self.assertEqual(self.content(), before)
+        self.expect_stays_taken(first)
+        second.kill()
+        first.quit()
+        self.expect_holds(expected)
+
+    def test_vm_that_has_lost_the_store_is_not_saved(self):
+        first, first_tpm = self.make()
+        second, second_tpm = self.take()
+        state.change_permanent(second_tpm, 7)
+        expected = state.permanent(second_tpm)
+        destination, _ = self.incoming(*self.args())
+        self.start_migration(first, destination)
+        self.assertEqual(self.wait_migration(first), "failed")
+        self.assertNotEqual(first.status, "running")
+        destination.kill()
+        first.kill()
+        second.kill()
+        self.expect_holds(expected)
+
+    def test_lost_server_pauses_the_vm_as_werror_says(self):
+        machine, tpm = self.make("werror=stop")
+        self.storage.go()
+        state.change_permanent(tpm, 1)
+        self.wait_status(machine, "io-error")
 
     def test_without_a_fence_nobody_looks(self):
         """So the fence is what the other tests test."""
