@@ -11,15 +11,17 @@ SHELL := /bin/bash
 
 build := $(CURDIR)/build
 qemu := $(build)/qemu/build
+storage_qemu := $(build)/qemu/storage
 meson := PYTHONPATH=$(build)/debian/usr/lib/python3/dist-packages \
 	/usr/bin/python3 -m mesonbuild.mesonmain
 ninja := PYTHONPATH=$(build)/debian/usr/lib/python3/dist-packages ninja
 
 export QEMU_SRC
 
-# The programs that tests and the demo run.
-programs := QEMU=$(qemu)/qemu-system-x86_64 QEMU_IMG=$(qemu)/qemu-img \
-	QEMU_IO=$(qemu)/qemu-io QEMU_BLOBSTORE=$(qemu)/tools/blobstore/qemu-blobstore
+# The programs that tests and the demo run, of the build in the folder $(1).
+programs_of = QEMU=$(1)/qemu-system-x86_64 QEMU_IMG=$(1)/qemu-img \
+	QEMU_IO=$(1)/qemu-io QEMU_BLOBSTORE=$(1)/tools/blobstore/qemu-blobstore
+programs := $(call programs_of,$(qemu))
 
 .PHONY: help
 help:
@@ -31,6 +33,8 @@ help:
 	@echo 'make night     those: long random loops, power failures, the model, mutants; an hour or more'
 	@echo '               SUITES="core device" runs some, EFFORT= and SEED= reach them,'
 	@echo '               JOBS= run at a time'
+	@echo 'make check-storage  on real servers: Ceph, iSCSI, NFS, NBD with TLS, loop devices, ext4 and XFS;'
+	@echo '               needs root and installs them; a few minutes'
 	@echo 'make core      the core and its tests alone, with sanitizers, in a few minutes'
 	@echo 'make crash     let the power fail everywhere: SEED=, EFFORT=; ID=... looks again at one that it found'
 	@echo 'make qemu      fetch QEMU 10.0, graft this repository onto it and build it'
@@ -110,6 +114,17 @@ check: qemu core-build fast-build guest
 .PHONY: night
 night: qemu qemu-asan core-build fast-build guest mutants-fit
 	@$(programs) tests/run.py --length=night $(SUITES)
+
+# With drivers of network storage, and the servers for them.
+.PHONY: qemu-storage
+qemu-storage: packages
+	@scripts/packages.sh storage
+	@scripts/fetch-qemu.sh
+	@scripts/build-qemu.sh storage
+
+.PHONY: check-storage
+check-storage: qemu-storage
+	@$(call programs_of,$(storage_qemu)) tests/run.py --length=check storage
 
 .PHONY: coverage-build
 coverage-build: packages

@@ -4,8 +4,9 @@
 # Graft our files onto the QEMU tree in build/qemu/src and build in
 # build/qemu/build what users and tests run. Does only what is out of date.
 #
-# usage: build-qemu.sh [asan]     (asan: qemu-system-x86_64 alone, with ASan and
-#                                  UBSan, in build/qemu/asan)
+# usage: build-qemu.sh [asan|storage]
+#   asan: qemu-system-x86_64 alone, with ASan and UBSan, in build/qemu/asan
+#   storage: the programs, with drivers of network storage, in build/qemu/storage
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -29,9 +30,10 @@ flags=(
     --python=/usr/bin/python3
 )
 
-if [ "${1:-}" = asan ]; then
-    flags+=(--enable-asan --enable-ubsan)
-fi
+case "${1:-}" in
+asan) flags+=(--enable-asan --enable-ubsan) ;;
+storage) flags+=(--enable-rbd --enable-libiscsi --enable-libnfs --enable-gnutls) ;;
+esac
 
 # QEMU's build files call meson whenever they are out of date, so every ninja
 # run must find the fetched one.
@@ -44,13 +46,11 @@ if command -v ccache >/dev/null; then
 fi
 
 targets() {
-    if [ "$dir" = "$top/build/qemu/asan" ]; then
-        echo qemu-system-x86_64
-        return
-    fi
-    printf '%s\n' qemu-system-x86_64 qemu-img qemu-io qemu-nbd \
-        tools/blobstore/qemu-blobstore storage-daemon/qemu-storage-daemon \
-        tests/qtest/tpm-{crb,tis}-test
+    echo qemu-system-x86_64
+    [ "$dir" != "$top/build/qemu/asan" ] || return 0
+    printf '%s\n' qemu-img qemu-io qemu-nbd tools/blobstore/qemu-blobstore
+    [ "$dir" != "$top/build/qemu/storage" ] || return 0
+    printf '%s\n' storage-daemon/qemu-storage-daemon tests/qtest/tpm-{crb,tis}-test
     cd "$top"
     for test in tests/unit/{test,bench}-blobstore-*.c tests/qtest/*blobstore*-test.c; do
         [ ! -e "$test" ] || echo "${test%.c}"

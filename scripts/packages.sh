@@ -4,8 +4,9 @@
 # Install the Debian packages that building and testing need. Idempotent: does
 # nothing when all are there. Without root it names what is missing and fails.
 #
-# usage: packages.sh [bench|fuzz]
+# usage: packages.sh [bench|fuzz|storage]
 #   bench: what the benchmark compares with and draws with, too; fuzz: a compiler that fuzzes
+#   storage: servers of network storage, QEMU's libraries for them, and tools of file systems
 set -euo pipefail
 
 packages=(
@@ -32,6 +33,10 @@ if [ "${1:-}" = bench ]; then
     packages+=(libsqlite3-dev liblmdb-dev python3-matplotlib)
 elif [ "${1:-}" = fuzz ]; then
     packages+=(clang libclang-rt-dev)
+elif [ "${1:-}" = storage ]; then
+    packages+=(librbd-dev libiscsi-dev libnfs-dev libgnutls28-dev
+               ceph-mon ceph-osd ceph-common tgt nfs-ganesha nfs-ganesha-vfs gnutls-bin
+               e2fsprogs xfsprogs)
 fi
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |

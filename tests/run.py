@@ -136,6 +136,12 @@ def functional(_):
     return [pytest('functional', 'tests/functional')]
 
 
+def storage(_):
+    run = pytest('storage', '-rs', '--dist=loadscope', 'tests/servers')
+    run.command.insert(0, str(REPO / 'tests/servers/apart.sh'))
+    return [run]
+
+
 def model(_):
     return [pytest('model', 'tests/model')]
 
@@ -144,7 +150,8 @@ def mutants(_):
     return [pytest('mutants', 'tests/mutants')]
 
 
-# Each suite: the function that has the calls, the name shown, and the lengths.
+# Each suite: the function that has the calls, the name shown, and the lengths. make check-storage
+# names its suite, which is in none.
 SUITES = {
     'core': (core, 'the core on memory and files, with ASan and UBSan', LENGTHS),
     'format': (format_readers, 'a second reader of images, written from format.md alone',
@@ -158,6 +165,7 @@ SUITES = {
     'machine': (machine, 'a TPM in machines that stop, sleep, crash and lose power',
                 ('check', 'night')),
     'functional': (functional, 'machines and guests', ('check',)),
+    'storage': (storage, 'a TPM on real servers of storage', ()),
     'model': (model, 'the rules of the format, by spin', ('night',)),
     'mutants': (mutants, 'the core, broken in one place at a time', ('night',)),
 }

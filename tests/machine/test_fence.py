@@ -8,62 +8,16 @@ import unittest
 
 import state
 import tpm2
-from encryption import secret
-from migration import MigrationTest
+from owners import OwnersTest
 from stalling import StallingStorage
 from vm import VMError, program
 
-TAKEN = "store was taken over by another process"
 
-
-class FenceTest(MigrationTest):
+class FenceTest(OwnersTest):
     def setUp(self):
         super().setUp()
         self.image()
         self.storage = StallingStorage(self, self.image_name, "raw")
-
-    def args(self, *options):
-        words = ["blobstore,id=bs,drive=nvram", *options]
-        return [*self.storage.drive, *secret("sec0", "sesame"), "-object", ",".join(words),
-                "-device", "tpm-tis,blobstore=bs"]
-
-    def make(self, *options):
-        """A machine whose TPM has state of all kinds."""
-        machine, tpm = self.power_on(*self.args(*options))
-        state.make(tpm)
-        return machine, tpm
-
-    def take(self, *options):
-        """A second machine, which begins to own the store."""
-        machine, tpm = self.power_on(*self.args(*options))
-        tpm.run(tpm2.startup())
-        return machine, tpm
-
-    def expect_taken(self, machine, tpm, number=1):
-        """The machine writes nothing, and is paused."""
-        before = self.content()
-        state.change_permanent(tpm, number)
-        self.wait_status(machine, "io-error")
-        self.assertEqual(self.content(), before)
-        self.assertEqual(machine.store()["state"], "failed")
-        reason, = {event["reason"] for event in machine.events("BLOBSTORE_FAILED")}
-        self.assertIn(TAKEN, reason)
-        self.assertRegex(reason, "epoch [0-9]+$")
-
-    def expect_stays_taken(self, machine):
-        before = self.content()
-        for command in "cont", "system_reset", "cont":
-            try:
-                machine.qmp(command)
-            except VMError as error:
-                self.assertIn("cont", str(error))
-            self.assertNotEqual(machine.status, "running")
-        self.assertEqual(self.content(), before)
-
-    def expect_holds(self, expected):
-        machine, tpm = self.take()
-        self.assertEqual(state.permanent(tpm), expected)
-        machine.quit()
 
 
 class TwoOwnersTest(FenceTest):
@@ -164,12 +118,6 @@ class TwoOwnersTest(FenceTest):
         first.kill()
         second.kill()
         self.expect_holds(expected)
-
-    def test_lost_server_pauses_the_vm_as_werror_says(self):
-        machine, tpm = self.make("werror=stop")
-        self.storage.go()
-        state.change_permanent(tpm, 1)
-        self.wait_status(machine, "io-error")
 
     def test_without_a_fence_nobody_looks(self):
         """So the fence is what the other tests test."""

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What the host itself offers: loop devices, and file systems on them."""
+
+from server import IMAGE_BYTES, FileServer
+
+FILE_SYSTEM_BYTES = 512 << 20
+
+
+class Loop(FileServer):
+    """A loop device, which is there until the end."""
+
+    programs = "losetup",
+    sector = 512
+    device = None
+
+    def come(self):
+        self.device = self.run("losetup", "--find", "--show", "--sector-size", str(self.sector),
+                               str(self.file)).decode().strip()
+
+    def blank(self):
+        """Through the device, whose page cache QEMU reads."""
+        if not self.device:
+            super().blank()
+            return
+        with open(self.device, "r+b") as device:
+            device.write(bytes(IMAGE_BYTES))
+
+    def content(self):
+        with open(self.device, "rb") as device:
+            return device.read()
+
+    def end(self):
+        if self.device:
+            self.run("losetup", "--detach", self.device)
+        super().end()
+
+    @property
+    def options(self):
+        return f"file.driver=host_device,file.filename={self.device},file.cache.direct=on"
+
+
+class Loop4096(Loop):
+    sector = 4096
+
+
+class FileSystem(FileServer):
+    """A file on a file system of its own. It comes again after a power cut."""
+
+    make = ()                   # the command that makes one, without the device
+    programs = "losetup", "mount", "umount", "xfs_io"
+    is_mounted = False
+
+    @property
+    def place(self):
+        return self.directory / "mounted"
+
+    @property
+    def file(self):
+        return self.place / "nvram.raw"
+
+    def prepare(self):
+        self.place.mkdir()
+        disk = self.directory / "disk"
+        with open(disk, "wb") as image:
+            image.truncate(FILE_SYSTEM_BYTES)
+        self.run(*self.make, str(disk))
+
+    def come(self):
+        self.run("mount", "-o", "loop", str(self.directory / "disk"), str(self.place))
+        self.is_mounted = True
+        if not self.file.exists():
+            self.blank()
+
+    def cut_power(self):
+        """Let the file system lose what it has not made durable, and fail from then on."""
+        self.run("xfs_io", "-x", "-c", "shutdown", str(self.place))
+
+    def unmount(self):
+        self.is_mounted = False
+        self.run("umount", str(self.place))
+
+    def end(self):
+        if self.is_mounted:
+            self.unmount()
+        super().end()
+
+    @property
+    def options(self):
+        return f"file.driver=file,file.filename={self.file},file.cache.direct=on"
+
+
+class Ext4(FileSystem):
+    make = "mkfs.ext4", "-q"
+    programs = *FileSystem.programs, make[0]
+
+
+class XFS(FileSystem):
+    make = "mkfs.xfs", "-q"
+    programs = *FileSystem.programs, make[0]

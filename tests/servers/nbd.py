@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""NBD through TLS: qemu-nbd, with a key that both sides have."""
+
+import os
+
+from server import FileServer, answers, free_port
+
+USER, KEY = "qemu", "5ca1ab1e" * 8
+RECONNECT_SECONDS = 60
+
+
+class NBD(FileServer):
+    def prepare(self):
+        super().prepare()
+        self.port = free_port()
+        (self.directory / "keys.psk").write_text(f"{USER}:{KEY}\n")
+
+    def _credentials(self, endpoint):
+        return ["-object" if endpoint == "client" else "--object",
+                f"tls-creds-psk,id=tls,endpoint={endpoint},dir={self.directory}"
+                + (f",username={USER}" if endpoint == "client" else "")]
+
+    def come(self):
+        nbd = os.path.join(os.path.dirname(os.environ["QEMU_IMG"]), "qemu-nbd")
+        self.spawn(nbd, *self._credentials("server"), "--tls-creds=tls", "--format=raw",
+                   "--persistent", "--shared=8", "--bind=127.0.0.1", f"--port={self.port}",
+                   str(self.file))
+        self.wait_until(lambda: answers(self.port))
+
+    @property
+    def objects(self):
+        return self._credentials("client")
+
+    @property
+    def options(self):
+        return (f"file.driver=nbd,file.server.type=inet,file.server.host=127.0.0.1,"
+                f"file.server.port={self.port},file.tls-creds=tls,"
+                f"file.reconnect-delay={RECONNECT_SECONDS}")

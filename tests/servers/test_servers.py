@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""A TPM on each kind of storage: its state survives, moves, and has one owner."""
+
+import errno
+import os
+import signal
+import time
+import unittest
+
+from stored import StoredTest
+from ceph import Ceph
+from iscsi import ISCSI, ISCSI4096
+from local import XFS, Ext4, Loop, Loop4096
+from nbd import NBD
+from nfs import NFS
+
+import state
+import tpm2
+from case import rounds, say_rounds
+from vm import VMError
+
+KILLS = rounds(8, 40)
+COUNTS = 6              # at most, between two kills
+AWAY_SECONDS = 1        # so long the server is away while a command waits
+
+
+class Durable:
+    """What every kind of storage must do."""
+
+    def test_state_survives_the_end_of_qemu(self):
+        machine, tpm = self.make()
+        expected = state.permanent(tpm)
+        for number in range(3):
+            machine.quit()
+            machine, tpm = self.take()
+            self.assertEqual(state.permanent(tpm), expected)
+            state.change_permanent(tpm, number)
+            expected = state.permanent(tpm)
+
+    def test_no_acknowledged_count_is_lost_when_qemu_is_killed(self):
+        machine, tpm = self.make()
+        counted, beyond = self.count(tpm), 0
+        for _ in range(KILLS):
+            counted = self.count(tpm, self.random.randrange(1, COUNTS))
+            tpm.start(tpm2.nv_increment(state.COUNTER))
+            time.sleep(self.random.uniform(0, 0.002))
+            os.kill(machine.pid, signal.SIGKILL)
+            machine.kill()
+            machine, tpm = self.take()
+            found = tpm.run(tpm2.nv_counter(state.COUNTER))
+            self.assertIn(found, (counted, counted + 1))
+            beyond += found > counted
+        say_rounds(f"kills on {type(self.storage).__name__}", KILLS,
+                   f"counted to {found}, {beyond} found one more than was acknowledged")
+
+    def test_store_goes_with_the_vm_and_back(self):
+        source, tpm = self.make()
+        for number in range(4):
+            destination, destination_tpm = self.incoming(*self.args())
+            self.migrate(source, destination)
+            source.quit()
+            source, tpm = destination, destination_tpm
+            state.change_permanent(tpm, number)
+            self.assertEqual(source.events("BLOBSTORE_FAILED"), [])
+            expected = state.permanent(tpm)
+        source.kill()
+        self.expect_holds(expected)
+
+
+class Served(Durable):
+    """What storage must do whose server can go, and that keeps no second user away."""
+
+    def check_waits(self, leave, come):
+        machine, tpm = self.make()
+        counted = self.count(tpm)
+        for _ in range(3):
+            leave()
+            try:
+                tpm.run(tpm2.get_random(16))
+                tpm.start(tpm2.nv_increment(state.COUNTER))
+                end = time.monotonic() + AWAY_SECONDS
+                while time.monotonic() < end:
+                    machine.pass_time()
+                    self.assertEqual(machine.status, "running")
+                    self.assertEqual(machine.store()["state"], "active")
+                    self.assertFalse(tpm.is_done())
+            finally:
+                come()
+            tpm.finish()
+            counted += 1
+            self.assertEqual(tpm.run(tpm2.nv_counter(state.COUNTER)), counted)
+        machine.kill()
+        machine, tpm = self.take()
+        self.assertEqual(tpm.run(tpm2.nv_counter(state.COUNTER)), counted)
+
+    def test_command_waits_for_a_server_that_was_killed(self):
+        self.check_waits(self.storage.go, self.storage.come)
+
+    def test_command_waits_for_a_server_that_stands_still(self):
+        self.check_waits(self.storage.stall, self.storage.go_on)
+
+    def test_who_started_last_owns_the_store(self):
+        first, first_tpm = self.make()
+        second, second_tpm = self.take()
+        state.change_permanent(second_tpm, 7)
+        self.expect_taken(first, first_tpm)
+        self.expect_stays_taken(first)
+        first.quit()
+        state.change_permanent(second_tpm, 8)
+        expected = state.permanent(second_tpm)
+        second.kill()
+        self.expect_holds(expected)
+
+    def test_user_may_take_the_store_back(self):
+        first, first_tpm = self.make()
+        second, second_tpm = self.take()
+        state.change_permanent(second_tpm, 7)
+        self.expect_taken(first, first_tpm)
+        first.qmp("qom-set", path="/objects/bs", property="fence", value="take-over")
+        first.qmp("cont")
+        self.wait_status(first, "running")
+        self.expect_taken(second, second_tpm)
+        state.change_permanent(first_tpm, 9)
+        expected = state.permanent(first_tpm)
+        first.quit()
+        second.kill()
+        self.expect_holds(expected)
+
+    def freeze_and_take(self, *options):
+        """A host is frozen, another one owns the store, and the first one wakes up."""
+        first, first_tpm = self.make(*options)
+        os.kill(first.pid, signal.SIGSTOP)
+        second, second_tpm = self.take()
+        state.change_permanent(second_tpm, 7)
+        os.kill(first.pid, signal.SIGCONT)
+        return first, first_tpm, second, second_tpm
+
+    def test_frozen_host_that_wakes_up_writes_nothing(self):
+        first, first_tpm, second, second_tpm = self.freeze_and_take()
+        self.expect_taken(first, first_tpm)
+        state.change_permanent(second_tpm, 8)
+        expected = state.permanent(second_tpm)
+        second.kill()
+        self.expect_holds(expected)
+
+
+class ISCSITest(Served, StoredTest):
+    server_class = ISCSI
+
+
+class ISCSI4096Test(Served, StoredTest):
+    server_class = ISCSI4096
+
+
+class CephTest(Served, StoredTest):
+    server_class = Ceph
+
+    def test_frozen_host_that_wakes_up_writes_nothing(self):
+        """Ceph takes the lock of a client that says nothing, and shuts the client out."""
+        for policy, status in ("report", "running"), ("stop", "io-error"):
+            with self.subTest(policy=policy):
+                self.storage.blank()
+                first, first_tpm, second, second_tpm = self.freeze_and_take(f"werror={policy}")
+                before = self.content()
+                first_tpm.start(tpm2.nv_increment(state.COUNTER))
+                self.wait_for(lambda: os.strerror(errno.ESHUTDOWN) in first.qemu_log.read_text(),
+                              [True])
+                self.wait_status(first, status)
+                self.assertEqual(self.content(), before)
+                first.kill()
+                state.change_permanent(second_tpm, 8)
+                expected = state.permanent(second_tpm)
+                second.kill()
+                self.expect_holds(expected)
+
+
+class NFSTest(Served, StoredTest):
+    server_class = NFS
+
+
+class NBDTest(Served, StoredTest):
+    server_class = NBD
+
+
+class Local(Durable):
+    """What storage of the host must do, on which QEMU has a lock."""
+
+    def test_second_user_is_kept_away(self):
+        machine, tpm = self.make()
+        before = self.content()
+        second = self.machine(*self.args())
+        with self.assertRaisesRegex(VMError, "another process using"):
+            second.start()
+        self.assertEqual(self.content(), before)
+        state.change_permanent(tpm, 1)
+        self.assertEqual(machine.status, "running")
+
+
+class LoopTest(Local, StoredTest):
+    server_class = Loop
+
+
+class Loop4096Test(Local, StoredTest):
+    server_class = Loop4096
+
+
+class FileSystemOwn(Local):
+    def test_no_acknowledged_count_is_lost_in_a_power_cut(self):
+        machine, tpm = self.make()
+        for number in range(4):
+            counted = self.count(tpm, number + 1)
+            self.storage.cut_power()
+            machine.kill()
+            self.storage.unmount()
+            self.storage.come()
+            machine, tpm = self.take()
+            self.assertEqual(tpm.run(tpm2.nv_counter(state.COUNTER)), counted)
+
+
+class Ext4Test(FileSystemOwn, StoredTest):
+    server_class = Ext4
+
+
+class XFSTest(FileSystemOwn, StoredTest):
+    server_class = XFS
+
+
+if __name__ == "__main__":
+    unittest.main()
