@@ -9,7 +9,7 @@ import unittest
 import state
 import tpm2
 from owners import OwnersTest
-from stalling import StallingStorage
+from stalling import SERVED_BYTES, StallingStorage
 from vm import VMError, program
 
 
@@ -19,13 +19,16 @@ class FenceTest(OwnersTest):
         self.image()
         self.storage = StallingStorage(self, self.image_name, "raw")
 
+    def blank(self):
+        os.truncate(self.path(self.image_name), 0)
+        os.truncate(self.path(self.image_name), SERVED_BYTES)
+
 
 class TwoOwnersTest(FenceTest):
     def test_who_started_last_owns_the_store_whatever_the_policy(self):
         for policy in "report", "ignore", "stop", "enospc":
             with self.subTest(policy=policy):
-                os.truncate(self.path(self.image_name), 0)
-                os.truncate(self.path(self.image_name), 64 << 20)
+                self.blank()
                 first, first_tpm = self.make(f"werror={policy}")
                 second, second_tpm = self.take()
                 state.change_permanent(second_tpm, 7)
@@ -188,6 +191,19 @@ class HandOverTest(FenceTest):
             self.change_all(machine, tpm, number)
 
 
+class LostServerTest(FenceTest):
+    def test_vm_pauses_as_werror_says_whether_the_store_looks_or_not(self):
+        for fence in "on", "off":
+            with self.subTest(fence=fence):
+                self.blank()
+                machine, tpm = self.make("werror=stop", f"fence={fence}")
+                self.storage.go()
+                tpm.start(tpm2.nv_increment(state.COUNTER))
+                self.wait_status(machine, "io-error")
+                self.storage.come()
+                machine.kill()
+
+
 class ToolTest(FenceTest):
     def encrypt(self, *options):
         return subprocess.run(
@@ -225,8 +241,7 @@ class CostTest(FenceTest):
     """How much is read for each write"""
 
     def reads_of_a_write(self, args):
-        os.truncate(self.path(self.image_name), 0)
-        os.truncate(self.path(self.image_name), 64 << 20)
+        self.blank()
         machine, tpm = self.power_on("-trace", "blobstore_read", *args)
         state.make(tpm)
         before = machine.qemu_log.read_text().count("blobstore_read ")
