@@ -5,6 +5,7 @@ import uuid
 
 from server import IMAGE_BYTES, Server, free_port
 
+IMAGE = "nvram"
 WATCH_SECONDS = 5       # After this time a client that says nothing has lost its lock.
 DISK_BYTES = 2 << 30    # the file is sparse
 
@@ -37,7 +38,6 @@ bluestore block size = %(disk)d
 
 class Ceph(Server):
     programs = "ceph-mon", "ceph-osd", "ceph", "rbd", "monmaptool"
-    image = "nvram"
 
     def prepare(self):
         port, self.fsid = free_port(), str(uuid.uuid4())
@@ -68,16 +68,16 @@ class Ceph(Server):
         return self.ceph_run("rbd", *arguments)
 
     def blank(self):
-        if self.image in self.rbd("ls").decode().split():
-            self.rbd("rm", self.image)
-        self.rbd("create", "--size", f"{IMAGE_BYTES}B", self.image)
+        if IMAGE in self.rbd("ls").decode().split():
+            self.rbd("rm", IMAGE)
+        self.rbd("create", "--size", f"{IMAGE_BYTES}B", IMAGE)
 
     def content(self):
-        return self.rbd("export", self.image, "-")
+        return self.rbd("export", IMAGE, "-")
 
     @property
-    def options(self):
-        return self.options_of(self.image)
+    def node(self):
+        return self.node_on(IMAGE)
 
-    def options_of(self, image):
-        return f"file.driver=rbd,file.pool=rbd,file.image={image},file.conf={self.settings}"
+    def node_on(self, image):
+        return {"driver": "rbd", "pool": "rbd", "image": image, "conf": str(self.settings)}

@@ -32,9 +32,9 @@ class ISCSI(FileServer):
                  environment=self._environment)
 
     @property
-    def options(self):
-        return (f"file.driver=iscsi,file.transport=tcp,file.portal=127.0.0.1:{self.port},"
-                f"file.target={TARGET},file.lun={LUN}")
+    def node(self):
+        return {"driver": "iscsi", "transport": "tcp", "portal": f"127.0.0.1:{self.port}",
+                "target": TARGET, "lun": LUN}
 
 
 class ISCSI4096(ISCSI):

@@ -35,8 +35,8 @@ class Loop(FileServer):
         super().end()
 
     @property
-    def options(self):
-        return f"file.driver=host_device,file.filename={self.device},file.cache.direct=on"
+    def node(self):
+        return {"driver": "host_device", "filename": self.device, "cache": {"direct": True}}
 
 
 class Loop4096(Loop):
@@ -85,8 +85,8 @@ class FileSystem(FileServer):
         super().end()
 
     @property
-    def options(self):
-        return f"file.driver=file,file.filename={self.file},file.cache.direct=on"
+    def node(self):
+        return {"driver": "file", "filename": str(self.file), "cache": {"direct": True}}
 
 
 class Ext4(FileSystem):

@@ -32,7 +32,6 @@ class NBD(FileServer):
         return self._credentials("client")
 
     @property
-    def options(self):
-        return (f"file.driver=nbd,file.server.type=inet,file.server.host=127.0.0.1,"
-                f"file.server.port={self.port},file.tls-creds=tls,"
-                f"file.reconnect-delay={RECONNECT_SECONDS}")
+    def node(self):
+        return {"driver": "nbd", "tls-creds": "tls", "reconnect-delay": RECONNECT_SECONDS,
+                "server": {"type": "inet", "host": "127.0.0.1", "port": str(self.port)}}

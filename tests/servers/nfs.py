@@ -35,6 +35,6 @@ class NFS(FileServer):
         self.wait_until(lambda: answers(NFS_PORT))
 
     @property
-    def options(self):
-        return (f"file.driver=nfs,file.server.type=inet,file.server.host=127.0.0.1,"
-                f"file.path={self.file}")
+    def node(self):
+        return {"driver": "nfs", "server": {"type": "inet", "host": "127.0.0.1"},
+                "path": str(self.file)}

@@ -32,14 +32,18 @@ def answers(port):
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-class Server:
-    """A server in a folder of its own, with one image. It is a context that ends it.
+def flat(name, value):
+    """The words by which the command line names the parts of a value of QMP."""
+    if isinstance(value, dict):
+        return [word for key, part in value.items() for word in flat(f"{name}.{key}", part)]
+    return [f"{name}={'on' if value is True else value}"]
 
-    A class says how the server comes; `options` are those of a drive that uses the image.
-    """
+
+class Server:
+    """A server in a folder of its own, with one image. It is a context that ends it."""
 
     programs = ()               # without these, tests are skipped
-    objects = ()                # arguments of QEMU that the drive's options refer to
+    objects = ()                # arguments of QEMU to which `node` refers
 
     def __init__(self):
         missing = [program for program in self.programs if not shutil.which(program)]
@@ -76,13 +80,18 @@ class Server:
         raise NotImplementedError
 
     @property
-    def options(self):
+    def node(self):
+        """The arguments of blockdev-add for a node on the image."""
         raise NotImplementedError
 
     @property
     def drive(self):
         """The arguments of a drive for a TPM."""
-        return [*self.objects, "-drive", f"if=none,id=nvram,format=raw,{self.options}"]
+        return self.drive_on(self.node)
+
+    def drive_on(self, node):
+        return [*self.objects, "-drive",
+                ",".join(["if=none,id=nvram,format=raw", *flat("file", node)])]
 
     # The server's process
 
