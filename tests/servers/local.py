@@ -1,9 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What the host itself offers: loop devices, and file systems on them."""
 
+import errno
+import os
+
 from server import IMAGE_BYTES, FileServer
 
 FILE_SYSTEM_BYTES = 512 << 20
+BLOCK_BYTES = 4096
 
 
 class Loop(FileServer):
@@ -74,6 +78,22 @@ class FileSystem(FileServer):
     def cut_power(self):
         """Let the file system lose what it has not made durable, and fail from then on."""
         self.run("xfs_io", "-x", "-c", "shutdown", str(self.place))
+
+    def fill(self):
+        """Leave no block free."""
+        with open(self.place / "filler", "wb") as filler:
+            end, piece = 0, FILE_SYSTEM_BYTES // 2
+            while piece >= BLOCK_BYTES:
+                try:
+                    os.posix_fallocate(filler.fileno(), end, piece)
+                    end += piece
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    piece //= 2
+
+    def make_room(self):
+        (self.place / "filler").unlink()
 
     def unmount(self):
         self.is_mounted = False

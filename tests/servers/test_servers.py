@@ -21,6 +21,7 @@ from vm import VMError
 
 KILLS = rounds(8, 40)
 COUNTS = 6              # at most, between two kills
+LARGE_INDEX, LARGE_BYTES, LARGE_INDICES = 0x01000100, 1024, 40
 AWAY_SECONDS = 1        # so long the server is away while a command waits
 
 
@@ -215,6 +216,31 @@ class FileSystemOwn(Local):
             self.storage.come()
             machine, tpm = self.take()
             self.assertEqual(tpm.run(tpm2.nv_counter(state.COUNTER)), counted)
+
+
+    def grow_until_pause(self, machine, tpm):
+        """Store more until no block is left; returns the indices that the TPM has made."""
+        made = []
+        while machine.status == "running":
+            self.assertLess(len(made), LARGE_INDICES)
+            made.append(LARGE_INDEX + len(made))
+            tpm.run(tpm2.nv_define(made[-1], size=LARGE_BYTES))
+        return made
+
+    def test_vm_pauses_on_a_full_disk_and_goes_on(self):
+        machine, tpm = self.make()
+        self.storage.fill()
+        made = self.grow_until_pause(machine, tpm)
+        self.assertTrue(machine.wait_event("BLOCK_IO_ERROR")["nospace"])
+        self.storage.make_room()
+        machine.qmp("cont")
+        self.wait_status(machine, "running")
+        for index in made:
+            tpm.run(tpm2.nv_write(index, state.digest(index)))
+        machine.kill()
+        machine, tpm = self.take()
+        for index in made:
+            self.assertEqual(tpm.run(tpm2.nv_read(index)), state.digest(index)[:tpm2.NV_BYTES])
 
 
 class Ext4Test(FileSystemOwn, StoredTest):
