@@ -35,8 +35,8 @@ elif [ "${1:-}" = fuzz ]; then
     packages+=(clang libclang-rt-dev)
 elif [ "${1:-}" = storage ]; then
     packages+=(librbd-dev libiscsi-dev libnfs-dev libgnutls28-dev
-               ceph-mon ceph-osd ceph-common tgt nfs-ganesha nfs-ganesha-vfs gnutls-bin
-               e2fsprogs xfsprogs)
+               ceph-mon ceph-osd ceph-common tgt nfs-ganesha nfs-ganesha-vfs rpcbind
+               iproute2 e2fsprogs xfsprogs)
 fi
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |

@@ -38,6 +38,7 @@ IS_DIFFERENT = bool(EFFORT > 1 or os.environ.get('SEED'))   # from the draws of 
 SILENCE_SECONDS = 60            # after that, a line names what still runs
 HANG_SECONDS = 1800 * EFFORT    # of silence, after which the runner is ended
 END_SECONDS = 20                # for a runner to end on request
+STORAGE_SECONDS = 900 * EFFORT  # for all of the suite storage
 SLOWEST = 8                     # tests that pytest names, with their times
 
 LENGTHS = ('quick', 'check', 'night')
@@ -138,7 +139,7 @@ def functional(_):
 
 def storage(_):
     run = pytest('storage', '-rs', '--dist=loadscope', 'tests/servers')
-    run.command.insert(0, str(REPO / 'tests/servers/apart.sh'))
+    run.command[:0] = ['timeout', str(STORAGE_SECONDS), str(REPO / 'tests/servers/apart.sh')]
     return [run]
 
 

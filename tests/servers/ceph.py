@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Ceph: one monitor, and one OSD that keeps its objects in a file."""
 
+import json
 import uuid
 
 from server import IMAGE_BYTES, Server, free_port
@@ -74,6 +75,11 @@ class Ceph(Server):
 
     def content(self):
         return self.rbd("export", IMAGE, "-")
+
+    def allocated(self):
+        """In whole objects"""
+        image, = json.loads(self.rbd("du", "--format=json", IMAGE))["images"]
+        return image["used_size"]
 
     @property
     def node(self):

@@ -4,7 +4,7 @@
 import errno
 import os
 
-from server import IMAGE_BYTES, FileServer
+from server import FileServer
 
 FILE_SYSTEM_BYTES = 512 << 20
 BLOCK_BYTES = 4096
@@ -13,7 +13,7 @@ BLOCK_BYTES = 4096
 class Loop(FileServer):
     """A loop device, which is there until the end."""
 
-    programs = "losetup",
+    programs = "losetup", "blkdiscard"
     sector = 512
     device = None
 
@@ -22,12 +22,11 @@ class Loop(FileServer):
                                str(self.file)).decode().strip()
 
     def blank(self):
-        """Through the device, whose page cache QEMU reads."""
-        if not self.device:
+        """Through the device, which has a page cache."""
+        if self.device:
+            self.run("blkdiscard", self.device)
+        else:
             super().blank()
-            return
-        with open(self.device, "r+b") as device:
-            device.write(bytes(IMAGE_BYTES))
 
     def content(self):
         with open(self.device, "rb") as device:

@@ -79,6 +79,10 @@ class Server:
         """What the image holds, as the server knows it."""
         raise NotImplementedError
 
+    def allocated(self):
+        """How many bytes of the image take up space."""
+        raise NotImplementedError
+
     @property
     def node(self):
         """The arguments of blockdev-add for a node on the image."""
@@ -171,3 +175,6 @@ class FileServer(Server):
 
     def content(self):
         return self.file.read_bytes()
+
+    def allocated(self):
+        return self.file.stat().st_blocks * 512

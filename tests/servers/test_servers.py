@@ -13,6 +13,7 @@ from iscsi import ISCSI, ISCSI4096
 from local import XFS, Ext4, Loop, Loop4096
 from nbd import NBD
 from nfs import NFS
+from server import IMAGE_BYTES
 
 import state
 import tpm2
@@ -53,6 +54,13 @@ class Durable:
             beyond += found > counted
         say_rounds(f"kills on {type(self.storage).__name__}", KILLS,
                    f"counted to {found}, {beyond} found one more than was acknowledged")
+
+    def test_store_allocates_what_it_writes_and_no_more(self):
+        self.assertEqual(self.storage.allocated(), 0)
+        _, tpm = self.make()
+        self.count(tpm, 20)
+        self.assertGreater(self.storage.allocated(), 0)
+        self.assertLess(self.storage.allocated(), IMAGE_BYTES // 2)
 
     def test_store_goes_with_the_vm_and_back(self):
         source, tpm = self.make()
