@@ -39,6 +39,14 @@ bool blob_key_slots_get(const BlobKeySlots *slots, unsigned n,
            blob_key_slot_decode(slots->bytes[n], slot);
 }
 
+bool blob_key_slot_is_weak(const BlobKeySlot *slot)
+{
+    return slot->type == BLOB_KEY_SLOT_PASSPHRASE &&
+           (slot->kdf_memory_kib < BLOB_KEY_KDF_MEMORY_KIB ||
+            blob_key_slot_work(slot) <
+            BLOB_KEY_KDF_MEMORY_KIB * BLOB_KEY_KDF_MIN_ITERATIONS);
+}
+
 int blob_key_slots_find_unused(const BlobKeySlots *slots)
 {
     for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {

@@ -27,6 +27,7 @@ enum {
     BLOB_KEY_TOKEN_BYTES = BLOB_KEY_BYTES + BLOB_KEY_UUID_BYTES + 8,
 
     BLOB_KEY_KDF_MEMORY_KIB = 64 << 10,
+    BLOB_KEY_KDF_MIN_ITERATIONS = 3,    /* as RFC 9106 wants with 64 MiB */
     /* R15: Argon2id at most, in KiB times iterations, of one key slot, ... */
     BLOB_KEY_WORK_MAX_KIB = 4 << 20,
     /* ... and of all those together that one passphrase is tried on */
@@ -137,9 +138,10 @@ unsigned blob_key_slots_count_used(const BlobKeySlots *slots);
 /*
  * Wraps @key, of the store @uuid, into slot @n (0 to BLOB_KEY_SLOTS - 1),
  * whatever that held: with @credential->secret as a passphrase, which then
- * takes about @milliseconds to try, or as a raw secret of BLOB_KEY_RAW_BYTES,
- * or with the key in a token that @credential->uri names.  Any thread may call
- * this.
+ * takes about @milliseconds of a processor to try, and never fewer than
+ * BLOB_KEY_KDF_MIN_ITERATIONS; or as a raw secret of BLOB_KEY_RAW_BYTES, or
+ * with the key in a token that @credential->uri names.  Any thread may call
+ * this; others that compute meanwhile do not make the slot weaker.
  *
  * Errors: INVALID (secret empty or of a wrong length, URI), TOKEN, RANDOM,
  * NO_SECURE_MEMORY.
@@ -159,6 +161,12 @@ bool blob_key_slots_is_used(const BlobKeySlots *slots, unsigned n);
 /* Takes slot @n apart.  Returns false if it is damaged or makes no sense. */
 bool blob_key_slots_get(const BlobKeySlots *slots, unsigned n,
                         BlobKeySlot *slot);
+
+/*
+ * Whether a passphrase is cheaper to guess in @slot than in any that
+ * blob_key_slots_put() makes
+ */
+bool blob_key_slot_is_weak(const BlobKeySlot *slot);
 
 /* "unused", "passphrase", "raw", "token"; static. */
 const char *blob_key_slot_type_name(BlobKeySlotType type);

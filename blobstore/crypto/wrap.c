@@ -7,6 +7,7 @@
 
 #include <gcrypt.h>
 #include <string.h>
+#include <time.h>
 #include "keyslot-layout.h"
 
 static const char raw_label[] = "blobstore raw secret";
@@ -208,21 +209,33 @@ bool blob_wrap_check_secret(const BlobSecret *secret, GError **error)
     return true;
 }
 
-/* How many microseconds @iterations take here; -1 on failure */
+/* What this thread has computed so far; libgcrypt starts no other for it. */
+static gint64 thread_time_us(void)
+{
+    struct timespec time = { 0 };
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return time.tv_sec * G_USEC_PER_SEC + time.tv_nsec / 1000;
+}
+
+/*
+ * How many microseconds of a processor @iterations take; -1 on failure.  By
+ * the clock on the wall a busy host would make weak key slots, for good.
+ */
 static gint64 time_kdf(const BlobSecret *passphrase, BlobKeySlot *slot,
                        unsigned iterations, GError **error)
 {
-    gint64 start = g_get_monotonic_time();
+    gint64 start = thread_time_us();
     g_autoptr(BlobSecret) ignored = NULL;
 
     slot->kdf_iterations = iterations;
     ignored = stretch(passphrase, slot, error);
-    return ignored ? g_get_monotonic_time() - start : -1;
+    return ignored ? thread_time_us() - start : -1;
 }
 
 /*
- * Chooses how many iterations take @milliseconds here.  The first one takes
- * longer than the others, because it has to get the memory.
+ * Chooses how many iterations take @milliseconds here, but never few.  The
+ * first one takes longer than the others, because it has to get the memory.
  */
 static bool calibrate(const BlobSecret *passphrase, unsigned milliseconds,
                       BlobKeySlot *slot, GError **error)
@@ -238,6 +251,7 @@ static bool calibrate(const BlobSecret *passphrase, unsigned milliseconds,
         return false;
     }
     if (wanted <= one) {
+        slot->kdf_iterations = BLOB_KEY_KDF_MIN_ITERATIONS;
         return true;
     }
     three = time_kdf(passphrase, slot, 3, error);
@@ -245,7 +259,8 @@ static bool calibrate(const BlobSecret *passphrase, unsigned milliseconds,
         return false;
     }
     slot->kdf_iterations = CLAMP(1 + 2 * (wanted - one) /
-                                 MAX(three - one, 1), 1, 64);
+                                 MAX(three - one, 1),
+                                 BLOB_KEY_KDF_MIN_ITERATIONS, 64);
     return true;
 }
 

@@ -265,6 +265,9 @@ MUTANTS = [
     ("S4", "a key slot opens with many secrets",
      "    if (!seal ||\n        !blob_digest_equal(commitment, slot->commitment, "
      "sizeof(commitment))) {", "    if (!seal) {"),
+    ("S4", "a short time makes weak key slots",
+     "slot->kdf_iterations = BLOB_KEY_KDF_MIN_ITERATIONS;",
+     "slot->kdf_iterations = 1;"),
     ("S4", "a key slot may have bytes that mean nothing",
      "type_is_sane(slot) && unused_is_zero(&disk, slot);",
      "type_is_sane(slot) && (unused_is_zero(&disk, slot) || true);"),

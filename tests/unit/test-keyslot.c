@@ -3,10 +3,12 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
+#define _GNU_SOURCE
 #include "keys.h"
 
 #include <errno.h>
 #include <gcrypt.h>
+#include <sched.h>
 #include <string.h>
 #include "blobstore/crypto/keyslot-layout.h"
 #include "hex.h"
@@ -308,7 +310,20 @@ static void test_bad_secrets_are_refused(void)
     g_assert_cmpuint(blob_key_slots_count_used(&slots), ==, 0);
 }
 
-/* How many iterations take a second depends on the machine. */
+static unsigned iterations_in(unsigned milliseconds)
+{
+    g_autoptr(BlobSecret) secret = secret_of("sesame");
+    BlobCredential credential = { .secret = secret };
+    BlobKeySlots slots = { 0 };
+    BlobKeySlot slot;
+
+    g_assert_true(blob_key_slots_put(&slots, 0, keys_data_key(1), uuid,
+                                     BLOB_KEY_SLOT_PASSPHRASE, &credential,
+                                     milliseconds, NULL));
+    g_assert_true(blob_key_slots_get(&slots, 0, &slot));
+    return slot.kdf_iterations;
+}
+
 static void test_passphrase_slots_have_what_they_cost_in_them(void)
 {
     BlobKeySlots slots = { 0 };
@@ -319,11 +334,89 @@ static void test_passphrase_slots_have_what_they_cost_in_them(void)
                           NULL));
         g_assert_true(blob_key_slots_get(&slots, n, &slot[n]));
         g_assert_cmpuint(slot[n].kdf_memory_kib, ==, 65536);
-        g_assert_cmpuint(slot[n].kdf_iterations, >=, 1);
-        g_assert_cmpuint(slot[n].kdf_iterations, <=, 64);
+        /* A millisecond is not enough for the fewest. */
+        g_assert_cmpuint(slot[n].kdf_iterations, ==, 3);
         g_assert_cmpuint(slot[n].kdf_parallelism, ==, 1);
     }
     g_assert_true(memcmp(slot[0].salt, slot[1].salt, sizeof(slot[0].salt)));
+}
+
+/* Between the time of one iteration and that of three as well */
+static void test_no_time_makes_weak_slots(void)
+{
+    for (unsigned milliseconds = 8; milliseconds <= 256; milliseconds *= 2) {
+        g_assert_cmpuint(iterations_in(milliseconds), >=,
+                         BLOB_KEY_KDF_MIN_ITERATIONS);
+    }
+}
+
+static gpointer compute_until_told(gpointer stop)
+{
+    while (true) {
+        if (g_atomic_int_get((gint *)stop)) {
+            return NULL;
+        }
+    }
+}
+
+/* On one processor, which others want as well, a second goes by early. */
+static void test_busy_host_makes_no_weak_slots(void)
+{
+    enum { RIVALS = 3 };
+    GThread *rivals[RIVALS];
+    cpu_set_t all, one;
+    unsigned milliseconds = 500;
+    unsigned alone, rivalled;
+    gint stop = 0;
+    int cpu = 0;
+
+    g_assert_cmpint(sched_getaffinity(0, sizeof(all), &all), ==, 0);
+    while (!CPU_ISSET(cpu, &all)) {
+        cpu++;
+    }
+    CPU_ZERO(&one);
+    CPU_SET(cpu, &one);
+    g_assert_cmpint(sched_setaffinity(0, sizeof(one), &one), ==, 0);
+    do {
+        milliseconds *= 2;
+        alone = iterations_in(milliseconds);
+    } while (alone <= 2 * BLOB_KEY_KDF_MIN_ITERATIONS);
+    for (int i = 0; i < RIVALS; i++) {
+        rivals[i] = g_thread_new("rival", compute_until_told, &stop);
+    }
+    rivalled = iterations_in(milliseconds);
+    g_atomic_int_set(&stop, 1);
+    for (int i = 0; i < RIVALS; i++) {
+        g_thread_join(rivals[i]);
+    }
+    g_assert_cmpint(sched_setaffinity(0, sizeof(all), &all), ==, 0);
+    g_test_message("%u ms: %u iterations alone, %u with rivals", milliseconds,
+                   alone, rivalled);
+    g_assert_cmpuint(2 * rivalled, >, alone);
+}
+
+static void test_slot_that_is_cheap_to_guess_is_weak(void)
+{
+    static const struct {
+        uint32_t memory_kib;
+        uint32_t iterations;
+        bool is_weak;
+    } cases[] = {
+        { 65536, 3, false }, { 65536, 2, true }, { 65536, 1, true },
+        { 131072, 2, false }, { 131072, 1, true }, { 65535, 64, true },
+        { 8, 1, true },
+    };
+    BlobKeySlot slot = { .kdf_parallelism = 1 };
+
+    for (guint i = 0; i < G_N_ELEMENTS(cases); i++) {
+        slot.type = BLOB_KEY_SLOT_PASSPHRASE;
+        slot.kdf_memory_kib = cases[i].memory_kib;
+        slot.kdf_iterations = cases[i].iterations;
+        g_assert_cmpint(blob_key_slot_is_weak(&slot), ==, cases[i].is_weak);
+        /* Nobody guesses 256 bits. */
+        slot.type = BLOB_KEY_SLOT_RAW;
+        g_assert_false(blob_key_slot_is_weak(&slot));
+    }
 }
 
 static void test_keys_are_in_locked_memory_and_wiped_after_use(void)
@@ -362,6 +455,9 @@ int main(int argc, char **argv)
     ADD(last_usable_slot_is_not_removed);
     ADD(bad_secrets_are_refused);
     ADD(passphrase_slots_have_what_they_cost_in_them);
+    ADD(no_time_makes_weak_slots);
+    ADD(busy_host_makes_no_weak_slots);
+    ADD(slot_that_is_cheap_to_guess_is_weak);
     ADD(keys_are_in_locked_memory_and_wiped_after_use);
     return g_test_run();
 }
