@@ -1,25 +1,34 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """qemu-blobstore inspects a store that no VM uses, and changes its keys."""
 
+import os
 import socket
+import struct
 import subprocess
 import unittest
 from pathlib import Path
 
 import tpm2
-from encryption import PLAIN, EncryptionTest, min_sequence, opens_with, store
+from encryption import PLAIN, RAW_SECRET, EncryptionTest, min_sequence, opens_with, store
 from vm import program
+
+os.environ.setdefault("FORMAT_PROGRAMS", "")    # Forging needs none of them.
+
+from compare import Forger  # noqa: E402
+from keyslots import Credential  # noqa: E402
 
 ENCRYPTED = store()
 OTHER_KEY = store(key=opens_with("sec1"))
 OK, ERROR, USAGE, DAMAGED, HEALS = range(5)
 QUICK = "--new-key-iter-time=1"
+ITERATIONS_AT = 1280 + 512 + 8      # Those of key slot 0, in copy 0 of the superblock
 
 
 class ToolTest(EncryptionTest):
     def run_tool(self, command, *options, image=None):
         secrets = [f"--object=secret,id={name},data={text}"
-                   for name, text in (("sec0", "sesame"), ("sec1", "simsim"))]
+                   for name, text in (("sec0", "sesame"), ("sec1", "simsim"),
+                                      ("raw", RAW_SECRET))]
         return subprocess.run(
             [program("QEMU_BLOBSTORE"), command, *secrets, "-f", self.image_format, *options,
              image or self.image_name], cwd=self.directory, stdout=subprocess.PIPE,
@@ -204,6 +213,27 @@ class LookTest(ToolTest):
         done = self.run_tool("key-remove", "--key-secret=sec0", "--slot=1")
         self.assertEqual(done.returncode, OK)
         self.assertIn("No errors", self.tool("check", "--key-secret=sec0"))
+
+    def test_check_warns_of_weak_key_slots(self):
+        """Older versions have made some with fewer iterations, on busy hosts."""
+        self.make_and_quit(*ENCRYPTED)
+        self.tool("key-add", "--key-secret=sec0", "--new-key-secret=raw", "--new-key-type=raw")
+        check = "check", "--key-secret=raw"
+        self.assertIn("No errors", self.tool(*check))
+        forger = Forger(self.random, self.content(), Credential(secret=RAW_SECRET.encode()))
+        struct.pack_into("<I", forger.image, ITERATIONS_AT, 2)
+        forger.sign_superblock()
+        Path(self.path(self.image_name)).write_bytes(forger.image)
+        done = self.run_tool(*check)
+        self.assertIn("key slot 0 is weak: a guess costs 2 iterations of Argon2id over 65536 KiB, "
+                      "and 3 over 65536 KiB are the least; make it again with key-add --slot=0 "
+                      "--replace\n", done.stderr)
+        self.assertEqual((done.returncode, done.stdout), (OK, "No errors were found.\n"))
+        self.assertIn("0: passphrase, Argon2id, 65536 KiB, 2 iterations, parallelism 1\n",
+                      self.tool("key-list"))
+        self.tool("key-add", "--key-secret=raw", "--new-key-secret=sec0", QUICK, "--slot=0",
+                  "--replace")
+        self.assertIn("No errors", self.tool(*check))
 
     def test_check_says_what_is_wrong_by_its_status(self):
         _, info = self.make_and_quit(*ENCRYPTED)

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/error-report.h"
 #include "qemu/uuid.h"
 #include "blobstore/check.h"
 #include "tool.h"
@@ -99,6 +100,27 @@ static void print_finding(const BlobFinding *finding, void *opaque)
     }
 }
 
+/* It is no damage: the key slot is as it was made. */
+static void warn_of_weak_key_slots(Tool *tool)
+{
+    BlobKeySlots slots;
+
+    blob_store_get_key_slots(tool->store, &slots);
+    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+        BlobKeySlot slot;
+
+        if (blob_key_slots_get(&slots, n, &slot) &&
+            blob_key_slot_is_weak(&slot)) {
+            warn_report("key slot %u is weak: a guess costs %" PRIu32
+                        " iterations of Argon2id over %" PRIu32 " KiB, and %d "
+                        "over %d KiB are the least; make it again with "
+                        "key-add --slot=%u --replace", n, slot.kdf_iterations,
+                        slot.kdf_memory_kib, BLOB_KEY_KDF_MIN_ITERATIONS,
+                        BLOB_KEY_KDF_MEMORY_KIB, n);
+        }
+    }
+}
+
 int coroutine_fn tool_check(Tool *tool, GError **error)
 {
     int status = TOOL_EXIT_OK;
@@ -114,6 +136,7 @@ int coroutine_fn tool_check(Tool *tool, GError **error)
     if (!blob_store_check(tool->store, print_finding, &status, error)) {
         return TOOL_EXIT_ERROR;
     }
+    warn_of_weak_key_slots(tool);
     if (status == TOOL_EXIT_OK) {
         printf("No errors were found.\n");
     }
