@@ -179,12 +179,23 @@ static BlobstoreBlobNameList *names_of(GArray *changes)
     return names;
 }
 
+/* A quota that is used up is lack of space, although QEMU does not say so. */
+static int policy_errno(int number)
+{
+#ifdef EDQUOT
+    return number == EDQUOT ? ENOSPC : number;
+#else
+    return number;
+#endif
+}
+
 /* Returns what the user wants to happen when @changes failed with @error. */
 static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
                                      const GError *error)
 {
     BlockStorage *medium = &store->open.medium;
     bool is_read = medium->last_operation == BLOBSTORE_OPERATION_READ;
+    int number = policy_errno(medium->last_errno);
     BlockErrorAction action;
 
     store->open.health.write_failed = true;
@@ -195,8 +206,8 @@ static BlockErrorAction error_action(BlobStoreObject *store, GArray *changes,
     if (!g_error_matches(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_IO)) {
         return BLOCK_ERROR_ACTION_REPORT;
     }
-    action = blk_get_error_action(medium->blk, is_read, medium->last_errno);
-    blk_error_action(medium->blk, action, is_read, medium->last_errno);
+    action = blk_get_error_action(medium->blk, is_read, number);
+    blk_error_action(medium->blk, action, is_read, number);
     return action;
 }
 

@@ -171,16 +171,19 @@ class WriteErrorTest(ErrorTest):
 
     def test_default_pauses_for_lack_of_space_only(self):
         self.begin()
-        self.faults.begin("write", errno.ENOSPC)
-        self.assertTrue(self.increment_until_stop()["nospace"])
-        self.faults.end()
-        self.vm.qmp("cont")
-        self.tpm.finish()
+        for number, says in (errno.ENOSPC, "No space left"), (errno.EDQUOT, "quota exceeded"):
+            self.faults.begin("write", number)
+            self.assertTrue(self.increment_until_stop()["nospace"])
+            self.assertIn(says, self.vm.events("BLOBSTORE_WRITE_ERROR")[-1]["error"])
+            self.faults.end()
+            self.vm.qmp("cont")
+            self.tpm.finish()
+            self.vm.pass_time(LIMIT_OF_EVENTS)
         self.faults.begin("write", errno.EIO)
         self.assertEqual(self.increment(), tpm2.RC_FAILURE)
         self.assertEqual(self.vm.status, "running")
         self.assertEqual(self.vm.wait_event("BLOCK_IO_ERROR")["action"], "report")
-        self.check_next_process_has(self.count + 1)
+        self.check_next_process_has(self.count + 2)
 
     def test_report_fails_the_tpm_until_a_reset_that_can_store(self):
         self.begin(werror="report")
