@@ -4,10 +4,10 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "block/thread-pool.h"
 #include "qapi/error.h"
 #include "credential.h"
 #include "glue.h"
+#include "key-work.h"
 #include "trace.h"
 
 bool blobstore_keys_are_wanted(const BlobStoreObject *store)
@@ -26,6 +26,13 @@ typedef struct KeyJob {
     unsigned milliseconds;
     GError *error;
 } KeyJob;
+
+/* A token computes itself, and may wait for somebody. */
+static int coroutine_fn run_job(ThreadPoolFunc *func, KeyJob *job)
+{
+    return job->credential->token ? thread_pool_submit_co(func, job)
+                                  : blobstore_key_work(func, job);
+}
 
 static int unlock_job(void *opaque)
 {
@@ -52,7 +59,7 @@ BlobKey *coroutine_fn blobstore_keys_unlock(BlobStoreObject *store,
     if (store->props.encrypt->has_keyslot) {
         credential.core.slot = store->props.encrypt->keyslot;
     }
-    thread_pool_submit_co(unlock_job, &job);
+    run_job(unlock_job, &job);
     trace_blobstore_unlock(store->id, job.key != NULL);
     if (!job.key) {
         g_propagate_error(error, job.error);
@@ -88,7 +95,7 @@ bool coroutine_fn blobstore_keys_put(const BlobStoreKeySource *source,
     if (!blobstore_credential_load(source, &credential, error)) {
         return false;
     }
-    if (thread_pool_submit_co(put_job, &job) < 0) {
+    if (run_job(put_job, &job) < 0) {
         g_propagate_error(error, job.error);
         return false;
     }
