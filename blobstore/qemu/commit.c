@@ -271,6 +271,9 @@ static bool coroutine_fn try_commit(BlobStoreObject *store, Commit *commit,
     bool ok;
 
     commit->again = false;
+    if (commit->may_wait) {
+        blobstore_reconnect_after_reset(store);
+    }
     if (!(commit->may_wait ? blobstore_gate_enter(store)
                            : blobstore_gate_try_enter(store, NULL))) {
         return stage_instead(store, commit, "the drive is drained", errp);
@@ -351,6 +354,7 @@ static bool coroutine_fn call_prepare_start(BlobStoreObject *store,
     GError *error = NULL;
     bool ok;
 
+    blobstore_reconnect_for_start(store);
     if (!blobstore_gate_try_enter(store, errp)) {
         return false;
     }

@@ -173,6 +173,8 @@ void blobstore_halt_init(BlobStoreObject *store);
  * back.
  */
 bool coroutine_fn blobstore_halt_wait(BlobStoreObject *store);
+/* Whether the VM has stopped, or the main loop waits for the workers. */
+bool blobstore_halt_is_due(const BlobStoreObject *store);
 /* Lets everybody go on. */
 void blobstore_halt_release(BlobStoreObject *store);
 /*
@@ -335,6 +337,18 @@ bool coroutine_fn blobstore_medium_start(BlobStoreClient *client,
                                          GError **error);
 /* Records that the store is at rest, if that can be done. */
 void blobstore_medium_close_clean(BlobStoreObject *store);
+
+/* reconnect.c */
+
+/*
+ * Wait until a drive on an NBD server that was gone can be read, at most for as
+ * long as it takes if the server is back.  Before the VM starts the main loop
+ * waits.  After a reset of a VM whose last write had failed, the first write of
+ * a worker waits, unless the VM is to stop.
+ */
+void coroutine_fn blobstore_reconnect_for_start(BlobStoreObject *store);
+void blobstore_reconnect_note_reset(BlobStoreObject *store);
+void coroutine_fn blobstore_reconnect_after_reset(BlobStoreObject *store);
 
 /* probe.c */
 

@@ -11,18 +11,18 @@ void blobstore_halt_init(BlobStoreObject *store)
     qemu_co_queue_init(&store->open.halt.waiters);
 }
 
-static bool must_not_wait(const BlobStoreObject *store)
+bool blobstore_halt_is_due(const BlobStoreObject *store)
 {
     return !runstate_is_running() || store->open.halt.hurried;
 }
 
 bool coroutine_fn blobstore_halt_wait(BlobStoreObject *store)
 {
-    if (must_not_wait(store)) {
+    if (blobstore_halt_is_due(store)) {
         return false;
     }
     qemu_co_queue_wait(&store->open.halt.waiters, NULL);
-    if (must_not_wait(store)) {
+    if (blobstore_halt_is_due(store)) {
         return false;
     }
     /* Not in blobstore_halt_release(), which would wake us for ever. */

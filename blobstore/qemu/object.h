@@ -128,6 +128,7 @@ typedef struct BlobStoreKeys {
 /* What is wrong, and what the user knows of it; see report.c */
 typedef struct BlobStoreHealth {
     bool write_failed;          /* until a write works, or the VM starts */
+    bool reset_after_failure;   /* and nothing written since */
     bool shrunk;                /* the medium, below what is in use */
     bool taken;                 /* the store, by another process */
     char *failure;              /* why the store failed, or NULL */

@@ -113,6 +113,7 @@ static void reset_enter(Object *obj, ResetType type)
         blobstore_state_event(store, BLOBSTORE_EVENT_REVERT);
     } else {
         blobstore_state_event(store, BLOBSTORE_EVENT_RESET);
+        blobstore_reconnect_note_reset(store);
     }
 }
 

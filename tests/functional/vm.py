@@ -111,6 +111,19 @@ class VM:
         except (QMPError, asyncio.TimeoutError) as error:
             raise self.error(f"QMP {command}: {error or 'no answer'}") from error
 
+    def start_qmp(self, command):
+        """Send a QMP command that may wait for long; finish_qmp() takes what this returns."""
+        task = self._loop.create_task(self._client.execute(command))
+        self._sync(asyncio.sleep(0.5))
+        return task
+
+    def finish_qmp(self, task):
+        return self._sync(task)
+
+    def qmp_out_of_band(self, command, **arguments):
+        """Run a QMP command that QEMU executes although its main loop waits."""
+        return self._sync(self._client.execute(command, arguments, oob=True))
+
     def qmp_in_a_row(self, commands):
         """Run QMP commands without a pause: each is sent when the last one has been answered."""
         async def run():
@@ -191,6 +204,13 @@ class VM:
         return self._process and self._process.pid
 
     @property
+    def is_running(self):
+        return self._process.poll() is None
+
+    def send_signal(self, number):
+        self._process.send_signal(number)
+
+    @property
     def exit_status(self):
         """The exit status of the QEMU process, which is about to end."""
         return self._process.wait(QMP_TIMEOUT_SECONDS)
@@ -201,7 +221,7 @@ class VM:
 
     def terminate(self):
         """Ask QEMU to end, as the host's shutdown would, and wait."""
-        self._process.send_signal(signal.SIGTERM)
+        self.send_signal(signal.SIGTERM)
         self.wait(QMP_TIMEOUT_SECONDS)
 
     def quit(self):
