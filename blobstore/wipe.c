@@ -11,10 +11,66 @@
 #include <string.h>
 #include "blobstore/format/sparse.h"
 
-enum {
-    CHUNK_BYTES = 64 * BLOB_BLOCK_BYTES,
-    SECTOR_BYTES = 512,
-};
+enum { SECTOR_BYTES = 512 };
+
+/*
+ * Reads what is to be zeroed.  What cannot be read counts as not zero, unless
+ * it is a hole; and so does everything once a write has failed: zeros that are
+ * read may then be in a cache only, and the old content still below.
+ */
+static void read_old(BlobMedium *medium, uint64_t offset, uint8_t *buf,
+                     size_t bytes)
+{
+    if (!medium->write_errors &&
+        blob_medium_read(medium, offset, buf, bytes, NULL)) {
+        return;
+    }
+    for (size_t at = 0; at < bytes; at += BLOB_BLOCK_BYTES) {
+        size_t n = MIN(bytes - at, BLOB_BLOCK_BYTES);
+
+        memset(buf + at,
+               blob_sparse_is_hole(medium, offset + at, n) ? 0 : 0xff, n);
+    }
+}
+
+/* How many of @bytes at the beginning are in blocks that are zero, or not */
+static size_t run_bytes(const uint8_t *buf, size_t bytes, bool zero)
+{
+    static const uint8_t zeros[BLOB_BLOCK_BYTES];
+    size_t at = 0;
+
+    while (at < bytes &&
+           !memcmp(buf + at, zeros, MIN(bytes - at, sizeof(zeros))) == zero) {
+        at += MIN(bytes - at, sizeof(zeros));
+    }
+    return at;
+}
+
+/*
+ * Zeroes the blocks that hold something, and no others: a thin medium would
+ * allocate them.  The zeros are written, because a medium that is told to
+ * forget may keep the old bytes somewhere.
+ */
+static bool zero_piece(BlobMedium *medium, uint64_t offset, size_t bytes,
+                       GError **error)
+{
+    g_autofree uint8_t *buf = blob_medium_alloc(bytes);
+    size_t at = 0;
+
+    read_old(medium, offset, buf, bytes);
+    while (at < bytes) {
+        size_t run = run_bytes(buf + at, bytes - at, false);
+
+        memset(buf + at, 0, run);
+        if (run && !blob_medium_write(medium, offset + at, buf + at, run,
+                                      false, error)) {
+            return false;
+        }
+        at += run;
+        at += run_bytes(buf + at, bytes - at, true);
+    }
+    return true;
+}
 
 /*
  * Zeroes from *@at on, up to @end or until *@budget bytes are done, and moves
@@ -23,27 +79,18 @@ enum {
 static bool zero_some(BlobMedium *medium, uint64_t *at, uint64_t end,
                       uint64_t *budget, GError **error)
 {
-    g_autofree uint8_t *zeros = NULL;
-
     while (*at < end && *budget) {
         uint64_t known = blob_sparse_hole(medium, *at, end);
-        uint64_t bytes = MIN(MIN(end - *at, CHUNK_BYTES), *budget);
+        uint64_t bytes = known;
 
-        if (known) {
-            *at += known;
-            *budget -= MIN(known, bytes);
-            continue;
-        }
-        if (!zeros) {
-            /* The later chunks of this range are not longer. */
-            zeros = blob_medium_alloc(bytes);
-            memset(zeros, 0, bytes);
-        }
-        if (!blob_medium_write(medium, *at, zeros, bytes, false, error)) {
-            return false;
+        if (!known) {
+            bytes = MIN(blob_sparse_piece(medium, *at, end), *budget);
+            if (!zero_piece(medium, *at, bytes, error)) {
+                return false;
+            }
         }
         *at += bytes;
-        *budget -= bytes;
+        *budget -= MIN(bytes, *budget);
     }
     return true;
 }

@@ -44,21 +44,18 @@ bool blob_sparse_is_hole(BlobMedium *medium, uint64_t offset, uint64_t bytes)
 }
 
 /*
- * How much to read at once: up to a hole, or to what may be one.  It is looked
- * for in small steps at first, and never in large ones: so what is read in
- * vain stays in proportion to what is not.
+ * A hole is looked for in small steps at first, and never in large ones: so
+ * what is read in vain stays in proportion to what is not.
  */
-static size_t piece_bytes(BlobSparse *sparse)
+size_t blob_sparse_piece(BlobMedium *medium, uint64_t at, uint64_t end)
 {
-    uint64_t most = MIN(sparse->end - sparse->at, PIECE_BYTES);
+    uint64_t most = MIN(end - at, PIECE_BYTES);
     uint64_t bytes = BLOB_BLOCK_BYTES;
 
-    if (!sparse->medium->storage->ops->known_zero) {
+    if (!medium->storage->ops->known_zero) {
         return most;
     }
-    while (bytes < most &&
-           !blob_sparse_hole(sparse->medium, sparse->at + bytes,
-                             sparse->end)) {
+    while (bytes < most && !blob_sparse_hole(medium, at + bytes, end)) {
         bytes += MIN(bytes, STEP_BYTES);
     }
     return MIN(bytes, most);
@@ -73,7 +70,7 @@ bool blob_sparse_next(BlobSparse *sparse, uint64_t *offset, size_t *bytes,
     if (sparse->at == sparse->end) {
         return true;
     }
-    *bytes = piece_bytes(sparse);
+    *bytes = blob_sparse_piece(sparse->medium, sparse->at, sparse->end);
     if (!sparse->buf) {
         sparse->buf = blob_medium_alloc(MIN(sparse->end - sparse->at,
                                             PIECE_BYTES));

@@ -42,6 +42,12 @@ bool blob_sparse_next(BlobSparse *sparse, uint64_t *offset, size_t *bytes,
 /* How much from @at on is known to be zero: whole blocks, or all up to @end */
 uint64_t blob_sparse_hole(BlobMedium *medium, uint64_t at, uint64_t end);
 
+/*
+ * How much to read at once at @at, which is no hole and below @end: up to a
+ * hole, or to what may be one
+ */
+size_t blob_sparse_piece(BlobMedium *medium, uint64_t at, uint64_t end);
+
 /* Whether all @bytes at @offset are known to be zero */
 bool blob_sparse_is_hole(BlobMedium *medium, uint64_t offset, uint64_t bytes);
 

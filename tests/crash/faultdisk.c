@@ -73,7 +73,12 @@ static HookedVerdict before_read(FaultDisk *disk, const HookedCall *call,
 {
     bool fails = failing_variant(disk, READ_VARIANTS) >= 0;
 
-    disk->copy_reads += fails && call->offset < disk->copies_end;
+    if (fails && call->offset < disk->copies_end) {
+        disk->copy_reads++;
+    } else if (fails) {
+        disk->unread = call->offset;
+        disk->unread_bytes = call->bytes;
+    }
     return fails || is_past_end(disk, call)
            ? fail(disk, "read", call->offset, EIO, error) : HOOKED_PASS;
 }
@@ -131,12 +136,27 @@ static HookedVerdict before(void *opaque, const HookedCall *call,
     }
 }
 
+/* Notes that the core zeroes all of what it could not read. */
+static void note_write(FaultDisk *disk, const HookedCall *call)
+{
+    const uint8_t *data = call->data;
+
+    if (disk->unread_bytes && call->bytes == disk->unread_bytes &&
+        call->offset == disk->unread && !data[0] &&
+        !memcmp(data, data + 1, call->bytes - 1)) {
+        disk->zeroed_reads++;
+        disk->unread_bytes = 0;
+    }
+}
+
 static void after(void *opaque, const HookedCall *call)
 {
-    const FaultDisk *disk = opaque;
+    FaultDisk *disk = opaque;
 
     if (call->kind == HOOKED_LENGTH) {
         *call->length = MIN(disk->limit, *call->length);
+    } else if (call->kind == HOOKED_WRITE) {
+        note_write(disk, call);
     }
 }
 
@@ -171,5 +191,7 @@ void fault_disk_plan(FaultDisk *disk, const Fault *faults, unsigned count)
     disk->planned = count;
     disk->fired = 0;
     disk->copy_reads = 0;
+    disk->unread_bytes = 0;
+    disk->zeroed_reads = 0;
     disk->calls = 0;
 }

@@ -37,6 +37,9 @@ typedef struct FaultDisk {
     unsigned write_errors;      /* of them, writes and flushes */
     uint64_t copies_end;        /* end of superblock and directory */
     unsigned copy_reads;        /* of those that fired, reads before that */
+    uint64_t unread;            /* the place of the last one that was a read */
+    size_t unread_bytes;        /* the same */
+    unsigned zeroed_reads;      /* such places that were then zeroed */
     uint64_t limit;             /* the medium ends here */
     char *said;                 /* the error that was reported last */
     char *said_first;           /* ... and first, since it was cleared */

@@ -14,14 +14,18 @@
 
 /*
  * A copy of superblock or directory that cannot be read counts as damaged
- * while the other one is intact.  S8: zeroing deleted content may fail, and is
- * done later.
+ * while the other one is intact.  What is to be zeroed is zeroed if it cannot
+ * be read.  S8: zeroing deleted content may fail, and is done later.
  */
-static bool is_lived_with(const Run *run, unsigned faults,
-                          unsigned copy_reads)
+static bool is_lived_with(const Run *run, unsigned faults, unsigned reads)
 {
-    return faults == copy_reads ||
-           (run->store && run->store->unwiped);
+    return faults == reads || (run->store && run->store->unwiped);
+}
+
+/* The reads that failed, and that the core may live with */
+static unsigned count_spare_reads(const FaultDisk *disk)
+{
+    return disk->copy_reads + disk->zeroed_reads;
 }
 
 /* Takes the last step until it succeeds.  Returns how many faults fired. */
@@ -35,17 +39,18 @@ static unsigned inject(Faults *faults, const Fault *plan, unsigned count)
     fault_disk_plan(run->disk, plan, count);
     while (!done) {
         unsigned fired = run->disk->fired;
-        unsigned copies = run->disk->copy_reads;
+        unsigned reads = count_spare_reads(run->disk);
         Before before;
         g_autoptr(GError) error = NULL;
 
         fault_remember(faults, &before);
+        run->disk->unread_bytes = 0;
         run->disk->armed = true;
         done = run_step(run, faults->step, &error);
         run->disk->armed = false;
         if (done && run->disk->fired > fired &&
             !is_lived_with(run, run->disk->fired - fired,
-                           run->disk->copy_reads - copies)) {
+                           count_spare_reads(run->disk) - reads)) {
             fault_fail(faults, "success is reported");
         } else if (!done && run->disk->fired == fired) {
             fault_fail(faults, "the retry fails: %s", error->message);

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 CORE = Path(__file__).resolve().parents[2] / "blobstore"
-RULES = {*(f"R{n}" for n in range(1, 18)), *(f"S{n}" for n in range(1, 11)), "promise"}
+RULES = {*(f"R{n}" for n in range(1, 18)), *(f"S{n}" for n in range(1, 12)), "promise"}
 
 MUTANTS = [
     ("R1", "a full counter does not begin a new epoch",
@@ -430,6 +430,18 @@ MUTANTS = [
      "        !blob_store_check_owner(store, error) || !blob_superblock_settle(store, error)) {",
      "g_clear_pointer(&store->voucher, blob_digest_free);\n"
      "    if (!check_convertible(store, key, slots, error)) {"),
+    ("S11", "what holds nothing is zeroed as well",
+     "        size_t run = run_bytes(buf + at, bytes - at, false);",
+     "        size_t run = bytes - at;"),
+    ("S11", "zeros that are read after a failed write are believed",
+     "    if (!medium->write_errors &&\n        blob_medium_read(medium, offset, buf,",
+     "    if (blob_medium_read(medium, offset, buf,"),
+    ("S11", "what cannot be read is not zeroed",
+     "               blob_sparse_is_hole(medium, offset + at, n) ? 0 : 0xff, n);",
+     "               0, n);"),
+    ("S11", "holes are zeroed after a failed write",
+     "               blob_sparse_is_hole(medium, offset + at, n) ? 0 : 0xff, n);",
+     "               0xff, n);"),
     ("promise", "a query sees a version that is not on record yet",
      "info->slot[n].current = entry->sequence && entry->slot == n;",
      "info->slot[n].current = entry->sequence &&\n"
