@@ -7,8 +7,13 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
+#include "qemu/timer.h"
+#include "qemu/units.h"
 #include "glue.h"
 #include "trace.h"
+
+enum { FIRST_NOTE_SECONDS = 1, NOTE_SECONDS = 10 };
 
 static BlockStorage *to_medium(BlobStorage *storage)
 {
@@ -49,14 +54,33 @@ medium_length(BlobStorage *storage, uint64_t *bytes, GError **error)
     return true;
 }
 
+/* A read from @began on has come to @end. */
+static void coroutine_fn note_progress(BlockStorage *medium, int64_t began,
+                                       uint64_t end)
+{
+    int64_t length;
+
+    medium->read_ns += qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - began;
+    if (!medium->read_for || medium->read_ns < medium->next_note_ns) {
+        return;
+    }
+    medium->next_note_ns = medium->read_ns +
+                           NOTE_SECONDS * NANOSECONDS_PER_SECOND;
+    length = blk_co_getlength(medium->blk);
+    info_report("%s: still reading the medium: %" PRIu64 " of %" PRId64
+                " MiB", medium->read_for, end / MiB, length / MiB);
+}
+
 static bool coroutine_fn
 medium_read(BlobStorage *storage, uint64_t offset, void *buf, size_t bytes,
             GError **error)
 {
     BlockStorage *medium = to_medium(storage);
+    int64_t began = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     int ret = blk_co_pread(medium->blk, offset, bytes, buf, 0);
 
     trace_blobstore_read(offset, bytes, ret);
+    note_progress(medium, began, offset + bytes);
     if (ret < 0) {
         return fail(medium, BLOBSTORE_OPERATION_READ, ret, error,
                     "read %zu bytes at offset %" PRIu64, bytes, offset);
@@ -201,4 +225,11 @@ void blobstore_block_io_init(BlockStorage *medium, BlockBackend *blk)
         .parent.ops = &medium_ops,
         .blk = blk,
     };
+}
+
+void blobstore_block_io_note_reads(BlockStorage *medium, const char *who)
+{
+    medium->read_for = who;
+    medium->read_ns = 0;
+    medium->next_note_ns = FIRST_NOTE_SECONDS * NANOSECONDS_PER_SECOND;
 }

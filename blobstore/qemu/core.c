@@ -60,10 +60,13 @@ bool coroutine_fn blobstore_core_open(BlobStoreObject *store, GError **error)
 {
     BlobStoreOptions options = blobstore_core_options(store);
     g_auto(BlobStoreKeyAnswer) answer = { 0 };
+    g_autofree char *who = g_strdup_printf("blobstore '%s'", store->id);
 
     blobstore_keys_answer(store, &options, &answer);
+    blobstore_block_io_note_reads(&store->open.medium, who);
     store->open.core =
         blob_store_open(&store->open.medium.parent, &options, error);
+    blobstore_block_io_note_reads(&store->open.medium, NULL);
     if (!store->open.core) {
         return false;
     }

@@ -121,6 +121,12 @@ bool blobstore_drive_may_write(BlobStoreObject *store);
  * called (blk_inc_in_flight()), and may be inactivated.
  */
 void blobstore_block_io_init(BlockStorage *medium, BlockBackend *blk);
+/*
+ * From now on all of the medium may be read, as when a store is opened.  If
+ * reading takes longer than a second, the user is told now and then how far it
+ * is.  Messages begin with @who, which stays the caller's; NULL ends them.
+ */
+void blobstore_block_io_note_reads(BlockStorage *medium, const char *who);
 
 /* call.c */
 typedef bool coroutine_fn BlobStoreCall(BlobStoreObject *store, void *opaque,

@@ -70,6 +70,9 @@ typedef struct BlockStorage {
     bool last_may_be_flush;
     uint64_t bytes_written;
     bool fresh;                 /* no cache shows what is not on the medium */
+    const char *read_for;     /* see blobstore_block_io_note_reads(); or NULL */
+    int64_t read_ns;            /* what reading has taken since it was set */
+    int64_t next_note_ns;       /* of that, when the user is told next */
 } BlockStorage;
 
 /* Who may use the core; see gate.c */

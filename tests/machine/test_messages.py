@@ -142,6 +142,19 @@ class DriveTest(Saying, EncryptionTest):
         os.truncate(self.path(self.image_name), 1 << 16)
         return self.refused(*self.drive, *TPM2)
 
+    @provokes(USAGE, "still reading the medium")
+    def test_large_image_without_holes(self):
+        Path(self.path(self.image_name)).write_bytes(bytes(24 << 20))
+        machine = self.machine(
+            "-object", "throttle-group,id=slow,x-bps-read=10000000", "-blockdev",
+            "driver=throttle,node-name=nvram,throttle-group=slow,file.driver=file,"
+            f"file.filename={self.image_name}", *TPM2)
+        machine.start()
+        machine.quit()
+        said = self.said_by(machine)
+        self.assertEqual(said.count("still reading the medium"), 1)
+        return said
+
     @provokes(USAGE, "not a blobstore and not blank")
     def test_foreign_image(self):
         self.change_image(lambda image: image.__setitem__(slice(0, 4), b"text"))

@@ -63,6 +63,7 @@ static BlockBackend *open_image(const ToolImage *image, bool writable)
 typedef struct Run {
     Tool *tool;
     const ToolEntry *command;
+    const char *image_name;
     GError *error;
     int status;
     bool done;
@@ -91,7 +92,7 @@ static bool coroutine_fn unlock(const BlobStoreLabel *label, void *opaque,
 }
 
 static bool coroutine_fn open_store(Tool *tool, const ToolEntry *command,
-                                    GError **error)
+                                    const char *image_name, GError **error)
 {
     BlobStorage *storage = &tool->medium.parent;
     BlobStoreOptions store_options = {
@@ -105,7 +106,9 @@ static bool coroutine_fn open_store(Tool *tool, const ToolEntry *command,
     if (!command->needs_store) {
         return blob_store_read_label(storage, &tool->label, error);
     }
+    blobstore_block_io_note_reads(&tool->medium, image_name);
     tool->store = blob_store_open(storage, &store_options, error);
+    blobstore_block_io_note_reads(&tool->medium, NULL);
     if (!tool->store) {
         return false;
     }
@@ -126,7 +129,8 @@ static void coroutine_fn run_entry(void *opaque)
 {
     Run *run = opaque;
 
-    run->status = open_store(run->tool, run->command, &run->error)
+    run->status = open_store(run->tool, run->command, run->image_name,
+                             &run->error)
                   ? run->command->run(run->tool, &run->error)
                   : TOOL_EXIT_ERROR;
     run->done = true;
@@ -146,7 +150,11 @@ static void print_warnings(const Tool *tool)
 static int run_command(Tool *tool, const ToolEntry *command,
                        const ToolImage *image)
 {
-    Run run = { .tool = tool, .command = command };
+    Run run = {
+        .tool = tool,
+        .command = command,
+        .image_name = image->name,
+    };
 
     aio_co_enter(qemu_get_aio_context(),
                  qemu_coroutine_create(run_entry, &run));
