@@ -275,6 +275,20 @@ static bool find_end(BlobStore *store, uint64_t *end, GError **error)
     return true;
 }
 
+/* Free space only: slots are written again, and must find room then. */
+static bool give_back_free(BlobStore *store, GError **error)
+{
+    uint64_t offset;
+    uint64_t bytes;
+
+    for (size_t n = 0; blob_space_nth(store->space, n, &offset, &bytes); n++) {
+        if (!blob_medium_give_back(&store->medium, offset, bytes, error)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool wipe_some(BlobStore *store, uint64_t *at, uint64_t bytes,
                       uint64_t medium_end, GError **error)
 {
@@ -296,7 +310,8 @@ static bool wipe_some(BlobStore *store, uint64_t *at, uint64_t bytes,
         }
     }
     *at = medium_end;
-    return blob_medium_flush(&store->medium, error);
+    return blob_medium_flush(&store->medium, error) &&
+           give_back_free(store, error);
 }
 
 bool blob_wipe_next(BlobStore *store, uint64_t bytes, bool *done,

@@ -60,3 +60,17 @@ bool blob_medium_drop_cache(BlobMedium *medium, bool *dropped, GError **error)
     *dropped = true;
     return true;
 }
+
+bool blob_medium_give_back(BlobMedium *medium, uint64_t offset,
+                           uint64_t bytes, GError **error)
+{
+    const BlobStorageOps *ops = medium->storage->ops;
+
+    if (!ops->give_back ||
+        ops->give_back(medium->storage, offset, bytes, error)) {
+        return true;
+    }
+    medium->write_errors++;
+    medium->unsettled = true;
+    return false;
+}

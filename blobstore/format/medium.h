@@ -41,6 +41,13 @@ bool blob_medium_flush(BlobMedium *medium, GError **error);
  */
 bool blob_medium_drop_cache(BlobMedium *medium, bool *dropped, GError **error);
 
+/*
+ * Lets the medium take back the space of @bytes at @offset, which nothing
+ * refers to.  What had to be overwritten there is durable.  Errors: IO.
+ */
+bool blob_medium_give_back(BlobMedium *medium, uint64_t offset,
+                           uint64_t bytes, GError **error);
+
 /* Bytes of any value, aligned for O_DIRECT; g_free() them. */
 void *blob_medium_alloc(size_t bytes);
 

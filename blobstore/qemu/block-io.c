@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "block/block_int-common.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/timer.h"
@@ -204,6 +205,57 @@ static bool coroutine_fn medium_drop_cache(BlobStorage *storage,
     return medium_flush(storage, error);
 }
 
+/*
+ * Unmaps what is allocated between @at and @end.  Holes stay as they are: to
+ * note that they are zero, qcow2 would make tables.
+ */
+static int coroutine_fn unmap(BlockBackend *blk, int64_t at, int64_t end)
+{
+    while (at < end) {
+        int64_t n;
+        int ret = blk_co_block_status_above(blk, NULL, at, end - at, &n, NULL,
+                                            NULL);
+
+        if (ret < 0) {
+            n = end - at;
+        }
+        if (ret < 0 || !(ret & BDRV_BLOCK_ZERO)) {
+            ret = blk_co_pwrite_zeroes(blk, at, n, BDRV_REQ_MAY_UNMAP |
+                                       BDRV_REQ_NO_FALLBACK);
+            if (ret < 0 && ret != -ENOTSUP) {
+                return ret;
+            }
+        }
+        at += n;
+    }
+    return 0;
+}
+
+/* Only if the user has said discard=unmap */
+static bool coroutine_fn medium_give_back(BlobStorage *storage,
+                                          uint64_t offset, uint64_t bytes,
+                                          GError **error)
+{
+    BlockStorage *medium = to_medium(storage);
+    BlockDriverState *bs = blk_bs(medium->blk);
+    uint32_t align;
+    int ret;
+
+    if (!bs || !bdrv_can_write_zeroes_with_unmap(bs)) {
+        return true;
+    }
+    align = MAX(bs->bl.pwrite_zeroes_alignment, BDRV_SECTOR_SIZE);
+    ret = unmap(medium->blk, QEMU_ALIGN_UP(offset, align),
+                QEMU_ALIGN_DOWN(offset + bytes, align));
+    trace_blobstore_give_back(offset, bytes, ret);
+    if (ret < 0) {
+        return fail(medium, BLOBSTORE_OPERATION_WRITE, ret, error,
+                    "give back %" PRIu64 " bytes at offset %" PRIu64, bytes,
+                    offset);
+    }
+    return true;
+}
+
 /* The storage is part of the object, which releases the BlockBackend. */
 static void medium_free(BlobStorage *storage)
 {
@@ -216,6 +268,7 @@ static const BlobStorageOps medium_ops = {
     .flush = medium_flush,
     .known_zero = medium_known_zero,
     .drop_cache = medium_drop_cache,
+    .give_back = medium_give_back,
     .free = medium_free,
 };
 

@@ -66,6 +66,15 @@ typedef struct BlobStorageOps {
      */
     bool (*drop_cache)(BlobStorage *storage, GError **error);
 
+    /*
+     * Optional (NULL: there is nothing to take back): the medium may take back
+     * the space of @bytes at @offset.  Nothing there is needed any more, and
+     * what had to be overwritten has been, durably.  Each sector reads as zero
+     * or as before from then on, also if the call fails.
+     */
+    bool (*give_back)(BlobStorage *storage, uint64_t offset, uint64_t bytes,
+                      GError **error);
+
     /* Frees the storage.  Flushes nothing. */
     void (*free)(BlobStorage *storage);
 } BlobStorageOps;

@@ -107,7 +107,9 @@ static HookedVerdict before_write(FaultDisk *disk, const HookedCall *call,
     return fail(disk, "write", call->offset, variants[variant].err, error);
 }
 
-static HookedVerdict before_flush(FaultDisk *disk, GError **error)
+/* A flush, or space that is given back */
+static HookedVerdict before_flush(FaultDisk *disk, const HookedCall *call,
+                                  GError **error)
 {
     int variant = failing_variant(disk, FLUSH_VARIANTS);
 
@@ -115,7 +117,7 @@ static HookedVerdict before_flush(FaultDisk *disk, GError **error)
         return HOOKED_PASS;
     }
     disk->write_errors++;
-    return fail(disk, "flush", 0, variants[variant].err, error);
+    return fail(disk, "flush", call->offset, variants[variant].err, error);
 }
 
 static HookedVerdict before(void *opaque, const HookedCall *call,
@@ -132,7 +134,7 @@ static HookedVerdict before(void *opaque, const HookedCall *call,
     case HOOKED_WRITE:
         return before_write(disk, call, error);
     default:
-        return before_flush(disk, error);
+        return before_flush(disk, call, error);
     }
 }
 

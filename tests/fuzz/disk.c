@@ -251,6 +251,8 @@ static HookedVerdict before(void *opaque, const HookedCall *call,
         fails = write_fails(disk, call, error);
     } else if (call->kind == HOOKED_FLUSH) {
         fails = flush_fails(disk, error);
+    } else if (call->kind == HOOKED_GIVE_BACK) {
+        check_zeros(disk->store, call->offset, call->bytes);
     }
     return fails ? HOOKED_FAIL : HOOKED_PASS;
 }

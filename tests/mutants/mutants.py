@@ -373,8 +373,13 @@ MUTANTS = [
      "            *at = MAX(*at, offset);", "            *at = MAX(*at, offset);\n"
      "            if (end == store->capacity) {\n                break;\n            }"),
     ("S7", "a conversion ends before its zeros are durable",
-     "    *at = medium_end;\n    return blob_medium_flush(&store->medium, error);",
-     "    *at = medium_end;\n    return true;"),
+     "    *at = medium_end;\n    return blob_medium_flush(&store->medium, error) &&",
+     "    *at = medium_end;\n    return"),
+    ("S11", "what is given back is not free",
+     "blob_space_nth(store->space, n, &offset, &bytes); n++) {\n"
+     "        if (!blob_medium_give_back(&store->medium, offset, bytes, error)) {",
+     "blob_space_nth(store->space, n, &offset, &bytes); n++) {\n"
+     "        if (!blob_medium_give_back(&store->medium, 0, offset + bytes, error)) {"),
     ("S7", "a directory under the new guard counts as another user's",
      "(store->target && blob_layout_decode_header(block, store->target,",
      "(false && blob_layout_decode_header(block, store->target,"),

@@ -29,6 +29,8 @@ static bool pass(BlobStorage *below, const HookedCall *call, GError **error)
     case HOOKED_WRITE:
         return below->ops->write(below, call->offset, call->data, call->bytes,
                                  call->durable, error);
+    case HOOKED_GIVE_BACK:
+        return true;
     default:
         return below->ops->flush(below, error);
     }
@@ -98,6 +100,18 @@ static bool hooked_flush(BlobStorage *storage, GError **error)
     return make(storage, &call, error);
 }
 
+static bool hooked_give_back(BlobStorage *storage, uint64_t offset,
+                             uint64_t bytes, GError **error)
+{
+    HookedCall call = {
+        .kind = HOOKED_GIVE_BACK,
+        .offset = offset,
+        .bytes = bytes,
+    };
+
+    return make(storage, &call, error);
+}
+
 static uint64_t hooked_known_zero(BlobStorage *storage, uint64_t offset,
                                   uint64_t bytes)
 {
@@ -130,6 +144,7 @@ BlobStorage *hooked_storage_new(BlobStorage *below, const Hooks *hooks,
         .flush = hooked_flush,
         .known_zero = hooks->known_zero ? hooked_known_zero : NULL,
         .drop_cache = hooks->drop_cache ? hooked_drop_cache : NULL,
+        .give_back = hooked_give_back,
         .free = hooked_free,
     };
     hooked->parent.ops = &hooked->ops;
@@ -144,7 +159,7 @@ void hooked_check(const HookedCall *call, uint64_t medium_bytes)
     const void *buf = call->kind == HOOKED_READ ? call->buf : call->data;
     bool ragged = medium_bytes % SECTOR_BYTES;
 
-    if (call->kind != HOOKED_READ && call->kind != HOOKED_WRITE) {
+    if (call->kind == HOOKED_LENGTH || call->kind == HOOKED_FLUSH) {
         return;
     }
     g_assert_cmpuint(call->offset, <=, medium_bytes);

@@ -18,13 +18,14 @@ typedef enum HookedKind {
     HOOKED_READ,
     HOOKED_WRITE,
     HOOKED_FLUSH,
+    HOOKED_GIVE_BACK,           /* passed on, it changes nothing */
 } HookedKind;
 
 /* A call of the core: the arguments of the operation in storage.h */
 typedef struct HookedCall {
     HookedKind kind;
     bool durable;               /* of a write */
-    uint64_t offset;            /* of a read or a write */
+    uint64_t offset;            /* of a read, a write or space given back */
     size_t bytes;               /* the same */
     const void *data;           /* of a write */
     void *buf;                  /* of a read */

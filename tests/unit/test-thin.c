@@ -78,6 +78,53 @@ static void test_conversion_zeroes_only_what_held_something(
     g_assert_true(is_zero(test_disk_bytes(disk) + junk, JUNK_BYTES));
 }
 
+typedef struct GivenBack {
+    TestDisk *disk;
+    const Blob *const *blobs;
+    uint64_t bytes;
+} GivenBack;
+
+/* What is given back has been zeroed, durably, and no blob is there. */
+static HookedVerdict note_given_back(void *opaque, const HookedCall *call,
+                                     GError **error)
+{
+    GivenBack *given = opaque;
+    const GArray *events = given->disk->events;
+
+    if (call->kind != HOOKED_GIVE_BACK) {
+        return HOOKED_PASS;
+    }
+    g_assert_null(g_array_index(events, TestEvent, events->len - 1).data);
+    g_assert_true(is_zero(test_disk_bytes(given->disk) + call->offset,
+                          call->bytes));
+    for (unsigned n = 0; n < BLOBS; n++) {
+        const BlobEntry *entry = &given->blobs[n]->entry;
+
+        g_assert_true(entry->offset + 2 * entry->slot_bytes <= call->offset ||
+                      entry->offset >= call->offset + call->bytes);
+    }
+    given->bytes += call->bytes;
+    return HOOKED_PASS;
+}
+
+static void test_free_space_is_given_back_at_the_end(gconstpointer opaque)
+{
+    static const Hooks hooks = { .before = note_given_back };
+    const Way *way = opaque;
+    g_autoptr(TestDisk) disk = test_disk_new(CONVERSION_DISK_BYTES);
+    Blob *blobs[BLOBS];
+    GivenBack given = { disk, (const Blob *const *)blobs };
+    g_autoptr(BlobStorage) storage = hooked_storage_new(disk->storage, &hooks,
+                                                        &given);
+    uint64_t junk;
+    g_autoptr(BlobStore) store = make_store(disk, way, blobs, &junk);
+
+    store->medium.storage = storage;
+    g_assert_true(conversion_run(store, way, NULL));
+    g_assert_cmpuint(given.bytes, >, 0);
+    g_assert_cmpuint(given.bytes, ==, blob_space_free_bytes(store->space));
+}
+
 static uint64_t known_zero(void *opaque, uint64_t offset, uint64_t bytes)
 {
     const uint8_t *medium = test_disk_bytes(opaque);
@@ -185,6 +232,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, &conversion_ways[i], test_##test);      \
     } while (0)
         ADD_WAY(conversion_zeroes_only_what_held_something);
+        ADD_WAY(free_space_is_given_back_at_the_end);
         ADD_WAY(holes_stay_holes_after_a_write_has_failed);
         ADD_WAY(what_cannot_be_read_is_zeroed);
     }

@@ -113,6 +113,8 @@ static bool fails(TestDisk *disk, const HookedCall *call, GError **error)
         return read_fails(disk, call, error);
     case HOOKED_WRITE:
         return write_fails(disk, call, error);
+    case HOOKED_GIVE_BACK:
+        return false;
     default:
         return flush_fails(disk, error);
     }
