@@ -4,7 +4,7 @@
  * Everything that may call the core includes this header.  The core knows
  * neither QEMU nor any device; it reaches its medium through BlobStorage.
  * What must hold on the medium, and why, is in docs/design.md; the bytes are
- * in docs/format.md.  "R1" to "R16" in comments are the rules given there.
+ * in docs/format.md.  "R1" to "R17" in comments are the rules given there.
  *
  * Threads: one thread at a time uses a BlobStore, and makes one call at a
  * time; the caller serialises.  A call blocks only in the storage calls and in
@@ -276,14 +276,14 @@ bool blob_store_set_key_slots(BlobStore *store, const BlobKey *key,
 
 /*
  * Seals a plain store with the data key @key, which @slots hold; seals a
- * sealed one anew with another key; or makes it plain (@key is NULL).  All
+ * sealed one again with another key; or makes it plain (@key is NULL).  All
  * blobs are rewritten, and what is not current any more is zeroed: on the
  * medium itself, not in snapshots that it has, or what flash keeps.  Durable
  * on return.
  *
  * On failure the content of all blobs stays.  The conversion may have begun:
  * then the next blob_store_start(), in whatever process, goes on with it, and
- * blob_store_open() wants @key (or, if that is NULL, the former one).
+ * blob_store_open() wants @key (or, if that is NULL, the old one).
  *
  * Errors: IO, KEY, READ_ONLY (not started, or being converted), DAMAGED (a
  * blob), EXHAUSTED, BUSY, RANDOM, NO_SECURE_MEMORY, TAKEN.

@@ -190,7 +190,7 @@ typedef struct BlobStoreChange {
  * is possible.
  *
  * Returns: true on success; false on failure, which leaves every blob with
- * its former content: the call may be repeated.
+ * its old content: the call may be repeated.
  */
 bool blobstore_write_blobs(BlobStoreClient *client,
                            const BlobStoreChange *changes, size_t count,

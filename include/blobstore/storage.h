@@ -35,8 +35,7 @@ typedef struct BlobStorageOps {
                  size_t bytes, GError **error);
 
     /*
-     * With @durable the data has reached stable storage on return (FUA, or
-     * write + flush).  Other writes may reach it only with flush().  A
+     * With @durable the data has reached stable storage on return.  Other writes may reach it only with flush().  A
      * failed write may have changed any part of its range, but must not
      * change it any more once a later flush has succeeded.
      */
