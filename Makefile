@@ -33,7 +33,7 @@ help:
 	@echo 'make night     those: long random loops, power failures, the model, mutants; an hour or more'
 	@echo '               SUITES="core device" runs some, EFFORT= and SEED= reach them,'
 	@echo '               JOBS= run at a time'
-	@echo 'make check-storage  on real servers: Ceph, iSCSI, NFS, NBD with TLS, loop devices, ext4 and XFS;'
+	@echo 'make check-storage  on real servers: Ceph, iSCSI, NFS, NBD with TLS, loop devices, file systems;'
 	@echo '               needs root and installs them; a few minutes'
 	@echo 'make core      the core and its tests alone, with sanitizers, in a few minutes'
 	@echo 'make crash     let the power fail everywhere: SEED=, EFFORT=; ID=... looks again at one that it found'

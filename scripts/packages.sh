@@ -36,7 +36,7 @@ elif [ "${1:-}" = fuzz ]; then
 elif [ "${1:-}" = storage ]; then
     packages+=(librbd-dev libiscsi-dev libnfs-dev libgnutls28-dev
                ceph-mon ceph-osd ceph-common tgt nfs-ganesha nfs-ganesha-vfs rpcbind
-               iproute2 e2fsprogs xfsprogs)
+               iproute2 btrfs-progs e2fsprogs xfsprogs)
 fi
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |

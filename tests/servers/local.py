@@ -8,6 +8,7 @@ from server import FileServer
 
 FILE_SYSTEM_BYTES = 512 << 20
 BLOCK_BYTES = 4096
+QUOTA = "128K"          # which a TPM that stores some more uses up
 
 
 class Loop(FileServer):
@@ -116,3 +117,23 @@ class Ext4(FileSystem):
 class XFS(FileSystem):
     make = "mkfs.xfs", "-q"
     programs = *FileSystem.programs, make[0]
+
+
+class Btrfs(FileSystem):
+    """It has a quota, which binds root, too. It cannot be shut down."""
+
+    make = "mkfs.btrfs", "-q"
+    programs = *FileSystem.programs, make[0], "btrfs"
+
+    def come(self):
+        super().come()
+        self.run("btrfs", "quota", "enable", str(self.place))
+
+    def fill(self):
+        self._limit(QUOTA)
+
+    def make_room(self):
+        self._limit("none")
+
+    def _limit(self, size):
+        self.run("btrfs", "qgroup", "limit", size, str(self.place))

@@ -10,7 +10,7 @@ import unittest
 from stored import StoredTest
 from ceph import Ceph
 from iscsi import ISCSI, ISCSI4096
-from local import XFS, Ext4, Loop, Loop4096
+from local import XFS, Btrfs, Ext4, Loop, Loop4096
 from nbd import NBD
 from nfs import NFS
 from server import IMAGE_BYTES
@@ -213,7 +213,9 @@ class Loop4096Test(Local, StoredTest):
     server_class = Loop4096
 
 
-class FileSystemOwn(Local):
+class PowerCut:
+    """What must hold on a file system that can be shut down."""
+
     def test_no_acknowledged_count_is_lost_in_a_power_cut(self):
         machine, tpm = self.make()
         for number in range(4):
@@ -226,6 +228,9 @@ class FileSystemOwn(Local):
             self.assertEqual(tpm.run(tpm2.nv_counter(state.COUNTER)), counted)
 
 
+class Limited(Local):
+    """What must hold on a file system that is full, or whose quota is used up."""
+
     def grow_until_pause(self, machine, tpm):
         """Store more until no block is left; returns the indices that the TPM has made."""
         made = []
@@ -235,7 +240,7 @@ class FileSystemOwn(Local):
             tpm.run(tpm2.nv_define(made[-1], size=LARGE_BYTES))
         return made
 
-    def test_vm_pauses_on_a_full_disk_and_goes_on(self):
+    def test_vm_pauses_without_space_and_goes_on(self):
         machine, tpm = self.make()
         self.storage.fill()
         made = self.grow_until_pause(machine, tpm)
@@ -251,12 +256,16 @@ class FileSystemOwn(Local):
             self.assertEqual(tpm.run(tpm2.nv_read(index)), state.digest(index)[:tpm2.NV_BYTES])
 
 
-class Ext4Test(FileSystemOwn, StoredTest):
+class Ext4Test(PowerCut, Limited, StoredTest):
     server_class = Ext4
 
 
-class XFSTest(FileSystemOwn, StoredTest):
+class XFSTest(PowerCut, Limited, StoredTest):
     server_class = XFS
+
+
+class BtrfsTest(Limited, StoredTest):
+    server_class = Btrfs
 
 
 if __name__ == "__main__":
