@@ -16,7 +16,7 @@ class NBD(FileServer):
         (self.directory / "keys.psk").write_text(f"{USER}:{KEY}\n")
 
     def _credentials(self, endpoint):
-        return ["-object" if endpoint == "client" else "--object",
+        return ["--object",
                 f"tls-creds-psk,id=tls,endpoint={endpoint},dir={self.directory}"
                 + (f",username={USER}" if endpoint == "client" else "")]
 

@@ -43,7 +43,7 @@ class Server:
     """A server in a folder of its own, with one image. It is a context that ends it."""
 
     programs = ()               # without these, tests are skipped
-    objects = ()                # arguments of QEMU to which `node` refers
+    objects = ()                # arguments to which `node` refers
 
     def __init__(self):
         missing = [program for program in self.programs if not shutil.which(program)]
@@ -94,8 +94,15 @@ class Server:
         return self.drive_on(self.node)
 
     def drive_on(self, node):
-        return [*self.objects, "-drive",
-                ",".join(["if=none,id=nvram,format=raw", *flat("file", node)])]
+        return [*self.objects, "-drive", f"if=none,id=nvram,{self._words(node)}"]
+
+    @property
+    def image(self):
+        """The arguments of a program that works on the image."""
+        return [*self.objects, "--image-opts", self._words(self.node)]
+
+    def _words(self, node):
+        return ",".join(["driver=raw", *flat("file", node)])
 
     # The server's process
 

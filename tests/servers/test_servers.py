@@ -4,6 +4,7 @@
 import errno
 import os
 import signal
+import subprocess
 import time
 import unittest
 
@@ -18,9 +19,10 @@ from server import IMAGE_BYTES
 import state
 import tpm2
 from case import rounds, say_rounds
-from vm import VMError
+from vm import VMError, program
 
 KILLS = rounds(8, 40)
+CONVERT_SECONDS = 60
 COUNTS = 6              # at most, between two kills
 LARGE_INDEX, LARGE_BYTES, LARGE_INDICES = 0x01000100, 1024, 40
 AWAY_SECONDS = 1        # so long the server is away while a command waits
@@ -61,6 +63,21 @@ class Durable:
         self.count(tpm, 20)
         self.assertGreater(self.storage.allocated(), 0)
         self.assertLess(self.storage.allocated(), IMAGE_BYTES // 2)
+
+    def convert(self, command, *options):
+        subprocess.run([program("QEMU_BLOBSTORE"), command, "--object=secret,id=key,data=sesame",
+                        *options, *self.storage.image], check=True, timeout=CONVERT_SECONDS)
+
+    def test_thin_image_stays_thin_when_it_is_encrypted_and_decrypted(self):
+        machine, tpm = self.make()
+        expected = state.permanent(tpm)
+        machine.quit()
+        self.assertIn(expected["index"], self.content())
+        self.convert("encrypt", "--new-key-secret=key", "--new-key-iter-time=1")
+        self.assertNotIn(expected["index"], self.content())
+        self.convert("decrypt", "--key-secret=key")
+        self.assertLess(self.storage.allocated(), IMAGE_BYTES // 2)
+        self.expect_holds(expected)
 
     def test_store_goes_with_the_vm_and_back(self):
         source, tpm = self.make()
