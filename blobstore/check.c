@@ -211,7 +211,9 @@ bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error)
                     blob->damage ? "in use" : "not damaged");
         return false;
     }
-    if (!find_older(store, blob, &older, &found, error)) {
+    /* What another process failed to write may land on the older version. */
+    if (!blob_medium_flush(&store->medium, error) ||
+        !find_older(store, blob, &older, &found, error)) {
         return false;
     }
     if (!found) {

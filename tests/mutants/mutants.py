@@ -447,6 +447,10 @@ MUTANTS = [
     ("S11", "holes are zeroed after a failed write",
      "               blob_sparse_is_hole(medium, offset + at, n) ? 0 : 0xff, n);",
      "               0xff, n);"),
+    ("promise", "falling back trusts what may be written over",
+     "if (!blob_medium_flush(&store->medium, error) ||\n"
+     "        !find_older(store, blob, &older, &found, error)) {",
+     "if (!find_older(store, blob, &older, &found, error)) {"),
     ("promise", "a query sees a version that is not on record yet",
      "info->slot[n].current = entry->sequence && entry->slot == n;",
      "info->slot[n].current = entry->sequence &&\n"
