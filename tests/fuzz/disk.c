@@ -330,6 +330,7 @@ static void garble(FuzzDisk *disk, guint n, size_t bytes)
     uint64_t at = g_array_index(disk->pending, Pending, n).offset;
 
     at -= at % bytes;
+    bytes = MIN(bytes, disk->bytes - at);
     for (size_t i = 0; i < bytes; i++) {
         disk->data[at + i] = fuzz_random(&disk->random);
     }
