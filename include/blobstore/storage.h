@@ -35,9 +35,10 @@ typedef struct BlobStorageOps {
                  size_t bytes, GError **error);
 
     /*
-     * With @durable the data has reached stable storage on return.  Other writes may reach it only with flush().  A
-     * failed write may have changed any part of its range, but must not
-     * change it any more once a later flush has succeeded.
+     * With @durable the data has reached stable storage on return.  Other
+     * writes may reach it only with flush().  A failed write may have changed
+     * any part of its range, but must not change it any more once a later
+     * flush has succeeded.
      */
     bool (*write)(BlobStorage *storage, uint64_t offset, const void *buf,
                   size_t bytes, bool durable, GError **error);
