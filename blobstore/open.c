@@ -276,8 +276,7 @@ static bool check_directory(const BlobStore *store, const BlobHeader *header,
 /* Without a fence, or within its window: see blob_owner_check_copies(). */
 static bool begun_twice(const BlobPair *pair)
 {
-    return pair->intact[0] && pair->intact[1] &&
-           pair->sequence[0] == pair->sequence[1] &&
+    return blob_pair_is_whole(pair) &&
            memcmp(pair->epoch_id[0], pair->epoch_id[1],
                   sizeof(pair->epoch_id[0]));
 }

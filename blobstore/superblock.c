@@ -244,6 +244,7 @@ bool blob_superblock_heal(BlobStore *store, bool *lost, GError **error)
         return false;
     }
     *lost = blob_pair_current(&store->super_pair) < 0;
-    return *lost || blob_pair_heal(&store->medium, store->zero_guard,
+    return *lost ||
+           blob_pair_heal(&store->medium, store->zero_guard,
                           &store->super_pair, &header, payload, error);
 }
