@@ -390,8 +390,7 @@ bool blob_store_set_key_slots(BlobStore *store, const BlobKey *key,
     }
     super.key_slots = *slots;
     /* S5: what was there before is refused once this is on record. */
-    return blob_store_check_owner(store, error) &&
-           blob_epoch_settle(store, error) &&
+    return blob_epoch_settle(store, error) &&
            blob_superblock_change(store, &super, store->key, error) &&
            blob_epoch_record(store, false, error);
 }

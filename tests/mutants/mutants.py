@@ -283,7 +283,7 @@ MUTANTS = [
      "if (false) {"),
     ("S5", "a change of key slots is not put on record",
      "super.key_slots = *slots;\n"
-     "    return blob_store_check_owner(store, error) && blob_epoch_settle(store, error) &&\n"
+     "    return blob_epoch_settle(store, error) &&\n"
      "           blob_superblock_change(store, &super, store->key, error) &&\n"
      "           blob_epoch_record(store, false, error);",
      "super.key_slots = *slots;\n"
