@@ -75,30 +75,6 @@ bool blobstore_fence_has_fallen(BlobStoreObject *store, const GError *error)
     return true;
 }
 
-static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
-                                   Error **errp)
-{
-    g_autoptr(GError) error = NULL;
-
-    if (!blobstore_gate_try_enter(store, NULL)) {
-        return false;
-    }
-    if (!blob_store_check_owner(store->open.core, &error)) {
-        blobstore_fence_has_fallen(store, error);
-    }
-    blobstore_gate_leave(store);
-    return true;
-}
-
-void blobstore_fence_look(BlobStoreObject *store)
-{
-    if (store->open.core && !blobstore_state_is_lost(&store->open.state) &&
-        !store->open.health.shrunk && !blobstore_gate_is_drained(store) &&
-        blobstore_drive_may_write(store)) {
-        blobstore_call_core(store, call_look, NULL, NULL);
-    }
-}
-
 void blobstore_fence_take_over(BlobStoreObject *store)
 {
     if (store->open.health.taken &&

@@ -206,8 +206,6 @@ bool blobstore_fence_fail(BlobStoreObject *store, GError **error);
  * noted and reported once, and the VM is paused.
  */
 bool blobstore_fence_has_fallen(BlobStoreObject *store, const GError *error);
-/* Looks whether it does; in the main loop. */
-void blobstore_fence_look(BlobStoreObject *store);
 /*
  * Makes the store that was taken over ours again, if the user has decided so:
  * it will be opened again, and what is in RAM written.  The decision is good
@@ -335,6 +333,8 @@ bool coroutine_fn blobstore_medium_ensure(BlobStoreObject *store,
  * A medium that cannot be read now is compared before the next write.
  */
 void blobstore_medium_look(BlobStoreObject *store);
+/* Notes only if the store belongs to another process. */
+void blobstore_medium_look_for_owner(BlobStoreObject *store);
 /* Reads the blobs of @client, and writes nothing. */
 bool coroutine_fn blobstore_medium_load(BlobStoreClient *client,
                                         GError **error);

@@ -10,6 +10,7 @@
 static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
                                    Error **errp)
 {
+    const bool *compares = opaque;
     g_autoptr(GError) error = NULL;
     bool unchanged;
 
@@ -18,7 +19,8 @@ static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
     }
     if (!blob_store_check_owner(store->open.core, &error)) {
         blobstore_fence_has_fallen(store, error);
-    } else if (blob_store_check_unchanged(store->open.core, &unchanged,
+    } else if (*compares &&
+               blob_store_check_unchanged(store->open.core, &unchanged,
                                           NULL) && !unchanged) {
         blobstore_state_event(store, BLOBSTORE_EVENT_CHANGED);
     }
@@ -26,14 +28,23 @@ static bool coroutine_fn call_look(BlobStoreObject *store, void *opaque,
     return true;
 }
 
-void blobstore_medium_look(BlobStoreObject *store)
+static void look(BlobStoreObject *store, bool compares)
 {
     if (store->open.core && !blobstore_state_is_lost(&store->open.state) &&
-        !store->open.health.shrunk &&
-        !blobstore_gate_is_drained(store) &&
+        !store->open.health.shrunk && !blobstore_gate_is_drained(store) &&
         blobstore_drive_may_write(store)) {
-        blobstore_call_core(store, call_look, NULL, NULL);
+        blobstore_call_core(store, call_look, &compares, NULL);
     }
+}
+
+void blobstore_medium_look(BlobStoreObject *store)
+{
+    look(store, true);
+}
+
+void blobstore_medium_look_for_owner(BlobStoreObject *store)
+{
+    look(store, false);
 }
 
 /* From then on numbers and RAM belong to a medium that is not the core's. */

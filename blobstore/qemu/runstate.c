@@ -39,7 +39,7 @@ static void last_on_stop(void *opaque, bool running, RunState state)
         come_to_rest(store);
     }
     /* Before the state of the VM is saved: what it is when it goes on */
-    blobstore_fence_look(store);
+    blobstore_medium_look_for_owner(store);
     if (state == RUN_STATE_RESTORE_VM) {
         blobstore_state_event(store, BLOBSTORE_EVENT_RESTORE);
     }
