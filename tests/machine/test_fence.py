@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Two machines on one store, behind a server that keeps nobody away."""
 
-import os
-import signal
 import subprocess
 import unittest
 
 import state
 import tpm2
-from owners import OwnersTest
+from owners import OwnersTest, TwoOwners
 from stalling import SERVED_BYTES, StallingStorage
 from vm import VMError, program
 
@@ -25,34 +23,12 @@ class FenceTest(OwnersTest):
                         self.path(self.image_name)], check=True)
 
 
-class TwoOwnersTest(FenceTest):
+class TwoOwnersTest(TwoOwners, FenceTest):
     def test_who_started_last_owns_the_store_whatever_the_policy(self):
         for policy in "report", "ignore", "stop", "enospc":
             with self.subTest(policy=policy):
                 self.blank()
-                first, first_tpm = self.make(f"werror={policy}")
-                second, second_tpm = self.take()
-                state.change_permanent(second_tpm, 7)
-                expected = state.permanent(second_tpm)
-                self.expect_taken(first, first_tpm)
-                self.expect_stays_taken(first)
-                first.quit()
-                state.change_permanent(second_tpm, 8)
-                expected = state.permanent(second_tpm)
-                second.kill()
-                self.expect_holds(expected)
-
-    def test_frozen_host_that_wakes_up_writes_nothing(self):
-        first, first_tpm = self.make()
-        os.kill(first.pid, signal.SIGSTOP)
-        second, second_tpm = self.take()
-        state.change_permanent(second_tpm, 7)
-        os.kill(first.pid, signal.SIGCONT)
-        self.expect_taken(first, first_tpm)
-        state.change_permanent(second_tpm, 8)
-        expected = state.permanent(second_tpm)
-        second.kill()
-        self.expect_holds(expected)
+                self.expect_last_owns(f"werror={policy}")
 
     def test_paused_vm_does_not_go_on_over_another_owner(self):
         first, _ = self.make()
@@ -63,23 +39,6 @@ class TwoOwnersTest(FenceTest):
         self.expect_stays_taken(first)
         second.kill()
         first.kill()
-        self.expect_holds(expected)
-
-    def test_user_may_take_the_store_back(self):
-        first, first_tpm = self.make()
-        second, second_tpm = self.take()
-        state.change_permanent(second_tpm, 7)
-        self.expect_taken(first, first_tpm)
-        expected = state.permanent(first_tpm)
-        first.qmp("qom-set", path="/objects/bs", property="fence", value="take-over")
-        first.qmp("cont")
-        self.wait_status(first, "running")
-        self.expect_taken(second, second_tpm)
-        state.change_permanent(first_tpm, 9)
-        self.assertNotEqual(state.permanent(first_tpm), expected)
-        expected = state.permanent(first_tpm)
-        first.quit()
-        second.kill()
         self.expect_holds(expected)
 
     def test_decision_to_take_over_is_good_once_and_for_cont(self):
@@ -139,46 +98,31 @@ class TwoOwnersTest(FenceTest):
 class HandOverTest(FenceTest):
     """A migration hands the store over without a false alarm."""
 
-    def incoming_here(self):
-        return self.incoming(*self.args())
-
-    def change_all(self, machine, tpm, number):
-        state.change_permanent(tpm, number)
-        self.assertEqual(machine.status, "running")
-        self.assertEqual(machine.events("BLOBSTORE_FAILED"), [])
-        return state.permanent(tpm)
-
     def test_store_goes_with_the_vm_and_back(self):
-        source, tpm = self.make()
-        for number in range(4):
-            destination, destination_tpm = self.incoming_here()
-            self.migrate(source, destination)
-            source.quit()
-            source, tpm = destination, destination_tpm
-            expected = self.change_all(source, tpm, number)
-        source.quit()
+        machine, expected = self.move_to_and_fro()
+        machine.quit()
         self.expect_holds(expected)
 
     def test_source_goes_on_after_a_migration_that_failed(self):
         source, tpm = self.make()
-        destination, _ = self.incoming_here()
+        destination, _ = self.incoming(*self.args())
         self.start_and_pause(source, destination)
         destination.kill()
         source.qmp("migrate_cancel")
         self.wait_migration(source, ["cancelled", "failed"])
         self.wait_status(source, "running")
-        expected = self.change_all(source, tpm, 5)
+        expected = self.change_without_alarm(source, tpm, 5)
         source.quit()
         self.expect_holds(expected)
 
     def test_source_that_goes_on_beside_its_destination_is_the_owner(self):
         source, tpm = self.make()
-        destination, destination_tpm = self.incoming_here()
+        destination, destination_tpm = self.incoming(*self.args())
         self.migrate(source, destination)
-        self.change_all(destination, destination_tpm, 1)
+        self.change_without_alarm(destination, destination_tpm, 1)
         source.qmp("cont")
         self.wait_status(source, "running")
-        self.change_all(source, tpm, 2)
+        self.change_without_alarm(source, tpm, 2)
         self.expect_taken(destination, destination_tpm)
 
     def test_reset_stop_and_snapshot_are_no_alarm(self):
@@ -189,7 +133,7 @@ class HandOverTest(FenceTest):
                 machine.qmp(command)
             if "system_reset" in commands:
                 tpm.run(tpm2.startup())
-            self.change_all(machine, tpm, number)
+            self.change_without_alarm(machine, tpm, number)
 
 
 class LostServerTest(FenceTest):

@@ -19,6 +19,7 @@ from server import IMAGE_BYTES
 import state
 import tpm2
 from case import rounds, say_rounds
+from owners import TwoOwners
 from vm import VMError, program
 
 KILLS = rounds(8, 40)
@@ -80,20 +81,12 @@ class Durable:
         self.expect_holds(expected)
 
     def test_store_goes_with_the_vm_and_back(self):
-        source, tpm = self.make()
-        for number in range(4):
-            destination, destination_tpm = self.incoming(*self.args())
-            self.migrate(source, destination)
-            source.quit()
-            source, tpm = destination, destination_tpm
-            state.change_permanent(tpm, number)
-            self.assertEqual(source.events("BLOBSTORE_FAILED"), [])
-            expected = state.permanent(tpm)
-        source.kill()
+        machine, expected = self.move_to_and_fro()
+        machine.kill()
         self.expect_holds(expected)
 
 
-class Served(Durable):
+class Served(TwoOwners, Durable):
     """What storage must do whose server can go, and that keeps no second user away."""
 
     def check_waits(self, leave, come):
@@ -124,50 +117,6 @@ class Served(Durable):
 
     def test_command_waits_for_a_server_that_stands_still(self):
         self.check_waits(self.storage.stall, self.storage.go_on)
-
-    def test_who_started_last_owns_the_store(self):
-        first, first_tpm = self.make()
-        second, second_tpm = self.take()
-        state.change_permanent(second_tpm, 7)
-        self.expect_taken(first, first_tpm)
-        self.expect_stays_taken(first)
-        first.quit()
-        state.change_permanent(second_tpm, 8)
-        expected = state.permanent(second_tpm)
-        second.kill()
-        self.expect_holds(expected)
-
-    def test_user_may_take_the_store_back(self):
-        first, first_tpm = self.make()
-        second, second_tpm = self.take()
-        state.change_permanent(second_tpm, 7)
-        self.expect_taken(first, first_tpm)
-        first.qmp("qom-set", path="/objects/bs", property="fence", value="take-over")
-        first.qmp("cont")
-        self.wait_status(first, "running")
-        self.expect_taken(second, second_tpm)
-        state.change_permanent(first_tpm, 9)
-        expected = state.permanent(first_tpm)
-        first.quit()
-        second.kill()
-        self.expect_holds(expected)
-
-    def freeze_and_take(self, *options):
-        """A host is frozen, another one owns the store, and the first one wakes up."""
-        first, first_tpm = self.make(*options)
-        os.kill(first.pid, signal.SIGSTOP)
-        second, second_tpm = self.take()
-        state.change_permanent(second_tpm, 7)
-        os.kill(first.pid, signal.SIGCONT)
-        return first, first_tpm, second, second_tpm
-
-    def test_frozen_host_that_wakes_up_writes_nothing(self):
-        first, first_tpm, second, second_tpm = self.freeze_and_take()
-        self.expect_taken(first, first_tpm)
-        state.change_permanent(second_tpm, 8)
-        expected = state.permanent(second_tpm)
-        second.kill()
-        self.expect_holds(expected)
 
 
 class ISCSITest(Served, StoredTest):
