@@ -114,7 +114,8 @@ static void landed(const SimEvent *event, bool flushed, size_t *start,
     }
 }
 
-void sim_disk_land(SimDisk *disk, const SimEvent *event, bool flushed)
+/* Writes the part of a write that a reader sees before, or after, the flush. */
+static void land(SimDisk *disk, const SimEvent *event, bool flushed)
 {
     size_t start;
     size_t bytes;
@@ -145,7 +146,25 @@ static void land_lost(SimDisk *disk, const GArray *log, unsigned at,
         event.failed = true;
         event.landing = g_array_index(log, SimEvent, end).landing;
     }
-    sim_disk_land(disk, &event, false);
+    land(disk, &event, false);
+}
+
+/*
+ * A failed write that lands late, before the flush at @end of @log, lands on
+ * top of later ones.
+ */
+static void land_late(SimDisk *disk, const GArray *log, unsigned end)
+{
+    for (unsigned i = end; i-- > 0; ) {
+        const SimEvent *event = &g_array_index(log, SimEvent, i);
+
+        if (event->kind == SIM_FLUSH) {
+            return;
+        }
+        if (event->failed && event->landing == SIM_LANDS_LATE) {
+            land(disk, event, true);
+        }
+    }
 }
 
 void sim_disk_settle_events(SimDisk *disk, const GArray *log, unsigned begin,
@@ -159,16 +178,10 @@ void sim_disk_settle_events(SimDisk *disk, const GArray *log, unsigned begin,
         if (event->kind == SIM_WRITE && lost) {
             land_lost(disk, log, i, end);
         } else if (event->kind == SIM_WRITE) {
-            sim_disk_land(disk, event, false);
+            land(disk, event, false);
         }
     }
-    for (unsigned i = end; i-- > begin; ) {
-        const SimEvent *event = &g_array_index(log, SimEvent, i);
-
-        if (event->failed && event->landing == SIM_LANDS_LATE) {
-            sim_disk_land(disk, event, true);
-        }
-    }
+    land_late(disk, log, end);
 }
 
 static void record(SimDisk *disk, SimEventKind kind)
@@ -187,21 +200,6 @@ static bool fails_now(SimDisk *disk, GError **error)
     return true;
 }
 
-/* A failed write that lands late lands on top of later ones. */
-static void land_late(SimDisk *disk)
-{
-    for (guint i = disk->events->len; i-- > 0; ) {
-        const SimEvent *event = &g_array_index(disk->events, SimEvent, i);
-
-        if (event->kind == SIM_FLUSH) {
-            return;
-        }
-        if (event->failed && event->landing == SIM_LANDS_LATE) {
-            sim_disk_land(disk, event, true);
-        }
-    }
-}
-
 static bool flush(SimDisk *disk, GError **error)
 {
     if (fails_now(disk, error)) {
@@ -210,7 +208,7 @@ static bool flush(SimDisk *disk, GError **error)
         }
         return false;
     }
-    land_late(disk);
+    land_late(disk, disk->events, disk->events->len);
     record(disk, SIM_FLUSH);
     return true;
 }
@@ -251,7 +249,7 @@ static bool write(SimDisk *disk, const HookedCall *call, GError **error)
     event.failed = fails && !disk->cached;
     event.data = g_memdup2(call->data, call->bytes);
     g_array_append_val(disk->events, event);
-    sim_disk_land(disk, &event, false);
+    land(disk, &event, false);
     if (fails && disk->cached) {
         record(disk, SIM_LOST);
     } else if (call->durable && !fails) {

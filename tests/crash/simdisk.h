@@ -74,9 +74,6 @@ void sim_disk_begin(SimDisk *disk);
 GArray *sim_disk_take_events(SimDisk *disk);
 void sim_disk_put_events(SimDisk *disk, GArray *events);
 
-/* Writes the part of a write that a reader sees before, or after, the flush. */
-void sim_disk_land(SimDisk *disk, const SimEvent *event, bool flushed);
-
 /*
  * Makes durable what the flush at @end of @log, or one that failed there, has
  * made so of the events since @begin.
