@@ -194,6 +194,16 @@ static unsigned count_calls(Explorer *explorer, const char *ops)
     return count;
 }
 
+/* The history @ops whose last operation fails at its call @n, to be freed */
+static char *failing_at(const char *ops, unsigned n)
+{
+    g_autofree char *later = g_strnfill(n / 8, 'N');
+    int before = strlen(ops) - 1;
+
+    return g_strdup_printf("%.*s%s%c%c", before, ops, later,
+                           history_fail_letters[n % 8], ops[before]);
+}
+
 /*
  * The last operation of @ops fails at each of its calls, and in each way.
  * Then the store is opened again, or used as it is; for such use it matters
@@ -203,13 +213,9 @@ static void explore_failing(Explorer *explorer, const char *ops)
 {
     static const char *const ends[] = { "w", "wr", "i" };
     unsigned calls = count_calls(explorer, ops);
-    size_t length = strlen(ops) - 1;
 
     for (unsigned n = 0; n < calls; n++) {
-        g_autofree char *later = g_strnfill(n / 8, 'N');
-        g_autofree char *failing = g_strdup_printf(
-            "%.*s%s%c%c", (int)length, ops, later,
-            history_fail_letters[n % 8], ops[length]);
+        g_autofree char *failing = failing_at(ops, n);
         g_autofree char *restarted = g_strconcat(failing, "r", NULL);
 
         explore_landings(explorer, failing);
@@ -267,15 +273,12 @@ static void explore_cached_failing(Explorer *explorer, const char *ops)
         "crw", "i", "ri", "rk",
     };
     unsigned calls = count_calls(explorer, ops);
-    size_t length = strlen(ops) - 1;
 
     for (unsigned n = 0; n < calls; n++) {
-        g_autofree char *later = g_strnfill(n / 8, 'N');
+        g_autofree char *failing = failing_at(ops, n);
 
         for (size_t i = 0; i < G_N_ELEMENTS(ends); i++) {
-            g_autofree char *whole = g_strdup_printf(
-                "%.*s%s%c%c%s", (int)length, ops, later,
-                history_fail_letters[n % 8], ops[length], ends[i]);
+            g_autofree char *whole = g_strconcat(failing, ends[i], NULL);
 
             for (unsigned landing = 0; landing < SIM_LANDS_LATE; landing++) {
                 g_autofree char *landed = with_landing(whole, landing);

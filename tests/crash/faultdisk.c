@@ -74,7 +74,7 @@ static HookedVerdict before_read(FaultDisk *disk, const HookedCall *call,
     bool fails = failing_variant(disk, READ_VARIANTS) >= 0;
 
     if (fails && call->offset < disk->copies_end) {
-        disk->copy_reads++;
+        disk->spare_reads++;
     } else if (fails) {
         disk->unread = call->offset;
         disk->unread_bytes = call->bytes;
@@ -146,7 +146,7 @@ static void note_write(FaultDisk *disk, const HookedCall *call)
     if (disk->unread_bytes && call->bytes == disk->unread_bytes &&
         call->offset == disk->unread && !data[0] &&
         !memcmp(data, data + 1, call->bytes - 1)) {
-        disk->zeroed_reads++;
+        disk->spare_reads++;
         disk->unread_bytes = 0;
     }
 }
@@ -192,8 +192,7 @@ void fault_disk_plan(FaultDisk *disk, const Fault *faults, unsigned count)
     }
     disk->planned = count;
     disk->fired = 0;
-    disk->copy_reads = 0;
+    disk->spare_reads = 0;
     disk->unread_bytes = 0;
-    disk->zeroed_reads = 0;
     disk->calls = 0;
 }

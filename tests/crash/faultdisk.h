@@ -36,10 +36,10 @@ typedef struct FaultDisk {
     unsigned variants[FAULT_MAX]; /* how many the call has that fired */
     unsigned write_errors;      /* of them, writes and flushes */
     uint64_t copies_end;        /* end of superblock and directory */
-    unsigned copy_reads;        /* of those that fired, reads before that */
     uint64_t unread;            /* the place of the last one that was a read */
     size_t unread_bytes;        /* the same */
-    unsigned zeroed_reads;      /* such places that were then zeroed */
+    unsigned spare_reads;       /* that the core lives with: before copies_end,
+                                 * or of a place that was then zeroed */
     uint64_t limit;             /* the medium ends here */
     char *said;                 /* the error that was reported last */
     char *said_first;           /* ... and first, since it was cleared */

@@ -22,12 +22,6 @@ static bool is_lived_with(const Run *run, unsigned faults, unsigned reads)
     return faults == reads || (run->store && run->store->unwiped);
 }
 
-/* The reads that failed, and that the core may live with */
-static unsigned count_spare_reads(const FaultDisk *disk)
-{
-    return disk->copy_reads + disk->zeroed_reads;
-}
-
 /* Takes the last step until it succeeds.  Returns how many faults fired. */
 static unsigned inject(Faults *faults, const Fault *plan, unsigned count)
 {
@@ -39,7 +33,7 @@ static unsigned inject(Faults *faults, const Fault *plan, unsigned count)
     fault_disk_plan(run->disk, plan, count);
     while (!done) {
         unsigned fired = run->disk->fired;
-        unsigned reads = count_spare_reads(run->disk);
+        unsigned reads = run->disk->spare_reads;
         Before before;
         g_autoptr(GError) error = NULL;
 
@@ -50,7 +44,7 @@ static unsigned inject(Faults *faults, const Fault *plan, unsigned count)
         run->disk->armed = false;
         if (done && run->disk->fired > fired &&
             !is_lived_with(run, run->disk->fired - fired,
-                           count_spare_reads(run->disk) - reads)) {
+                           run->disk->spare_reads - reads)) {
             fault_fail(faults, "success is reported");
         } else if (!done && run->disk->fired == fired) {
             fault_fail(faults, "the retry fails: %s", error->message);

@@ -342,6 +342,24 @@ static void world_end(World *world)
 }
 
 /*
+ * Carries out @number, an operation of a process, as step @at of the history.
+ * Returns false if it is not possible.
+ */
+static bool step(World *world, unsigned at, unsigned number)
+{
+    Process *process = &world->processes[number / OP_COUNT];
+    Op op = number % OP_COUNT;
+
+    if (!is_possible(process, op)) {
+        return false;
+    }
+    world->text[2 * at] = 'A' + number / OP_COUNT;
+    world->text[2 * at + 1] = names[op];
+    carry_out(world, process, op);
+    return true;
+}
+
+/*
  * Carries out the history @numbers; each number is an operation of a process.
  * Returns how many of them are possible.
  */
@@ -349,19 +367,11 @@ static unsigned run(const TestDisk *original, const unsigned *numbers,
                     unsigned length)
 {
     World world;
-    unsigned done;
+    unsigned done = 0;
 
     world_begin(&world, original);
-    for (done = 0; done < length; done++) {
-        Process *process = &world.processes[numbers[done] / OP_COUNT];
-        Op op = numbers[done] % OP_COUNT;
-
-        if (!is_possible(process, op)) {
-            break;
-        }
-        world.text[2 * done] = 'A' + numbers[done] / OP_COUNT;
-        world.text[2 * done + 1] = names[op];
-        carry_out(&world, process, op);
+    while (done < length && step(&world, done, numbers[done])) {
+        done++;
     }
     world_end(&world);
     return done;
@@ -395,15 +405,8 @@ static void draw(const TestDisk *original, GRand *random)
 
     world_begin(&world, original);
     for (unsigned i = 0; i < MAX_LENGTH; ) {
-        unsigned number = g_rand_int_range(random, 0, PROCESSES * OP_COUNT);
-        Process *process = &world.processes[number / OP_COUNT];
-
-        if (is_possible(process, number % OP_COUNT)) {
-            world.text[2 * i] = 'A' + number / OP_COUNT;
-            world.text[2 * i + 1] = names[number % OP_COUNT];
-            carry_out(&world, process, number % OP_COUNT);
-            i++;
-        }
+        i += step(&world, i,
+                  g_rand_int_range(random, 0, PROCESSES * OP_COUNT));
     }
     world_end(&world);
 }
