@@ -31,14 +31,6 @@ static bool fails_now(FuzzDisk *disk, unsigned *count, GError **error)
     return fails;
 }
 
-static uint64_t le64(const uint8_t *at)
-{
-    uint64_t value;
-
-    memcpy(&value, at, sizeof(value));
-    return GUINT64_FROM_LE(value);
-}
-
 static bool overlaps(const BlobSlot *slot, uint64_t offset, size_t bytes)
 {
     return offset < slot->offset + slot->bytes &&
@@ -108,7 +100,7 @@ static void check_write(const FuzzDisk *disk, const HookedCall *call)
     const uint8_t *buf = call->data;
     uint64_t offset = call->offset;
     size_t bytes = call->bytes;
-    uint64_t id = le64(buf + 32);
+    uint64_t id = fuzz_get64(buf + 32);
 
     FUZZ_CHECK(!disk->frozen);
     FUZZ_CHECK(store);
@@ -118,8 +110,8 @@ static void check_write(const FuzzDisk *disk, const HookedCall *call)
         return;
     }
     FUZZ_CHECK(!memcmp(buf, BLOB_MAGIC, 8));
-    FUZZ_CHECK(le64(buf + 64) == offset);
-    FUZZ_CHECK(bytes == blob_layout_image_bytes(le64(buf + 80)));
+    FUZZ_CHECK(fuzz_get64(buf + 64) == offset);
+    FUZZ_CHECK(bytes == blob_layout_image_bytes(fuzz_get64(buf + 80)));
     FUZZ_CHECK(!memcmp(buf, buf + bytes - BLOB_HEADER_BYTES,
                        BLOB_HEADER_BYTES));
     if (id == BLOB_ID_SUPERBLOCK) {
