@@ -43,6 +43,15 @@ void keys_put_raw(BlobKeySlots *slots, unsigned n, const BlobKey *key,
     g_assert_no_error(error);
 }
 
+bool keys_add_slot(BlobStore *store, unsigned n, GError **error)
+{
+    BlobKeySlots slots;
+
+    blob_store_get_key_slots(store, &slots);
+    keys_put_raw(&slots, n, keys_data_key(1), store->super.uuid);
+    return blob_store_set_key_slots(store, keys_data_key(1), &slots, error);
+}
+
 static bool unlock(const BlobStoreLabel *label, void *opaque, BlobKey **key,
                    GError **error)
 {

@@ -20,6 +20,12 @@ void keys_put_raw(BlobKeySlots *slots, unsigned n, const BlobKey *key,
                   const uint8_t *uuid);
 
 /*
+ * Adds key slot @n, as above, to a started store with the data key 1.  Only
+ * writes of the store itself fail.
+ */
+bool keys_add_slot(BlobStore *store, unsigned n, GError **error);
+
+/*
  * Opens the store on @disk with the raw secret @n, or with none if @n is
  * negative.
  */

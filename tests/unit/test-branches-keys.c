@@ -6,7 +6,7 @@
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
-#include "keys.h"
+#include "conversion.h"
 
 #include <string.h>
 
@@ -28,8 +28,7 @@ typedef enum End {
 
 static BlobStore *restart(TestDisk *disk, BlobStore *store, unsigned key)
 {
-    blob_store_free(store);
-    store = keys_open(disk, key);
+    store = keys_reopen(store, disk, key);
     test_start_with(store, NULL, 1);
     return store;
 }
@@ -37,18 +36,14 @@ static BlobStore *restart(TestDisk *disk, BlobStore *store, unsigned key)
 /* Returns the key that opens the store from now on. */
 static unsigned change(BlobStore *store, Change what, unsigned key)
 {
-    BlobKeySlots slots = { 0 };
+    static const Way rekey = { "rekey", 1, 2 };
     GError *error = NULL;
 
-    blob_store_get_key_slots(store, &slots);
     if (what == CHANGE_KEY_SLOTS) {
-        keys_put_raw(&slots, 4, keys_data_key(1), store->super.uuid);
-        blob_store_set_key_slots(store, keys_data_key(1), &slots, &error);
+        keys_add_slot(store, 4, &error);
     } else if (what == CHANGE_DATA_KEY) {
-        memset(&slots, 0, sizeof(slots));
-        keys_put_raw(&slots, 2, keys_data_key(2), store->super.uuid);
-        blob_store_convert(store, keys_data_key(2), &slots, &error);
-        key = 2;
+        conversion_run(store, &rekey, &error);
+        key = rekey.to;
     }
     g_assert_no_error(error);
     return key;
@@ -164,8 +159,7 @@ static void test_superblock_names_no_record_that_may_be_outdated(void)
         first = blob_pair_slot(&store->directory_pair,
                                !store->directory_pair.last);
         damage_key_slot(disk);
-        blob_store_free(store);
-        store = keys_open(disk, 1);
+        store = keys_reopen(g_steal_pointer(&store), disk, 1);
         test_register(store, "a", 1000);
         /* The first copy that the other process failed to write lands. */
         memcpy(test_disk_bytes(disk) + first.offset,

@@ -5,14 +5,17 @@
  */
 #include "keys.h"
 
-#include <string.h>
-
-/* A write fails, and what it wrote is in the cache only. */
-static void write_in_vain(TestDisk *disk, BlobStore *store, const char *text)
+/* The next write fails, and what it writes is in the cache only. */
+static void fail_into_cache(TestDisk *disk)
 {
     test_disk_hide_writes(disk);
     disk->fail_write = 0;
     disk->failing_write_lands = true;
+}
+
+static void write_in_vain(TestDisk *disk, BlobStore *store, const char *text)
+{
+    fail_into_cache(disk);
     test_write_fails(store, blob_store_find(store, "t", "a"), text,
                      BLOBSTORE_ERROR_IO, "*");
 }
@@ -112,10 +115,8 @@ static void test_creation_in_the_cache_only_begins_again(void)
     g_autoptr(GBytes) blank =
         g_bytes_new(test_disk_bytes(disk), test_disk_length(disk));
 
-    test_disk_hide_writes(disk);
     test_register(store, "a", 1000);
-    disk->fail_write = 0;
-    disk->failing_write_lands = true;
+    fail_into_cache(disk);
     test_start_fails(store, BLOBSTORE_ERROR_IO, "*");
     g_clear_pointer(&store, blob_store_free);
     store = test_open(disk);
@@ -134,9 +135,7 @@ static void test_clean_close_in_the_cache_only_is_none(void)
     g_autoptr(GError) error = NULL;
 
     test_write(store, blob, "one");
-    test_disk_hide_writes(disk);
-    disk->fail_write = 0;
-    disk->failing_write_lands = true;
+    fail_into_cache(disk);
     g_assert_false(blob_store_close_clean(store, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "*");
     g_clear_pointer(&store, blob_store_free);
@@ -222,15 +221,9 @@ static void test_key_slot_in_the_cache_only_opens_nothing(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
     g_autoptr(BlobStore) store = keys_store(disk, NULL, 1);
-    g_autofree BlobKeySlots *slots = g_new(BlobKeySlots, 1);
 
-    blob_store_get_key_slots(store, slots);
-    keys_put_raw(slots, 2, keys_data_key(1), store->super.uuid);
-    test_disk_hide_writes(disk);
-    disk->fail_write = 0;
-    disk->failing_write_lands = true;
-    g_assert_false(blob_store_set_key_slots(store, keys_data_key(1), slots,
-                                            NULL));
+    fail_into_cache(disk);
+    g_assert_false(keys_add_slot(store, 2, NULL));
     g_clear_pointer(&store, blob_store_free);
     keys_open_fails(disk, 2, BLOBSTORE_ERROR_KEY, "*");
     g_assert_cmpuint(disk->drops, ==, 1);
@@ -243,14 +236,10 @@ static void test_clean_close_writes_a_superblock_that_failed(void)
 {
     g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
     g_autoptr(BlobStore) store = keys_store(disk, NULL, 1);
-    g_autofree BlobKeySlots *slots = g_new(BlobKeySlots, 1);
 
-    blob_store_get_key_slots(store, slots);
-    keys_put_raw(slots, 2, keys_data_key(1), store->super.uuid);
     disk->fail_write = 1;
     disk->failing_write_lands = true;
-    g_assert_false(blob_store_set_key_slots(store, keys_data_key(1), slots,
-                                            NULL));
+    g_assert_false(keys_add_slot(store, 2, NULL));
     test_disk_record(disk);
     disk->fail_write = 0;
     g_assert_false(blob_store_close_clean(store, NULL));

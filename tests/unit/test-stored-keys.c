@@ -19,13 +19,10 @@ static void set_slots(BlobStore *store, const BlobKeySlots *slots)
 
 static void add_slot(BlobStore *store, unsigned n)
 {
-    BlobKeySlots slots;
-    BlobStoreStatus info;
+    g_autoptr(GError) error = NULL;
 
-    blob_store_get_status(store, &info);
-    blob_store_get_key_slots(store, &slots);
-    keys_put_raw(&slots, n, keys_data_key(1), info.uuid);
-    set_slots(store, &slots);
+    keys_add_slot(store, n, &error);
+    g_assert_no_error(error);
 }
 
 static void remove_slot(BlobStore *store, unsigned n)
@@ -171,16 +168,10 @@ static void test_change_of_slots_that_fails_can_be_repeated(void)
 
 static void fail_to_add_slot(BlobStore *store, TestDisk *disk, unsigned n)
 {
-    BlobKeySlots slots;
-    BlobStoreStatus info;
     GError *error = NULL;
 
-    blob_store_get_status(store, &info);
-    blob_store_get_key_slots(store, &slots);
-    keys_put_raw(&slots, n, keys_data_key(1), info.uuid);
     disk->fail_write = 1;
-    g_assert_false(blob_store_set_key_slots(store, keys_data_key(1), &slots,
-                                            &error));
+    g_assert_false(keys_add_slot(store, n, &error));
     test_assert_error(&error, BLOBSTORE_ERROR_IO, "*failed as told");
     disk->fail_write = TEST_NEVER;
 }
