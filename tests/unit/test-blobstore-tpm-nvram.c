@@ -21,10 +21,16 @@ typedef struct Nvram {
 
 static void set_up(Nvram *nvram, gconstpointer data)
 {
+    g_autoptr(GBytes) blank = NULL;
+    g_autoptr(GBytes) opened = NULL;
+
     nvram->path = image_new("image", "raw", IMAGE_BYTES);
+    blank = image_content(nvram->path);
     drive_add_image("nvram", "raw", nvram->path);
     g_assert_true(tpm_nvram_open(&nvram->nvram, "nvram", TPM_VERSION_1_2,
                                  &error_abort));
+    opened = image_content(nvram->path);
+    g_assert_true(g_bytes_equal(opened, blank));
     g_assert_true(tpm_nvram_start(&nvram->nvram, &error_abort));
 }
 
