@@ -40,12 +40,11 @@ static bool load(void *opaque, Error **errp)
 
 static const BlobStoreClientOps ops = { .save = save, .load = load };
 
-static void plug(Fixture *fixture, const char *path)
+static void plug(Fixture *fixture)
 {
-    drive_add_image("nvram", "raw", path);
+    drive_add_image("nvram", "raw", fixture->path);
     g_assert_true(device_plug(&fixture->device, "nvram", &error_abort));
-    fixture->calls.device = &fixture->device;
-    blobstore_set_ops(fixture->device.client, &ops, &fixture->calls);
+    blobstore_set_ops(fixture->device.client, fixture->ops, fixture->opaque);
 }
 
 static void unplug(Fixture *fixture)
@@ -61,24 +60,39 @@ char *incoming_store_uuid(void)
     return g_strdup(info->uuid);
 }
 
-void incoming_set_up(Fixture *fixture, gconstpointer data)
+void incoming_begin(Fixture *fixture, const BlobStoreClientOps *device_ops,
+                    void *opaque)
 {
-    g_autofree char *source = image_new("source", "raw", IMAGE_BYTES);
-    static const char *const metadata[] = { "colour=blue", "size=", NULL };
+    fixture->path = image_new("source", "raw", IMAGE_BYTES);
+    fixture->ops = device_ops;
+    fixture->opaque = opaque;
+    plug(fixture);
+}
 
-    plug(fixture, source);
-    g_assert_true(blobstore_write_blob(fixture->device.permanent, "kept", 4,
-                                       metadata, &error_abort));
+void incoming_wait(Fixture *fixture)
+{
     fixture->stream = vm_save_state();
     g_assert_nonnull(fixture->stream);
     fixture->uuid = incoming_store_uuid();
     unplug(fixture);
-    unlink(source);
+    unlink(fixture->path);
+    g_free(fixture->path);
 
     fixture->path = image_new("image", "raw", IMAGE_BYTES);
     fixture->blank = image_content(fixture->path);
     vm_set_incoming(true);
-    plug(fixture, fixture->path);
+    plug(fixture);
+}
+
+void incoming_set_up(Fixture *fixture, gconstpointer data)
+{
+    static const char *const metadata[] = { "colour=blue", "size=", NULL };
+
+    fixture->calls.device = &fixture->device;
+    incoming_begin(fixture, &ops, &fixture->calls);
+    g_assert_true(blobstore_write_blob(fixture->device.permanent, "kept", 4,
+                                       metadata, &error_abort));
+    incoming_wait(fixture);
 }
 
 void incoming_tear_down(Fixture *fixture, gconstpointer data)
@@ -126,5 +140,5 @@ void incoming_wait_again(Fixture *fixture)
 {
     unplug(fixture);
     vm_set_incoming(true);
-    plug(fixture, fixture->path);
+    plug(fixture);
 }

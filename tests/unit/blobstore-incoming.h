@@ -42,15 +42,23 @@ typedef struct Calls {
 
 /* A device on the drive "nvram", in a VM that waits for the stream */
 typedef struct Fixture {
-    char *path;                 /* of the destination's image, which is blank */
+    char *path;                 /* of the image: at first the source's, then
+                                 * the destination's, which is blank */
     char *uuid;                 /* of the source */
     GBytes *stream;
     GBytes *blank;
-    Calls calls;
+    const BlobStoreClientOps *ops;
+    void *opaque;
+    Calls calls;                /* if incoming_set_up() has set the ops */
     Device device;
 } Fixture;
 
-/* Saves a stream, and starts a VM that waits for it. */
+/* Plugs the device of the source, on a new store. */
+void incoming_begin(Fixture *fixture, const BlobStoreClientOps *device_ops,
+                    void *opaque);
+/* Saves a stream of it, and starts a VM that waits for it. */
+void incoming_wait(Fixture *fixture);
+/* Both, with a permanent blob between them, and a device that notes calls. */
 void incoming_set_up(Fixture *fixture, gconstpointer data);
 void incoming_tear_down(Fixture *fixture, gconstpointer data);
 

@@ -6,38 +6,31 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/units.h"
-#include "blobstore-drive.h"
-#include "blobstore-vm.h"
-
-#define IMAGE_BYTES (2 * MiB)
+#include "blobstore-incoming.h"
 
 static const char *const of_permanent[] = { "colour=blue", "size=", NULL };
 static const char *const of_volatile[] = { "shape=round", NULL };
 
-typedef struct Fixture {
-    char *path;
-    GBytes *blank;
-    GBytes *stream;
-    Device device;
+typedef struct Offer {
+    Fixture vm;
     GPtrArray *asked;           /* "permanent: colour=blue" and so on */
     const char *refused;        /* metadata that the device cannot use */
     unsigned loaded;
-} Fixture;
+} Offer;
 
 static bool accepts(void *opaque, const BlobStoreBlob *blob, char **metadata,
                     Error **errp)
 {
-    Fixture *fixture = opaque;
-    const char *name = blob == fixture->device.permanent ? "permanent" :
-                       blob == fixture->device.volatile_ ? "volatile" : "?";
+    Offer *offer = opaque;
+    const char *name = blob == offer->vm.device.permanent ? "permanent" :
+                       blob == offer->vm.device.volatile_ ? "volatile" : "?";
     g_autofree char *all = g_strjoinv(" ", metadata);
 
-    g_assert_cmpuint(fixture->loaded, ==, 0);
-    g_ptr_array_add(fixture->asked, g_strdup_printf("%s: %s", name, all));
-    if (fixture->refused &&
-        g_strv_contains((const char *const *)metadata, fixture->refused)) {
-        error_setg(errp, "%s is not for me", fixture->refused);
+    g_assert_cmpuint(offer->loaded, ==, 0);
+    g_ptr_array_add(offer->asked, g_strdup_printf("%s: %s", name, all));
+    if (offer->refused &&
+        g_strv_contains((const char *const *)metadata, offer->refused)) {
+        error_setg(errp, "%s is not for me", offer->refused);
         return false;
     }
     return true;
@@ -45,134 +38,102 @@ static bool accepts(void *opaque, const BlobStoreBlob *blob, char **metadata,
 
 static bool load(void *opaque, Error **errp)
 {
-    Fixture *fixture = opaque;
+    Offer *offer = opaque;
 
-    fixture->loaded++;
+    offer->loaded++;
     return true;
 }
 
 static const BlobStoreClientOps ops = { .accepts = accepts, .load = load };
 
-static void plug(Fixture *fixture, const char *path)
+static void set_up(Offer *offer, gconstpointer data)
 {
-    drive_add_image("nvram", "raw", path);
-    g_assert_true(device_plug(&fixture->device, "nvram", &error_abort));
-    blobstore_set_ops(fixture->device.client, &ops, fixture);
-}
+    const Device *device = &offer->vm.device;
 
-static void unplug(Fixture *fixture)
-{
-    device_unplug(&fixture->device);
-    drive_remove("nvram");
-}
-
-/* Saves a stream, and starts a VM that waits for it. */
-static void set_up(Fixture *fixture, gconstpointer data)
-{
-    g_autofree char *source = image_new("source", "raw", IMAGE_BYTES);
-
-    fixture->asked = g_ptr_array_new_with_free_func(g_free);
-    plug(fixture, source);
-    g_assert_true(blobstore_write_blob(fixture->device.permanent, "kept", 4,
+    offer->asked = g_ptr_array_new_with_free_func(g_free);
+    incoming_begin(&offer->vm, &ops, offer);
+    g_assert_true(blobstore_write_blob(device->permanent, "kept", 4,
                                        of_permanent, &error_abort));
-    g_assert_true(blobstore_write_blob(fixture->device.volatile_, "ram", 3,
+    g_assert_true(blobstore_write_blob(device->volatile_, "ram", 3,
                                        of_volatile, &error_abort));
-    write_text(fixture->device.savestate, "without metadata");
-    fixture->stream = vm_save_state();
-    g_assert_nonnull(fixture->stream);
-    unplug(fixture);
-    unlink(source);
-
-    fixture->path = image_new("image", "raw", IMAGE_BYTES);
-    fixture->blank = image_content(fixture->path);
-    vm_set_incoming(true);
-    plug(fixture, fixture->path);
+    write_text(device->savestate, "without metadata");
+    incoming_wait(&offer->vm);
 }
 
-static void tear_down(Fixture *fixture, gconstpointer data)
+static void tear_down(Offer *offer, gconstpointer data)
 {
-    unplug(fixture);
-    vm_set_incoming(false);
-    unlink(fixture->path);
-    g_free(fixture->path);
-    g_bytes_unref(fixture->blank);
-    g_bytes_unref(fixture->stream);
-    g_ptr_array_unref(fixture->asked);
+    incoming_tear_down(&offer->vm, data);
+    g_ptr_array_unref(offer->asked);
 }
 
-static void assert_asked(const Fixture *fixture)
+static void assert_asked(const Offer *offer)
 {
-    g_assert_cmpuint(fixture->asked->len, ==, 2);
-    g_assert_cmpstr(fixture->asked->pdata[0], ==,
+    g_assert_cmpuint(offer->asked->len, ==, 2);
+    g_assert_cmpstr(offer->asked->pdata[0], ==,
                     "permanent: colour=blue size=");
-    g_assert_cmpstr(fixture->asked->pdata[1], ==, "volatile: shape=round");
+    g_assert_cmpstr(offer->asked->pdata[1], ==, "volatile: shape=round");
 }
 
-static void test_device_is_asked_before_blobs_come(Fixture *fixture,
+static void test_device_is_asked_before_blobs_come(Offer *offer,
                                                    gconstpointer data)
 {
-    g_assert_true(vm_load_state(fixture->stream));
-    assert_asked(fixture);
-    g_assert_cmpuint(fixture->loaded, ==, 1);
+    g_assert_true(vm_load_state(offer->vm.stream));
+    assert_asked(offer);
+    g_assert_cmpuint(offer->loaded, ==, 1);
     g_assert_true(vm_start_now());
-    assert_text(fixture->device.permanent, "kept");
+    assert_text(offer->vm.device.permanent, "kept");
 }
 
 /* The second section, which a stopped source sends, is not there. */
-static void test_device_is_asked_while_the_source_runs(Fixture *fixture,
+static void test_device_is_asked_while_the_source_runs(Offer *offer,
                                                        gconstpointer data)
 {
-    gsize half = g_bytes_get_size(fixture->stream);
-    const char *bytes = g_bytes_get_data(fixture->stream, &half);
+    gsize half = g_bytes_get_size(offer->vm.stream);
+    const char *bytes = g_bytes_get_data(offer->vm.stream, &half);
     const char *round = memmem(bytes, half, "shape=round", 12);
     g_autoptr(GBytes) first =
-        g_bytes_new_from_bytes(fixture->stream, 0, round + 12 + 1 - bytes);
+        g_bytes_new_from_bytes(offer->vm.stream, 0, round + 12 + 1 - bytes);
 
     g_assert_false(vm_load_state(first));
-    assert_asked(fixture);
-    g_assert_cmpuint(fixture->loaded, ==, 0);
+    assert_asked(offer);
+    g_assert_cmpuint(offer->loaded, ==, 0);
 }
 
-static void test_device_refuses(Fixture *fixture, gconstpointer data)
+static void test_device_refuses(Offer *offer, gconstpointer data)
 {
-    g_autoptr(GBytes) now = NULL;
-
-    fixture->refused = data;
-    g_assert_false(vm_load_state(fixture->stream));
-    g_assert_cmpuint(fixture->loaded, ==, 0);
-    assert_text(fixture->device.permanent, NULL);
+    offer->refused = data;
+    g_assert_false(vm_load_state(offer->vm.stream));
+    g_assert_cmpuint(offer->loaded, ==, 0);
+    assert_text(offer->vm.device.permanent, NULL);
     g_assert_false(vm_start_now());
-    now = image_content(fixture->path);
-    g_assert_true(g_bytes_equal(now, fixture->blank));
-    fixture->refused = NULL;
-    g_assert_true(vm_load_state(fixture->stream));
+    incoming_assert_nothing_written(&offer->vm);
+    offer->refused = NULL;
+    g_assert_true(vm_load_state(offer->vm.stream));
     g_assert_true(vm_start_now());
-    assert_text(fixture->device.permanent, "kept");
+    assert_text(offer->vm.device.permanent, "kept");
 }
 
 /* The device goes on from what it had. */
-static void test_device_refuses_a_snapshot(Fixture *fixture,
-                                           gconstpointer data)
+static void test_device_refuses_a_snapshot(Offer *offer, gconstpointer data)
 {
-    g_assert_true(vm_load_state(fixture->stream));
+    g_assert_true(vm_load_state(offer->vm.stream));
     g_assert_true(vm_start_now());
-    write_text(fixture->device.permanent, "last");
-    fixture->loaded = 0;
-    fixture->refused = "size=";
-    vm_stop_now(RUN_STATE_RESTORE_VM);
-    vm_reset_for_snapshot();
-    g_assert_false(vm_load_state(fixture->stream));
-    g_assert_cmpuint(fixture->loaded, ==, 0);
+    write_text(offer->vm.device.permanent, "last");
+    offer->loaded = 0;
+    offer->refused = "size=";
+    incoming_reset_for_snapshot();
+    g_assert_false(vm_load_state(offer->vm.stream));
+    g_assert_cmpuint(offer->loaded, ==, 0);
     vm_reset_now();
     g_assert_true(vm_start_now());
-    assert_text(fixture->device.permanent, "last");
-    assert_text_on_medium(&fixture->device, "nvram", "last");
+    assert_text(offer->vm.device.permanent, "last");
+    assert_text_on_medium(&offer->vm.device, "nvram", "last");
 }
 
-static void add(const char *path, void (*test)(Fixture *, gconstpointer),
+static void add(const char *path, void (*test)(Offer *, gconstpointer),
                 const char *data)
 {
-    g_test_add(path, Fixture, data, set_up, test, tear_down);
+    g_test_add(path, Offer, data, set_up, test, tear_down);
 }
 
 static void add_tests(void)
