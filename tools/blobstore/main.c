@@ -96,14 +96,14 @@ static bool coroutine_fn open_store(Tool *tool, const ToolEntry *command,
 {
     BlobStorage *storage = &tool->medium.parent;
     BlobStoreOptions store_options = {
-        .read_only = !command->writes,
+        .read_only = !(command->options & FOR_WRITING),
         .fence = true,
         .unlock = unlock,
         .opaque = tool,
     };
     BlobStoreStatus info;
 
-    if (!command->needs_store) {
+    if (!(command->options & FOR_OPENING)) {
         return blob_store_read_label(storage, &tool->label, error);
     }
     blobstore_block_io_note_reads(&tool->medium, image_name);
@@ -114,7 +114,8 @@ static bool coroutine_fn open_store(Tool *tool, const ToolEntry *command,
     }
     blob_store_get_status(tool->store, &info);
     /* Not every driver keeps the tool away from a VM that runs. */
-    if (command->writes && !info.clean && !info.blank && !tool->take_over) {
+    if (command->options & FOR_WRITING && !info.clean && !info.blank &&
+        !tool->take_over) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN,
                     "store was not closed: a VM uses it, or did not end "
                     "properly; if none uses it, repeat the command with "
@@ -226,10 +227,10 @@ int main(int argc, char **argv)
         error_report_err(err);
         return TOOL_EXIT_USAGE;
     }
-    if (image.force_share && command->writes) {
+    if (image.force_share && command->options & FOR_WRITING) {
         return tool_usage("--force-share is for commands that only read");
     }
-    blk = open_image(&image, command->writes);
+    blk = open_image(&image, command->options & FOR_WRITING);
     if (!blk) {
         return TOOL_EXIT_ERROR;
     }

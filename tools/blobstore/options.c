@@ -11,34 +11,23 @@
 #include "qom/object_interfaces.h"
 #include "tool.h"
 
-/* Groups of options that only some commands have */
-enum {
-    FOR_OPENING = 1 << 0,       /* what opens the store */
-    FOR_NEW_KEY = 1 << 1,
-    FOR_SLOT = 1 << 2,
-    FOR_REPLACE = 1 << 3,
-    FOR_PROGRESS = 1 << 4,
-    FOR_WRITING = 1 << 5,
-};
-
 static const ToolEntry commands[] = {
-    { "info", tool_info, false, true, FOR_OPENING, "what is in the store" },
-    { "check", tool_check, false, true, FOR_OPENING,
-      "read all of it, report damage" },
-    { "key-list", tool_key_list, false, false, 0, "its key slots" },
-    { "key-add", tool_key_add, true, true,
+    { "info", tool_info, FOR_OPENING, "what is in the store" },
+    { "check", tool_check, FOR_OPENING, "read all of it, report damage" },
+    { "key-list", tool_key_list, 0, "its key slots" },
+    { "key-add", tool_key_add,
       FOR_OPENING | FOR_WRITING | FOR_NEW_KEY | FOR_SLOT | FOR_REPLACE,
       "let another key open it" },
-    { "key-remove", tool_key_remove, true, true,
-      FOR_OPENING | FOR_WRITING | FOR_SLOT, "empty a key slot" },
-    { "encrypt", tool_encrypt, true, true,
+    { "key-remove", tool_key_remove, FOR_OPENING | FOR_WRITING | FOR_SLOT,
+      "empty a key slot" },
+    { "encrypt", tool_encrypt,
       FOR_OPENING | FOR_WRITING | FOR_NEW_KEY | FOR_PROGRESS,
       "make a plain store encrypted" },
-    { "rekey", tool_rekey, true, true,
+    { "rekey", tool_rekey,
       FOR_OPENING | FOR_WRITING | FOR_NEW_KEY | FOR_PROGRESS,
       "encrypt it again with another data key" },
-    { "decrypt", tool_decrypt, true, true,
-      FOR_OPENING | FOR_WRITING | FOR_PROGRESS, "make it plain" },
+    { "decrypt", tool_decrypt, FOR_OPENING | FOR_WRITING | FOR_PROGRESS,
+      "make it plain" },
 };
 
 enum {

@@ -45,13 +45,21 @@ static inline bool tool_names_key(const BlobStoreKeySource *source)
     return source->secret || source->uri || source->pin_secret;
 }
 
+/* What only some commands do, with options for it */
+enum {
+    FOR_OPENING = 1 << 0,       /* the store, and not only its label */
+    FOR_NEW_KEY = 1 << 1,
+    FOR_SLOT = 1 << 2,
+    FOR_REPLACE = 1 << 3,
+    FOR_PROGRESS = 1 << 4,
+    FOR_WRITING = 1 << 5,
+};
+
 /* A command, by its name */
 typedef struct ToolEntry {
     const char *name;
     ToolCommand *run;
-    bool writes;
-    bool needs_store;           /* not only its label */
-    unsigned options;           /* groups that belong to it; see options.c */
+    unsigned options;           /* FOR_ what */
     const char *help;
 } ToolEntry;
 
