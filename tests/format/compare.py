@@ -5,6 +5,7 @@ meson.build sets FORMAT_PROGRAMS to the place of dump and of the makers of image
 tears, damage and forgeries; EFFORT= multiplies the forgeries.
 """
 
+import functools
 import hashlib
 import hmac
 import io
@@ -125,7 +126,10 @@ class Images:
         paths = sorted(Path(self.directory.name).iterdir())
         self.apart = [path for path in paths if apart and apart in path.name]
         self.paths = [path for path in paths if path not in self.apart]
-        self.said = ask_core(self.paths, credential)
+
+    @functools.cached_property
+    def said(self):
+        return ask_core(self.paths, self.credential)
 
     def named(self, part):
         return [path for path in self.paths if part in path.name]

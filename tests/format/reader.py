@@ -26,7 +26,7 @@ from keyslots import Credential
 from slots import Conversion, Guard, Header, Seal, Slot, newest_valid, version_digest
 from values import (
     Blank, CLEAN, CONVERTING, DELETED, Damaged, FORMATTING, HEADER, KINDS, Locked, PACKED, PLACE,
-    READY, Refused, STATES, WIPING, epoch_of)
+    READY, Refused, WIPING, epoch_of)
 
 
 def read_payload(slot):
