@@ -33,6 +33,11 @@ def program(variable):
     return path
 
 
+def qemu_nbd():
+    """The program, which is beside qemu-img."""
+    return os.path.join(os.path.dirname(program("QEMU_IMG")), "qemu-nbd")
+
+
 def create_image(directory, image_format, size="4M", name="nvram"):
     """Make a blank image called NAME.FORMAT in directory; returns that name."""
     name = f"{name}.{image_format}"

@@ -42,6 +42,8 @@ def drive(image, image_format="raw", **options):
     return ["-drive", ",".join(words)]
 
 
+NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
+
 TPM2 = ["-device", "tpm-tis,blobstore=nvram"]
 TPM2_CRB = ["-device", "tpm-crb,blobstore=nvram"]
 TPM12 = ["-tpmdev", "libtpms,id=dev,blobstore=nvram,version=1.2", "-device", "tpm-tis,tpmdev=dev"]
@@ -120,6 +122,15 @@ class MachineTest(unittest.TestCase):
     def content(self, name=None):
         with open(self.path(name or self.image_name), "rb") as image:
             return image.read()
+
+    def start_and_fail(self, *args, before=()):
+        """The output of a QEMU, behind the command `before`, that must not start."""
+        ended = subprocess.run([*before, program("QEMU"), "-accel", "qtest", "-display", "none",
+                                *args], cwd=self.directory, check=False, timeout=60,
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+        self.assertEqual(ended.returncode, 1, ended.stdout)
+        return ended.stdout
 
     def check_machine_refused(self, *args, says):
         """The machine is refused with a message, and nothing is written."""

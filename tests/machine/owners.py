@@ -6,7 +6,7 @@ import signal
 
 import state
 import tpm2
-from encryption import secret
+from encryption import store
 from migration import MigrationTest
 from vm import VMError
 
@@ -17,9 +17,7 @@ class OwnersTest(MigrationTest):
     """A test sets `storage`, whose `drive` are the arguments of a drive that all can open."""
 
     def args(self, *options):
-        words = ["blobstore,id=bs,drive=nvram", *options]
-        return [*self.storage.drive, *secret("sec0", "sesame"), "-object", ",".join(words),
-                "-device", "tpm-tis,blobstore=bs"]
+        return [*self.storage.drive, *store(*options, key="")]
 
     def make(self, *options):
         """A machine whose TPM has state of all kinds."""

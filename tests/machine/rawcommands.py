@@ -15,7 +15,7 @@ NV_INDEX, PCR = 0x01500001, 16
 AES, CFB, ECC, RSA, KEYEDHASH, SYMCIPHER, ECDSA, HMAC = (0x6, 0x43, 0x23, 0x1, 0x8, 0x25, 0x18, 0x5)
 P256 = 3
 
-HASH_CHECK, VERIFIED, CREATION, AUTH_SECRET = 0x8024, 0x8022, 0x8021, 0x8023
+VERIFIED, CREATION, AUTH_SECRET = 0x8022, 0x8021, 0x8023
 
 
 def words(*numbers):
@@ -113,12 +113,12 @@ SEEDS = {
     0x154: (["key"], 1, POINT),
     0x155: (["sign"], 1, sized(b"data") + shorts(SHA256)),
     0x156: (["key"], 1, EMPTY + sized(MAC) + sized(bytes(80)) + sized(bytes(66)) + NO_SCHEME),
-    0x157: (["key"], 1, sized(DIGEST + sized(bytes(16)) + bytes(40)) + sized(CIPHER + DIGEST[:0])),
+    0x157: (["key"], 1, sized(DIGEST + sized(bytes(16)) + bytes(40)) + sized(CIPHER)),
     0x158: (["sign"], 1, EMPTY + ECDSA_SCHEME + PCRS),
     0x159: (["rsa"], 1, sized(b"\1" * 128) + NO_SCHEME + EMPTY),
     0x15b: (["mac"], 1, EMPTY + shorts(SHA256)),
     0x15c: (["sequence"], 1, sized(b"more")),
-    0x15d: (["sign"], 1, DIGEST + ECDSA_SCHEME + ticket(HASH_CHECK)),
+    0x15d: (["sign"], 1, DIGEST + ECDSA_SCHEME + ticket(tpm2.ST_HASHCHECK)),
     0x15e: (["mac"], 1, b""),
     0x160: (["sign", "session"], 0, EMPTY * 3 + words(0) + SIGNATURE),
     0x161: ([], 0, struct.pack(">QII", 1, 0x80000000, OWNER) + sized(DIGEST + bytes(64))),

@@ -47,3 +47,11 @@ class SoftHSM:
 
     def _run(self, *command):
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def tokens(test):
+    """A SoftHSM with the token "vms", until the test ends."""
+    hsm = SoftHSM(test.directory)
+    test.addCleanup(hsm.close)
+    hsm.add_token("vms")
+    return hsm

@@ -8,7 +8,7 @@ import threading
 import time
 
 from case import LOGS, drive
-from vm import program
+from vm import qemu_nbd
 
 START_SECONDS = 30
 SILENCE_SECONDS = 0.1       # Silence that shows that a QEMU waits for its storage
@@ -33,11 +33,10 @@ class StallingStorage:
 
     def come(self):
         """Start the server, at first or again."""
-        qemu_nbd = os.path.join(os.path.dirname(program("QEMU_IMG")), "qemu-nbd")
         LOGS.mkdir(parents=True, exist_ok=True)
         with open(LOGS / f"{self._test.id()}.nbd", "w", encoding="utf-8") as log:
             self._server = subprocess.Popen(
-                [qemu_nbd, "-f", "raw", "-t", "-e", str(CLIENTS), "-k", self.socket, self._image],
+                [qemu_nbd(), "-f", "raw", "-t", "-e", str(CLIENTS), "-k", self.socket, self._image],
                 cwd=self._test.directory, stderr=log)
         self._test.addCleanup(self._server.wait)
         self._test.addCleanup(self._server.kill)

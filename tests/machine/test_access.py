@@ -6,22 +6,9 @@ import subprocess
 import unittest
 
 import tpm2
-from case import TPM2, MachineTest, drive
-from vm import program
-
-NOBODY = ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups"]
-
+from case import NOBODY, TPM2, MachineTest, drive
 
 class AccessTest(MachineTest):
-    def start_and_fail(self, *args, before=()):
-        """The output of a QEMU that must not start."""
-        ended = subprocess.run([*before, program("QEMU"), "-accel", "qtest", "-display", "none",
-                                *args, *TPM2], cwd=self.directory, check=False, timeout=60,
-                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                               stderr=subprocess.STDOUT, text=True)
-        self.assertEqual(ended.returncode, 1, ended.stdout)
-        return ended.stdout
-
     def check_is_explained(self, said, *parts):
         self.assertNotIn("in use", said)
         for part in parts:
@@ -35,19 +22,19 @@ class AccessTest(MachineTest):
     def test_no_permission_names_file_mode_and_user(self):
         for mode in 0o444, 0o644:
             os.chmod(self.path("nvram.raw"), mode)
-            said = self.start_and_fail(*drive("nvram.raw"), before=NOBODY)
+            said = self.start_and_fail(*drive("nvram.raw"), *TPM2, before=NOBODY)
             self.check_is_explained(said, "drive 'nvram' cannot be written", "file 'nvram.raw'",
                                     f"owner root, mode {mode:04o}", "by user nobody",
                                     "Permission denied", "Give that user the permission")
 
     def test_another_users_file_that_cannot_be_read(self):
         os.chmod(self.path("nvram.raw"), 0o600)
-        said = self.start_and_fail(*drive("nvram.raw"), before=NOBODY)
+        said = self.start_and_fail(*drive("nvram.raw"), *TPM2, before=NOBODY)
         self.check_is_explained(said, "nvram.raw", "Permission denied")
 
     def test_no_permission_for_the_directory(self):
         os.chmod(self.directory, 0o700)
-        said = self.start_and_fail(*drive(self.path("nvram.raw")), before=NOBODY)
+        said = self.start_and_fail(*drive(self.path("nvram.raw")), *TPM2, before=NOBODY)
         self.check_is_explained(said, "nvram.raw", "Permission denied")
 
     def test_immutable_file(self):
@@ -55,7 +42,7 @@ class AccessTest(MachineTest):
         if subprocess.run(["chattr", "+i", image], check=False, stderr=subprocess.DEVNULL).returncode:
             self.skipTest("the file system has no immutable files")
         self.addCleanup(subprocess.run, ["chattr", "-i", image], check=True)
-        said = self.start_and_fail(*drive("nvram.raw"))
+        said = self.start_and_fail(*drive("nvram.raw"), *TPM2)
         self.check_is_explained(said, "file 'nvram.raw'", "Operation not permitted", "chattr -i")
         subprocess.run(["chattr", "-i", image], check=True)
 
@@ -67,14 +54,14 @@ class AccessTest(MachineTest):
         if subprocess.run(["unshare", "-m", "true"], check=False,
                           stderr=subprocess.DEVNULL).returncode:
             self.skipTest("no mount namespaces here")
-        said = self.start_and_fail(*drive("ro/nvram.raw"),
+        said = self.start_and_fail(*drive("ro/nvram.raw"), *TPM2,
                                    before=["unshare", "-m", "sh", "-c", script, "sh"])
         self.check_is_explained(said, "file 'ro/nvram.raw'", "Read-only file system",
                                 "mounted read-only")
 
     def test_a_second_qemu_is_told_that_the_image_is_in_use(self):
         vm, _ = self.power_on(*drive("nvram.raw"), *TPM2)
-        said = self.start_and_fail(*drive("nvram.raw"))
+        said = self.start_and_fail(*drive("nvram.raw"), *TPM2)
         self.assertRegex(said, "in use|Is another process using the image")
         self.assertNotIn("cannot be written", said)
         self.assertEqual(vm.store()["state"], "active")

@@ -13,7 +13,7 @@ import state
 import tpm2
 from case import TPM2, MachineTest
 from tis import TIS
-from vm import VMError, program
+from vm import VMError, program, qemu_nbd
 
 SIZE = "4M"
 SECRET = ["--object", "secret,id=secret,data=unlikely"]
@@ -177,8 +177,8 @@ class NBDTest(DriveTest):
     def serve(self, *options):
         """Export the image; returns the arguments of a drive for it."""
         server = subprocess.Popen(
-            [os.path.join(os.path.dirname(program("QEMU_IMG")), "qemu-nbd"), "-f", "raw", "-t",
-             "-e", "2", "-k", self.path("socket"), *options, "nvram.img"], cwd=self.directory)
+            [qemu_nbd(), "-f", "raw", "-t", "-e", "2", "-k", self.path("socket"), *options,
+             "nvram.img"], cwd=self.directory)
         self.addCleanup(server.wait)
         self.addCleanup(server.kill)
         while not os.path.exists(self.path("socket")):

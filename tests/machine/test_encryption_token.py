@@ -10,16 +10,14 @@ from pathlib import Path
 import state
 from encryption import PINS, EncryptionTest, store, with_token
 from frontend import TPMError
-from softhsm import PIN, SoftHSM
+from softhsm import PIN, tokens
 from vm import program
 
 
 class TokenTest(EncryptionTest):
     def setUp(self):
         super().setUp()
-        self.hsm = SoftHSM(self.directory)
-        self.addCleanup(self.hsm.close)
-        self.hsm.add_token("vms")
+        self.hsm = tokens(self)
         self.uri = self.hsm.add_rsa_key("vms", "vm1")
 
     def make_and_quit(self, *args):

@@ -7,8 +7,9 @@ import unittest
 
 import state
 import tpm2
-from case import MachineTest, drive
+from case import drive
 from frontend import TPMError
+from migration import MigrationTest
 from stalling import StallingStorage
 
 AT_ONCE_SECONDS = 1
@@ -19,7 +20,7 @@ GONE_SECONDS = 4
 RANDOM_BYTES = 8
 
 
-class HangingTest(MachineTest):
+class HangingTest(MigrationTest):
     def setUp(self):
         super().setUp()
         self.image()
@@ -48,10 +49,6 @@ class HangingTest(MachineTest):
         self.tpm.start(tpm2.nv_increment(state.COUNTER))
         time.sleep(WAITS_SECONDS)
         self.assertFalse(self.tpm.is_done())
-
-    def wait_for_status(self, status):
-        while self.vm.status != status:
-            pass
 
     def check_count_is(self, *expected):
         self.assertIn(self.tpm.run(tpm2.nv_counter(state.COUNTER)), expected)
@@ -147,7 +144,7 @@ class GoneServerTest(HangingTest):
     def check_first_cont_works(self, in_flight):
         self.begin("stop")
         self.lose_server(in_flight)
-        self.wait_for_status("io-error")
+        self.wait_status(self.vm, "io-error")
         time.sleep(GONE_SECONDS)
         self.storage.come()
         self.vm.qmp("cont")
@@ -166,7 +163,7 @@ class GoneServerTest(HangingTest):
     def test_cont_waits_for_the_server(self):
         self.begin("stop")
         self.lose_server(False)
-        self.wait_for_status("io-error")
+        self.wait_status(self.vm, "io-error")
         task = self.vm.start_qmp("cont")
         self.storage.come()
         self.vm.finish_qmp(task)

@@ -12,7 +12,7 @@ from pathlib import Path
 import state
 import profiles
 import tpm2
-from case import TPM12, TPM2, drive
+from case import NOBODY, TPM12, TPM2, drive
 from encryption import PLAIN, EncryptionTest, min_sequence, new_key, opens_with, store
 from messages import PageTest, Saying, provokes
 from policy import IGNORE_CONFIGURATION, Policies
@@ -122,11 +122,7 @@ class DriveTest(Saying, EncryptionTest):
         """test_access.py has the other reasons."""
         os.chmod(self.directory, 0o755)
         os.chmod(self.path(self.image_name), 0o444)
-        return subprocess.run(["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups",
-                               program("QEMU"), "-accel", "qtest", "-display", "none",
-                               *self.drive, *TPM2], cwd=self.directory, check=False, timeout=60,
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True).stdout
+        return self.start_and_fail(*self.drive, *TPM2, before=NOBODY)
 
     @provokes(USAGE, "is empty")
     def test_empty(self):

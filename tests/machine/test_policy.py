@@ -9,7 +9,7 @@ from case import TPM12, TPM2, TPM2_CRB, MachineTest, drive
 from encryption import EncryptionTest, new_key, opens_with, store, with_token
 from policy import (FIPS_WITHOUT_PROVIDER, IGNORE_CONFIGURATION, MISTAKE, NO_ALGORITHMS, NO_SHA1,
                     Policies)
-from softhsm import SoftHSM
+from softhsm import tokens
 from working import Working
 
 DRIVE = drive("nvram.raw")
@@ -54,10 +54,7 @@ class OpenSSLTest(PolicyTest):
     def test_all_but_the_tpm_stays_with_the_policy(self):
         """SoftHSM uses OpenSSL in QEMU's process, too."""
         self.image()
-        hsm = SoftHSM(self.directory)
-        self.addCleanup(hsm.close)
-        hsm.add_token("vms")
-        args = [*DRIVE, *with_token(hsm.add_rsa_key("vms", "vm1"))]
+        args = [*DRIVE, *with_token(tokens(self).add_rsa_key("vms", "vm1"))]
         machine, tpm = self.power_on(*args)
         tpm.run(tpm2.startup())
         machine.quit()
@@ -127,10 +124,7 @@ class EncryptedGcryptTest(Policies, EncryptionTest):
         self.check_works(*store(key=opens_with("raw")))
 
     def test_token(self):
-        hsm = SoftHSM(self.directory)
-        self.addCleanup(hsm.close)
-        hsm.add_token("vms")
-        self.check_works(*with_token(hsm.add_rsa_key("vms", "vm1")))
+        self.check_works(*with_token(tokens(self).add_rsa_key("vms", "vm1")))
 
     def test_all_key_slots_and_each_conversion(self):
         machine, expected = self.check_works(*store())

@@ -15,8 +15,9 @@ import pytest
 import tpm2
 from case import BUILD, LOGS, TPM2, TPM2_CRB, MachineTest, drive, rounds, say_rounds
 from frontend import TPMError
+from lockout import RC_RETRY
 from rawcommands import KEYS, NV_INDEX, SEEDS, Mutator, seed
-from test_commands import list_commands
+from test_commands import RC_COMMAND_CODE, RC_INITIALIZE, list_commands
 
 ROUNDS = rounds(2, 300)         # each with a TPM of its own
 BATCHES, COMMANDS = 10, 60      # the VM is reset before each batch
@@ -30,11 +31,8 @@ REPORT = re.compile(r"AddressSanitizer|runtime error:")
 CASTS = ((), ("key",), ("key", "sign"), ("sign",), ("mac",), ("key", "sign", "sequence"),
          ("key", "rsa", "mac"), ("cipher", "mac", "sign"))
 
-RC_INITIALIZE = 0x100           # the guest's Startup was one of those refused
 # What says that a command does not have the form that it should have
-RC_COMMAND_SIZE, RC_AUTHSIZE, RC_AUTH_MISSING, RC_AUTH_CONTEXT, RC_COMMAND_CODE = (
-    0x142, 0x144, 0x125, 0x145, 0x143)
-RC_RETRY = 0x922                # from the first use of what counts wrong passwords
+RC_COMMAND_SIZE, RC_AUTHSIZE, RC_AUTH_MISSING, RC_AUTH_CONTEXT = 0x142, 0x144, 0x125, 0x145
 RC_FORMAT, RC_INSUFFICIENT, RC_SELECTOR, RC_RESERVED_BITS = 0x80, 0x1a, 0x18, 0x21
 OF_FORMAT = 0xbf
 

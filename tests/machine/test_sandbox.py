@@ -1,19 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A TPM in a QEMU that has given away what it does not need: -sandbox on."""
 
-import os
 import re
-import subprocess
 import unittest
 from pathlib import Path
 
 import keyring
 import state
-from case import TPM12, TPM2, TPM2_CRB, drive
+from case import NOBODY, TPM12, TPM2, TPM2_CRB, drive
 from encryption import (PINS, PLAIN, EncryptedMigrationTest, EncryptionTest, new_key,
                         opens_with, store, with_token)
-from softhsm import SoftHSM
-from vm import VMError, program
+from softhsm import tokens
+from vm import VMError
 from working import Working
 
 SANDBOX = ["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]
@@ -24,12 +22,6 @@ class SandboxTest(Working, EncryptionTest):
     def setUp(self):
         super().setUp()
         self.drive = [*SANDBOX, *self.drive]
-
-    def tokens(self):
-        hsm = SoftHSM(self.directory)
-        self.addCleanup(hsm.close)
-        hsm.add_token("vms")
-        return hsm
 
     def check_persists(self, *args):
         machine, _, expected = self.make(*args)
@@ -77,10 +69,10 @@ class StoreTest(SandboxTest):
                               *store(key=opens_with("kernel", "iter-time=1")))
 
     def test_rsa_key_in_a_token(self):
-        self.check_tpm2_works(*self.drive, *with_token(self.tokens().add_rsa_key("vms", "vm1")))
+        self.check_tpm2_works(*self.drive, *with_token(tokens(self).add_rsa_key("vms", "vm1")))
 
     def test_aes_key_in_a_token(self):
-        self.check_tpm2_works(*self.drive, *with_token(self.tokens().add_aes_key("vms", "vm1")))
+        self.check_tpm2_works(*self.drive, *with_token(tokens(self).add_aes_key("vms", "vm1")))
 
 
 class KeysTest(SandboxTest):
@@ -97,7 +89,7 @@ class KeysTest(SandboxTest):
         self.check_holds(expected, *PLAIN)
 
     def test_key_in_a_token_is_added(self):
-        uri = self.tokens().add_rsa_key("vms", "vm1")
+        uri = tokens(self).add_rsa_key("vms", "vm1")
         machine, expected = self.check_persists(*PINS, *store())
         machine.qmp("blobstore-key-add", id="bs", type="token", key_uri=uri, pin_secret="pin0")
         machine.quit()
@@ -109,7 +101,7 @@ class ProgramTest(SandboxTest):
 
     def setUp(self):
         super().setUp()
-        self.uri = self.tokens().add_rsa_key("vms", "vm1")
+        self.uri = tokens(self).add_rsa_key("vms", "vm1")
         self.modules = Path(self.path("config/pkcs11/modules"))
         self.modules.mkdir(parents=True)
         for path in Path(self.directory), *Path(self.directory).rglob("*"):
@@ -122,15 +114,11 @@ class ProgramTest(SandboxTest):
     def said_to_nobody(self, *args):
         """What a QEMU of another user says that does not start."""
         before = self.content()
-        ended = subprocess.run(
-            ["setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", program("QEMU"),
-             "-accel", "qtest", "-display", "none", *args, *with_token("pkcs11:token=none")],
-            cwd=self.directory, env={**os.environ, "XDG_CONFIG_HOME": self.path("config")},
-            check=False, timeout=60, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT, text=True)
-        self.assertEqual(ended.returncode, 1)
+        said = self.start_and_fail(
+            *args, *with_token("pkcs11:token=none"),
+            before=["env", f"XDG_CONFIG_HOME={self.path('config')}", *NOBODY])
         self.assertEqual(self.content(), before)
-        return ended.stdout
+        return said
 
     def has_started(self):
         return Path(self.path("started")).exists()

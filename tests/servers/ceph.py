@@ -41,14 +41,14 @@ class Ceph(Server):
     programs = "ceph-mon", "ceph-osd", "ceph", "rbd", "monmaptool"
 
     def prepare(self):
-        port, self.fsid = free_port(), str(uuid.uuid4())
+        port, fsid = free_port(), str(uuid.uuid4())
         self.settings = self.directory / "ceph.conf"
         self.settings.write_text(SETTINGS % {
-            "fsid": self.fsid, "port": port, "directory": self.directory, "watch": WATCH_SECONDS,
+            "fsid": fsid, "port": port, "directory": self.directory, "watch": WATCH_SECONDS,
             "disk": DISK_BYTES})
         for folder in "mon", "osd":
             (self.directory / folder).mkdir()
-        self.run("monmaptool", "--create", "--fsid", self.fsid, "--addv", "a",
+        self.run("monmaptool", "--create", "--fsid", fsid, "--addv", "a",
                  f"[v2:127.0.0.1:{port}]", "monmap")
         self.ceph_run("ceph-mon", "--mkfs", "-i", "a", "--monmap", "monmap")
         self.spawn("ceph-mon", "-c", str(self.settings), "-f", "-i", "a")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """NBD through TLS: qemu-nbd, with a key that both sides have."""
 
-import os
-
 from server import FileServer, answers, free_port
+
+from vm import qemu_nbd
 
 USER, KEY = "qemu", "5ca1ab1e" * 8
 RECONNECT_SECONDS = 60
@@ -21,8 +21,7 @@ class NBD(FileServer):
                 + (f",username={USER}" if endpoint == "client" else "")]
 
     def come(self):
-        nbd = os.path.join(os.path.dirname(os.environ["QEMU_IMG"]), "qemu-nbd")
-        self.spawn(nbd, *self._credentials("server"), "--tls-creds=tls", "--format=raw",
+        self.spawn(qemu_nbd(), *self._credentials("server"), "--tls-creds=tls", "--format=raw",
                    "--persistent", "--shared=8", "--bind=127.0.0.1", f"--port={self.port}",
                    str(self.file))
         self.wait_until(lambda: answers(self.port))

@@ -110,10 +110,6 @@ class Server:
     def daemon(self):
         return self._processes[-1]
 
-    @property
-    def is_there(self):
-        return self.daemon.poll() is None
-
     def go(self):
         """Kill the server, as a crash of its host would."""
         self.daemon.kill()
@@ -139,14 +135,12 @@ class Server:
                                        stdout=output, stderr=output,
                                        env={**os.environ, **(environment or {})})
         self._processes.append(process)
-        return process
 
-    def run(self, *command, environment=None, **options):
+    def run(self, *command, environment=None):
         """Run a command to its end; returns its output."""
         done = subprocess.run(command, cwd=self.directory, check=False, timeout=RUN_SECONDS,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, env={**os.environ, **(environment or {})},
-                              **options)
+                              stderr=subprocess.PIPE, env={**os.environ, **(environment or {})})
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)}: {done.stderr.decode()}")
         return done.stdout
