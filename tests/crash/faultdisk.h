@@ -38,8 +38,7 @@ typedef struct FaultDisk {
     uint64_t copies_end;        /* end of superblock and directory */
     uint64_t unread;            /* the place of the last one that was a read */
     size_t unread_bytes;        /* the same */
-    unsigned spare_reads;       /* that the core lives with: before copies_end,
-                                 * or of a place that was then zeroed */
+    unsigned spare_reads;       /* of copies, or of what was then zeroed */
     uint64_t limit;             /* the medium ends here */
     char *said;                 /* the error that was reported last */
     char *said_first;           /* ... and first, since it was cleared */

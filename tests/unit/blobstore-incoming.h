@@ -42,8 +42,7 @@ typedef struct Calls {
 
 /* A device on the drive "nvram", in a VM that waits for the stream */
 typedef struct Fixture {
-    char *path;                 /* of the image: at first the source's, then
-                                 * the destination's, which is blank */
+    char *path;                 /* the source's image, then the blank one */
     char *uuid;                 /* of the source */
     GBytes *stream;
     GBytes *blank;
