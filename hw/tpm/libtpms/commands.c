@@ -2,9 +2,10 @@
  * TPM backend "libtpms": commands that libtpms must not see
  *
  * Libtpms shares the process with the guest's memory, so a fault that a
- * command can provoke in it is a fault of QEMU.  A command of the table is
- * answered here as if the TPM did not implement it, and the TPM's lists and
- * counts of its commands leave it out.
+ * command can provoke in it is a fault of QEMU.  A command of the first table
+ * is answered here as if the TPM did not implement it, and the TPM's lists and
+ * counts of its commands leave it out.  A command of the second table is
+ * refused only where it could do harm.
  *
  * The comparison looks at the lower 16 bits of a command code alone, so that
  * nothing depends on what libtpms makes of the others.
@@ -21,6 +22,9 @@
 #include "trace.h"
 
 #define TPM2_RC_COMMAND_CODE      0x143
+#define TPM2_RC_ATTRIBUTES_1      0x182     /* of the first handle */
+#define TPM2_CC_IMPORT            0x156
+#define TPM2_CC_READ_PUBLIC       0x173
 #define TPM2_CC_GET_CAPABILITY    0x17a
 #define TPM2_CC_CERTIFY_X509      0x197
 
@@ -38,30 +42,53 @@
 #define GIVEN_COUNT      15
 #define GIVEN_LIST       19
 
+/* The first handle of a command, and TPM2_ReadPublic's answer about it */
+#define FIRST_HANDLE      10
+#define ASKED_OBJECT      14
+#define GIVEN_ATTRIBUTES  16
+#define TPM2_OBJECT_FIXED_TPM  (1 << 1)
+
 /* No released libtpms has the fault mended. */
 #define NOT_FIXED UINT32_MAX
 
-static const struct {
+typedef struct Fault {
     uint16_t ordinal;
     const char *reason;
     uint32_t fixed_in;          /* TPM_LIBRARY_VERSION_GEN(), or NOT_FIXED */
-} withheld[] = {
+    /* Returns 0, or the code that refuses a @request which could do harm. */
+    uint32_t (*check)(const unsigned char *request, uint32_t length);
+} Fault;
+
+static uint32_t check_import(const unsigned char *request, uint32_t length);
+
+static const Fault withheld[] = {
     { TPM2_CC_CERTIFY_X509,
       "TPM2_CertifyX509 writes behind an array on the stack "
       "(libtpms issue 617)", NOT_FIXED },
 };
 
+static const Fault checked[] = {
+    { TPM2_CC_IMPORT,
+      "TPM2_Import under a parent that may leave the TPM writes zeros behind "
+      "an object on the stack (libtpms issue 619)", NOT_FIXED, check_import },
+};
+
 /* @fixed_in says what QEMU was built with, and what it runs with. */
-static const char *reason_to_withhold(uint32_t ordinal)
+static const Fault *find(const Fault *faults, int count, uint32_t ordinal)
 {
-    for (int i = 0; i < ARRAY_SIZE(withheld); i++) {
-        if (withheld[i].ordinal == (uint16_t)ordinal &&
-            (TPM_LIBRARY_VERSION < withheld[i].fixed_in ||
-             TPMLIB_GetVersion() < withheld[i].fixed_in)) {
-            return withheld[i].reason;
+    for (int i = 0; i < count; i++) {
+        if (faults[i].ordinal == (uint16_t)ordinal &&
+            (TPM_LIBRARY_VERSION < faults[i].fixed_in ||
+             TPMLIB_GetVersion() < faults[i].fixed_in)) {
+            return &faults[i];
         }
     }
     return NULL;
+}
+
+static const Fault *find_withheld(uint32_t ordinal)
+{
+    return find(withheld, ARRAY_SIZE(withheld), ordinal);
 }
 
 void tpm_commands_put_header(uint8_t *at, uint16_t tag, uint32_t bytes,
@@ -73,7 +100,7 @@ void tpm_commands_put_header(uint8_t *at, uint16_t tag, uint32_t bytes,
 }
 
 static TPM_RESULT refuse(unsigned char **response, uint32_t *bytes,
-                         uint32_t *allocated)
+                         uint32_t *allocated, uint32_t code)
 {
     *response = malloc(TPM_HEADER_BYTES);
     if (!*response) {
@@ -81,8 +108,40 @@ static TPM_RESULT refuse(unsigned char **response, uint32_t *bytes,
     }
     *bytes = *allocated = TPM_HEADER_BYTES;
     tpm_commands_put_header(*response, TPM2_ST_NO_SESSIONS, TPM_HEADER_BYTES,
-                            TPM2_RC_COMMAND_CODE);
+                            code);
     return TPM_SUCCESS;
+}
+
+/*
+ * What is imported under a parent with fixedTPM is checked as if it were
+ * loaded.  Under another parent libtpms does not compare the length of its
+ * authorization value with the digest of the name, before it subtracts.
+ */
+static uint32_t check_import(const unsigned char *request, uint32_t length)
+{
+    unsigned char question[ASKED_OBJECT];
+    unsigned char *answer = NULL;
+    uint32_t bytes = 0, allocated = 0;
+    uint32_t code = TPM2_RC_ATTRIBUTES_1;
+
+    if (length < FIRST_HANDLE + 4) {
+        return 0;               /* libtpms refuses what has no handle. */
+    }
+    tpm_commands_put_header(question, TPM2_ST_NO_SESSIONS, ASKED_OBJECT,
+                            TPM2_CC_READ_PUBLIC);
+    memcpy(question + FIRST_HANDLE, request + FIRST_HANDLE, 4);
+    if (TPMLIB_Process(&answer, &bytes, &allocated, question,
+                       ASKED_OBJECT) == TPM_SUCCESS &&
+        bytes >= TPM_HEADER_BYTES) {
+        code = tpm_cmd_get_errcode(answer);
+        if (!code && (bytes < GIVEN_ATTRIBUTES + 4 ||
+                      !(ldl_be_p(answer + GIVEN_ATTRIBUTES) &
+                        TPM2_OBJECT_FIXED_TPM))) {
+            code = TPM2_RC_ATTRIBUTES_1;
+        }
+    }
+    free(answer);
+    return code;
 }
 
 /* Whether @response lists @entry_bytes for each of as many as it says */
@@ -103,7 +162,7 @@ static void leave_out(unsigned char *response, uint32_t *bytes, uint32_t asked)
     for (uint32_t i = 0; i < count; i++) {
         uint32_t attributes = ldl_be_p(response + GIVEN_LIST + 4 * i);
 
-        if (!reason_to_withhold(attributes)) {
+        if (!find_withheld(attributes)) {
             stl_be_p(response + GIVEN_LIST + 4 * kept++, attributes);
         }
     }
@@ -168,7 +227,7 @@ static TPM_RESULT list_properties(unsigned char **response, uint32_t *bytes,
         return result;
     }
     for (int i = 0; i < ARRAY_SIZE(withheld); i++) {
-        hidden += reason_to_withhold(withheld[i].ordinal) &&
+        hidden += find_withheld(withheld[i].ordinal) &&
                   has_command(withheld[i].ordinal);
     }
     for (uint32_t at = GIVEN_LIST; at < *bytes; at += 8) {
@@ -188,11 +247,16 @@ uint32_t tpm_commands_process(unsigned char **response, uint32_t *bytes,
 {
     uint32_t ordinal = length >= TPM_HEADER_BYTES
                        ? tpm_cmd_get_ordinal(request) : 0;
-    const char *reason = reason_to_withhold(ordinal);
+    const Fault *fault = find_withheld(ordinal);
+    uint32_t code = fault ? TPM2_RC_COMMAND_CODE : 0;
 
-    if (reason) {
-        trace_tpm_commands_refuse(ordinal, reason);
-        return refuse(response, bytes, allocated);
+    if (!fault) {
+        fault = find(checked, ARRAY_SIZE(checked), ordinal);
+        code = fault ? fault->check(request, length) : 0;
+    }
+    if (code) {
+        trace_tpm_commands_refuse(ordinal, fault->reason);
+        return refuse(response, bytes, allocated, code);
     }
     /* An answer with sessions has a check value, and cannot be changed. */
     if ((uint16_t)ordinal == TPM2_CC_GET_CAPABILITY &&
