@@ -201,6 +201,22 @@ class WriteErrorTest(ErrorTest):
         self.assertEqual(self.increment(), 0)
         self.check_next_process_has(self.count + 1)
 
+    def test_guest_that_tries_again_and_again_does_not_fill_the_log(self):
+        self.begin(werror="report")
+        for number in range(1, 4):
+            self.faults.begin("write")
+            for _ in range(10):
+                self.assertEqual(self.increment(), tpm2.RC_FAILURE)
+                self.vm.qmp("system_reset")
+                self.assertEqual(self.tpm.result(tpm2.startup()), tpm2.RC_FAILURE)
+            log = self.vm.qemu_log.read_text(encoding="utf-8")
+            self.assertEqual(log.count("cannot store blob 'tpm/permanent'"), number)
+            self.assertEqual(log.count("is not reported again"), number)
+            self.faults.end()
+            self.vm.qmp("system_reset")
+            self.tpm.run(tpm2.startup())
+            self.assertEqual(self.increment(), 0)
+
     def test_ignore_keeps_the_change_until_the_next_one(self):
         self.begin(werror="ignore")
         self.faults.begin("write")

@@ -235,7 +235,7 @@ static int tpm_libtpms_startup_tpm(TPMBackend *tb, size_t buffer_bytes)
          * guest gets a TPM that has failed.  The stored state is unchanged.
          */
         error_prepend(&err, "the TPM is out of order until the next reset: ");
-        error_report_err(err);
+        tpm_nvram_report(&tpm->nvram, TPM_FAILED_START, err);
     }
     return 0;
 }
@@ -295,10 +295,19 @@ static TpmTypeOptions *tpm_libtpms_get_options(TPMBackend *tb)
 }
 
 /* This runs in a worker thread, without the BQL. */
+/*
+ * QEMU would report each error, and a guest that goes on to reset the TPM could
+ * fill the log.  The front end needs none: there is a response.
+ */
 static void tpm_libtpms_handle_request(TPMBackend *tb, TPMBackendCmd *cmd,
                                        Error **errp)
 {
-    tpm_engine_execute(TPM_LIBTPMS(tb), cmd, errp);
+    TPMLibtpms *tpm = TPM_LIBTPMS(tb);
+    Error *err = NULL;
+
+    if (!tpm_engine_execute(tpm, cmd, &err)) {
+        tpm_nvram_report(&tpm->nvram, TPM_FAILED_COMMAND, err);
+    }
 }
 
 /*

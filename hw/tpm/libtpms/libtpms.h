@@ -28,6 +28,13 @@ typedef enum TPMBlob {
     TPM_BLOB__MAX,
 } TPMBlob;
 
+/* What has not worked because state could not be stored or read */
+typedef enum TPMFailure {
+    TPM_FAILED_COMMAND,
+    TPM_FAILED_START,
+    TPM_FAILED_SHUTDOWN,
+} TPMFailure;
+
 /* The state of the TPM: the blobs of owner "tpm" in a blob store */
 typedef struct TPMNvram {
     char *store;
@@ -41,6 +48,7 @@ typedef struct TPMNvram {
     GBytes *made;               /* the permanent state of that TPM, or NULL */
     bool is_shut_down;          /* TPM2_Shutdown, and nothing stored since */
     Error *failure;             /* why a callback has failed first, or NULL */
+    unsigned reported;          /* a bit for each TPMFailure */
 } TPMNvram;
 
 struct TPMLibtpms {
@@ -239,6 +247,13 @@ void tpm_nvram_close(TPMNvram *nvram);
 
 /* Fails if a callback has failed since the last call, with its error. */
 bool tpm_nvram_check(TPMNvram *nvram, Error **errp);
+
+/*
+ * Reports @err, which is freed, unless a @failure of the same kind has been
+ * reported since something was stored last: the guest chooses how often it
+ * tries.  Called where a command could run: by a worker, or with the BQL.
+ */
+void tpm_nvram_report(TPMNvram *nvram, TPMFailure failure, Error *err);
 
 /* The callbacks of libtpms, for the TPM with the state @nvram */
 uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,

@@ -15,6 +15,8 @@
 #include <libtpms/tpm_error.h>
 #include <libtpms/tpm_nvfilename.h>
 #include "qapi/error.h"
+#include "qemu/bitops.h"
+#include "qemu/error-report.h"
 #include "libtpms.h"
 #include "trace.h"
 
@@ -243,6 +245,22 @@ bool tpm_nvram_check(TPMNvram *nvram, Error **errp)
     return false;
 }
 
+void tpm_nvram_report(TPMNvram *nvram, TPMFailure failure, Error *err)
+{
+    if (nvram->reported & BIT(failure)) {
+        error_free(err);
+        return;
+    }
+    nvram->reported |= BIT(failure);
+    error_append_hint(&err, "The same is not reported again until the TPM has "
+                      "stored something.\n");
+    if (failure == TPM_FAILED_SHUTDOWN) {
+        warn_report_err(err);
+    } else {
+        error_report_err(err);
+    }
+}
+
 /*
  * Libtpms does not report every callback that has failed: when it makes a new
  * TPM, it ignores that the state cannot be stored.  So the first failure is
@@ -369,6 +387,9 @@ uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
     }
     if (blob == TPM_BLOB_PERMANENT) {
         nvram->is_shut_down = false;
+    }
+    if (blob != TPM_BLOB_VOLATILE) {
+        nvram->reported = 0;    /* The store has taken it, not only RAM. */
     }
     return TPM_SUCCESS;
 }

@@ -36,9 +36,10 @@ static void try_shut_down(TPMLibtpms *tpm)
 
     if (tpm->powered && tpm->version == TPM_VERSION_2_0 &&
         !tpm->nvram.is_shut_down && !shut_down(tpm, &err)) {
-        warn_reportf_err(err, "the TPM cannot note that it loses its power "
-                         "for a good reason, and may count that as a failed "
-                         "authorization: ");
+        error_prepend(&err, "the TPM cannot note that it loses its power for "
+                      "a good reason, and may count that as a failed "
+                      "authorization: ");
+        tpm_nvram_report(&tpm->nvram, TPM_FAILED_SHUTDOWN, err);
     }
 }
 
