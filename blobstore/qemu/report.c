@@ -84,6 +84,18 @@ static const char *flush_advice(BlobStoreObject *store)
            "this does.\n";
 }
 
+/* Whoever breaks the lock of a client of Ceph has to shut out that client. */
+static const char *permission_advice(BlobStoreObject *store)
+{
+    if (store->open.medium.last_errno != EACCES) {
+        return "";
+    }
+    return "To take over the lock of a client that has gone, a client of RBD "
+           "needs the capability 'profile rbd':\n"
+           "  ceph auth caps client.NAME mon 'profile rbd' "
+           "osd 'profile rbd pool=POOL'\n";
+}
+
 void blobstore_report_flush_advice(BlobStoreObject *store)
 {
     error_printf("%s", flush_advice(store));
@@ -157,7 +169,8 @@ static void append_hint(BlobStoreObject *store, int code, Error **errp)
         break;
     case BLOBSTORE_ERROR_IO:
         error_append_hint(errp, "Check the storage of drive '%s', then try "
-                          "again.\n%s", store->drive, flush_advice(store));
+                          "again.\n%s%s", store->drive, flush_advice(store),
+                          permission_advice(store));
         break;
     default:
         break;

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """When a VM does not start, QEMU says what docs/usage.md quotes, word for word."""
 
+import errno
 import hashlib
 import hmac
 import os
@@ -132,6 +133,15 @@ class DriveTest(Saying, EncryptionTest):
     def test_large_units(self):
         return self.refused("-blockdev", "driver=blkdebug,node-name=nvram,align=8192,"
                             f"image.driver=file,image.filename={self.image_name}", *TPM2)
+
+    @provokes(USAGE, "needs the capability 'profile rbd'")
+    def test_storage_that_denies_permission(self):
+        """tests/servers has a Ceph that does."""
+        words = {"driver": "blkdebug", "image.driver": "file",
+                 "image.filename": self.image_name, "inject-error.0.event": "none",
+                 "inject-error.0.iotype": "write", "inject-error.0.errno": errno.EACCES}
+        return self.refused("-drive", ",".join(["if=none,id=nvram,driver=raw", *(
+            f"file.{name}={value}" for name, value in words.items())]), *TPM2)
 
     @provokes(USAGE, "medium is too small")
     def test_small_image(self):
