@@ -35,7 +35,7 @@ elif [ "${1:-}" = fuzz ]; then
     packages+=(clang libclang-rt-dev)
 elif [ "${1:-}" = storage ]; then
     packages+=(librbd-dev libiscsi-dev libnfs-dev libgnutls28-dev
-               ceph-mon ceph-osd ceph-common tgt nfs-ganesha nfs-ganesha-vfs rpcbind
+               ceph-mon ceph-osd ceph-mgr ceph-common tgt nfs-ganesha nfs-ganesha-vfs rpcbind
                iproute2 btrfs-progs e2fsprogs xfsprogs)
 fi
 

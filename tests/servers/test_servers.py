@@ -9,7 +9,7 @@ import time
 import unittest
 
 from stored import StoredTest
-from ceph import Ceph
+from ceph import Ceph, CephWithKeys, CephWithoutMap, CephWithQuota, CephWithReplica
 from iscsi import ISCSI, ISCSI4096
 from local import XFS, Btrfs, Ext4, Loop, Loop4096
 from nbd import NBD
@@ -29,7 +29,33 @@ LARGE_INDEX, LARGE_BYTES, LARGE_INDICES = 0x01000100, 1024, 40
 AWAY_SECONDS = 1        # so long the server is away while a command waits
 
 
-class Durable:
+class Thin:
+    """What is not written takes up no space."""
+
+    def test_store_allocates_what_it_writes_and_no_more(self):
+        self.assertEqual(self.storage.allocated(), 0)
+        _, tpm = self.make()
+        self.count(tpm, 20)
+        self.assertGreater(self.storage.allocated(), 0)
+        self.assertLess(self.storage.allocated(), IMAGE_BYTES // 2)
+
+    def convert(self, command, *options):
+        subprocess.run([program("QEMU_BLOBSTORE"), command, "--object=secret,id=key,data=sesame",
+                        *options, *self.storage.image], check=True, timeout=CONVERT_SECONDS)
+
+    def test_thin_image_stays_thin_when_it_is_encrypted_and_decrypted(self):
+        machine, tpm = self.make()
+        expected = state.permanent(tpm)
+        machine.quit()
+        self.assertIn(expected["index"], self.content())
+        self.convert("encrypt", "--new-key-secret=key", "--new-key-iter-time=1")
+        self.assertNotIn(expected["index"], self.content())
+        self.convert("decrypt", "--key-secret=key")
+        self.assertLess(self.storage.allocated(), IMAGE_BYTES // 2)
+        self.expect_holds(expected)
+
+
+class Durable(Thin):
     """What every kind of storage must do."""
 
     def test_state_survives_the_end_of_qemu(self):
@@ -58,36 +84,14 @@ class Durable:
         say_rounds(f"kills on {type(self.storage).__name__}", KILLS,
                    f"counted to {found}, {beyond} found one more than was acknowledged")
 
-    def test_store_allocates_what_it_writes_and_no_more(self):
-        self.assertEqual(self.storage.allocated(), 0)
-        _, tpm = self.make()
-        self.count(tpm, 20)
-        self.assertGreater(self.storage.allocated(), 0)
-        self.assertLess(self.storage.allocated(), IMAGE_BYTES // 2)
-
-    def convert(self, command, *options):
-        subprocess.run([program("QEMU_BLOBSTORE"), command, "--object=secret,id=key,data=sesame",
-                        *options, *self.storage.image], check=True, timeout=CONVERT_SECONDS)
-
-    def test_thin_image_stays_thin_when_it_is_encrypted_and_decrypted(self):
-        machine, tpm = self.make()
-        expected = state.permanent(tpm)
-        machine.quit()
-        self.assertIn(expected["index"], self.content())
-        self.convert("encrypt", "--new-key-secret=key", "--new-key-iter-time=1")
-        self.assertNotIn(expected["index"], self.content())
-        self.convert("decrypt", "--key-secret=key")
-        self.assertLess(self.storage.allocated(), IMAGE_BYTES // 2)
-        self.expect_holds(expected)
-
     def test_store_goes_with_the_vm_and_back(self):
         machine, expected = self.move_to_and_fro()
         machine.kill()
         self.expect_holds(expected)
 
 
-class Served(TwoOwners, Durable):
-    """What storage must do whose server can go, and that keeps no second user away."""
+class Waiting:
+    """Storage that is away for a while"""
 
     def check_waits(self, leave, come):
         machine, tpm = self.make()
@@ -111,6 +115,10 @@ class Served(TwoOwners, Durable):
         machine.kill()
         machine, tpm = self.take()
         self.assertEqual(tpm.run(tpm2.nv_counter(state.COUNTER)), counted)
+
+
+class Served(Waiting, TwoOwners, Durable):
+    """What storage must do whose server can go, and that keeps no second user away."""
 
     def test_command_waits_for_a_server_that_was_killed(self):
         self.check_waits(self.storage.go, self.storage.come)
@@ -147,6 +155,54 @@ class CephTest(Served, StoredTest):
                 expected = state.permanent(second_tpm)
                 second.kill()
                 self.expect_holds(expected)
+
+
+class CephWithoutMapTest(Thin, StoredTest):
+    server_class = CephWithoutMap
+
+
+class CephWithReplicaTest(StoredTest):
+    server_class = CephWithReplica
+
+    def test_tpm_goes_on_while_one_of_two_osds_is_gone(self):
+        machine, tpm = self.make()
+        counted = self.count(tpm)
+        for _ in range(2):
+            self.storage.go()
+            counted += COUNTS
+            self.assertEqual(self.count(tpm, COUNTS), counted)
+            self.storage.come_back()
+        machine.kill()
+        _, tpm = self.take()
+        self.assertEqual(self.count(tpm), counted + 1)
+
+
+class CephWithQuotaTest(Waiting, StoredTest):
+    server_class = CephWithQuota
+
+    def test_command_waits_while_the_pool_is_full(self):
+        self.check_waits(self.storage.fill, self.storage.make_room)
+
+
+class CephWithKeysTest(StoredTest):
+    server_class = CephWithKeys
+
+    def test_old_capability_does_not_take_the_lock_of_a_dead_client(self):
+        self.storage.make_user("old", mon="allow r", osd="allow rwx pool=rbd")
+        machine, tpm = self.make()
+        counted = self.count(tpm)
+        os.kill(machine.pid, signal.SIGKILL)
+        before = self.content()
+        second = self.machine(*self.args())
+        with self.assertRaises(VMError):
+            second.start()
+        said = second.qemu_log.read_text()
+        self.assertIn("Permission denied", said)
+        self.assertIn("mon 'profile rbd'", said)
+        self.assertEqual(self.content(), before)
+        self.storage.make_user("new", mon="profile rbd", osd="profile rbd pool=rbd")
+        _, tpm = self.take()
+        self.assertEqual(self.count(tpm), counted + 1)
 
 
 class NFSTest(Served, StoredTest):
