@@ -346,13 +346,15 @@ static void test_unreadable_copy_is_not_another_writer(void)
         g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
         Blob *blob;
         g_autoptr(BlobStore) store = test_store(disk, &blob, 1);
-        g_autoptr(BlobStore) other = test_open(disk);
+        g_autoptr(BlobStore) other = NULL;
         BlobSlot copy = blob_pair_slot(&store->directory_pair, n);
 
+        test_write(store, blob, "one");     /* on record: see R11 */
+        other = test_open(disk);
         disk->bad_offset = copy.offset;
         disk->bad_bytes = TEST_SECTOR_BYTES;
         assert_unchanged(store, true);
-        test_write(store, blob, "one");
+        test_write(store, blob, "two");
         g_assert_cmpuint(disk->bad_bytes, ==, 0);
         assert_unchanged(store, true);
         assert_unchanged(other, false);
