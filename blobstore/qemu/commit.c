@@ -397,7 +397,7 @@ bool blobstore_commit_before_start(BlobStoreObject *store)
     is_settled = !blobstore_state_is_incoming(&store->open.state) &&
                  !blobstore_state_is_loading(&store->open.state);
     wanted = !is_settled || blobstore_state_is_lost(&store->open.state) ||
-             store->open.health.taken;
+             blobstore_state_is_taken(&store->open.state);
     if (!wanted && (blobstore_gate_is_drained(store) ||
                     !blobstore_version_is_dirty(store))) {
         return true;

@@ -65,7 +65,7 @@ bool blobstore_fence_has_fallen(BlobStoreObject *store, const GError *error)
         return false;
     }
     trace_blobstore_taken(store->id, error->message);
-    store->open.health.taken = true;
+    blobstore_state_event(store, BLOBSTORE_EVENT_TAKEN);
     blobstore_report_failure(store, error->message);
     /* Whatever the policy: the other VM runs, so this one must not. */
     if (runstate_is_running()) {
@@ -77,10 +77,9 @@ bool blobstore_fence_has_fallen(BlobStoreObject *store, const GError *error)
 
 void blobstore_fence_take_over(BlobStoreObject *store)
 {
-    if (store->open.health.taken &&
+    if (blobstore_state_is_taken(&store->open.state) &&
         store->props.fence == BLOBSTORE_FENCE_TAKE_OVER) {
         store->props.fence = BLOBSTORE_FENCE_AUTO;
-        store->open.health.taken = false;
-        blobstore_state_event(store, BLOBSTORE_EVENT_CHANGED);
+        blobstore_state_event(store, BLOBSTORE_EVENT_TAKE_BACK);
     }
 }

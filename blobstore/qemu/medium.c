@@ -65,7 +65,7 @@ bool coroutine_fn blobstore_medium_ensure(BlobStoreObject *store,
                     store->open.health.failure);
         return false;
     }
-    if (store->open.health.taken) {
+    if (blobstore_state_is_taken(&store->open.state)) {
         return blobstore_fence_fail(store, error);
     }
     if (store->open.state.trust == BLOBSTORE_TRUST_FULL) {

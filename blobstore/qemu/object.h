@@ -133,7 +133,6 @@ typedef struct BlobStoreHealth {
     bool write_failed;          /* until a write works, or the VM starts */
     bool reset_after_failure;   /* and nothing written since */
     bool shrunk;                /* the medium, below what is in use */
-    bool taken;                 /* the store, by another process */
     char *failure;              /* why the store failed, or NULL */
     BlobStoreStale *stale;      /* not reported yet; or NULL */
     unsigned warnings_shown;

@@ -28,6 +28,7 @@ static BlobStoreTrust next_trust(BlobStoreTrust now, BlobStoreEvent event)
     case BLOBSTORE_EVENT_RESTORE:
         /* The medium does not show everything that is restored. */
     case BLOBSTORE_EVENT_CHANGED:
+    case BLOBSTORE_EVENT_TAKE_BACK:
     case BLOBSTORE_EVENT_KEY_UNSURE:
     case BLOBSTORE_EVENT_LOADED:
         return MAX(now, BLOBSTORE_TRUST_NONE);
@@ -42,7 +43,7 @@ static BlobStoreTrust next_trust(BlobStoreTrust now, BlobStoreEvent event)
     }
 }
 
-/* Whose RAM is, and how far a load has come; the trust stays. */
+/* Whose RAM is, and how far a load has come; the rest stays. */
 static BlobStoreState next_ram(BlobStoreState now, BlobStoreEvent event)
 {
     switch (event) {
@@ -83,11 +84,26 @@ static BlobStoreState next_ram(BlobStoreState now, BlobStoreEvent event)
     return now;
 }
 
+static BlobStoreOwner next_owner(BlobStoreOwner now, BlobStoreEvent event)
+{
+    switch (event) {
+    case BLOBSTORE_EVENT_OPEN:
+    case BLOBSTORE_EVENT_OPEN_INCOMING:
+    case BLOBSTORE_EVENT_TAKE_BACK:
+        return BLOBSTORE_OWNER_SELF;
+    case BLOBSTORE_EVENT_TAKEN:
+        return BLOBSTORE_OWNER_OTHER;
+    default:
+        return now;
+    }
+}
+
 BlobStoreState blobstore_state_next(BlobStoreState now, BlobStoreEvent event)
 {
     BlobStoreState next = next_ram(now, event);
 
     next.trust = next_trust(now.trust, event);
+    next.owner = next_owner(now.owner, event);
     return next;
 }
 
@@ -102,7 +118,8 @@ void blobstore_state_event(BlobStoreObject *store, BlobStoreEvent event)
         store->id, blobstore_state_event_name(event),
         blobstore_state_trust_name(store->open.state.trust),
         blobstore_state_arrival_name(store->open.state.arrival),
-        blobstore_state_load_name(store->open.state.load));
+        blobstore_state_load_name(store->open.state.load),
+        blobstore_state_owner_name(store->open.state.owner));
 }
 
 BlobSequence blobstore_state_sequence(const BlobStoreObject *store)
@@ -127,6 +144,8 @@ const char *blobstore_state_event_name(BlobStoreEvent event)
         [BLOBSTORE_EVENT_STOP] = "stop",
         [BLOBSTORE_EVENT_RESTORE] = "restore",
         [BLOBSTORE_EVENT_CHANGED] = "changed",
+        [BLOBSTORE_EVENT_TAKEN] = "taken",
+        [BLOBSTORE_EVENT_TAKE_BACK] = "take-back",
         [BLOBSTORE_EVENT_SAVE] = "save",
         [BLOBSTORE_EVENT_KEY_UNSURE] = "key-unsure",
         [BLOBSTORE_EVENT_REVERT] = "revert",
@@ -178,4 +197,14 @@ const char *blobstore_state_load_name(BlobStoreLoad load)
     };
 
     return names[load];
+}
+
+const char *blobstore_state_owner_name(BlobStoreOwner owner)
+{
+    static const char *const names[] = {
+        [BLOBSTORE_OWNER_SELF] = "self",
+        [BLOBSTORE_OWNER_OTHER] = "other",
+    };
+
+    return names[owner];
 }

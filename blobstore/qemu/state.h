@@ -1,7 +1,7 @@
 /*
  * Blobstore in QEMU: what a store believes of its medium and of its RAM
  *
- * Three small enums and one function that takes an event: nothing else changes
+ * Four small enums and one function that takes an event: nothing else changes
  * them.  The table of all transitions is in docs/design.md, "States of a store
  * in QEMU"; tests/unit/test-blobstore-state.c walks it.
  *
@@ -48,10 +48,18 @@ typedef enum BlobStoreLoad {
     BLOBSTORE_LOAD_IDENTIFIED,
 } BlobStoreLoad;
 
+/* Whose store it is; see fence.c */
+typedef enum BlobStoreOwner {
+    BLOBSTORE_OWNER_SELF,
+    /* Another process has begun an epoch: nothing is written any more. */
+    BLOBSTORE_OWNER_OTHER,
+} BlobStoreOwner;
+
 typedef struct BlobStoreState {
     BlobStoreTrust trust;
     BlobStoreArrival arrival;
     BlobStoreLoad load;
+    BlobStoreOwner owner;
 } BlobStoreState;
 
 typedef enum BlobStoreEvent {
@@ -60,6 +68,8 @@ typedef enum BlobStoreEvent {
     BLOBSTORE_EVENT_STOP,           /* the VM has stopped, or does not run */
     BLOBSTORE_EVENT_RESTORE,        /* it has stopped to be restored */
     BLOBSTORE_EVENT_CHANGED,        /* somebody else wrote to the medium */
+    BLOBSTORE_EVENT_TAKEN,          /* somebody else owns the store */
+    BLOBSTORE_EVENT_TAKE_BACK,      /* the user wants it back */
     BLOBSTORE_EVENT_SAVE,           /* the state of the VM was saved */
     BLOBSTORE_EVENT_KEY_UNSURE,     /* a conversion failed half way */
     BLOBSTORE_EVENT_REVERT,         /* loadvm has taken the image back */
@@ -84,11 +94,18 @@ const char *blobstore_state_event_name(BlobStoreEvent event);
 const char *blobstore_state_trust_name(BlobStoreTrust trust);
 const char *blobstore_state_arrival_name(BlobStoreArrival arrival);
 const char *blobstore_state_load_name(BlobStoreLoad load);
+const char *blobstore_state_owner_name(BlobStoreOwner owner);
 
 /* Whether the medium must be opened again before it is written to */
 static inline bool blobstore_state_is_lost(const BlobStoreState *state)
 {
     return state->trust >= BLOBSTORE_TRUST_NONE;
+}
+
+/* Whether another process owns the store */
+static inline bool blobstore_state_is_taken(const BlobStoreState *state)
+{
+    return state->owner == BLOBSTORE_OWNER_OTHER;
 }
 
 /* Whether the medium still belongs to the source of a migration */

@@ -200,7 +200,7 @@ static int blobs_pre_save(void *opaque)
     uint64_t bytes = 0;
     bool is_saved;
 
-    if (store->open.health.taken) {
+    if (blobstore_state_is_taken(&store->open.state)) {
         error_report("blobstore '%s': cannot save the state of its devices: "
                      "%s", store->id, store->open.health.failure);
         return -EIO;

@@ -30,6 +30,8 @@ static const char *const trust_table[][TRUSTS + 1] = {
     { "stop",         "check", "check", "none",  "reverted", "superseding" },
     { "restore",      "none",  "none",  "none",  "reverted", "superseding" },
     { "changed",      "none",  "none",  "none",  "reverted", "superseding" },
+    { "taken",        "full",  "check", "none",  "reverted", "superseding" },
+    { "take-back",    "none",  "none",  "none",  "reverted", "superseding" },
     { "save",         "none",  "none",  "none",  "reverted", "superseding" },
     { "key-unsure",   "none",  "none",  "none",  "reverted", "superseding" },
     { "revert",       "reverted", "reverted", "reverted", "reverted",
@@ -69,6 +71,8 @@ static const char *const ram_table[][RAMS + 1] = {
     { "stop",          "o0", "ob", "oi", "wb", "wi", "l0", "lb", "li" },
     { "restore",       "o0", "ob", "oi", "wb", "wi", "l0", "lb", "li" },
     { "changed",       "o0", "ob", "oi", "wb", "wi", "l0", "lb", "li" },
+    { "taken",         "o0", "ob", "oi", "wb", "wi", "l0", "lb", "li" },
+    { "take-back",     "o0", "-",  "-",  "wb", "wi", "l0", "-",  "-" },
     { "save",          "o0", "-",  "-",  "-",  "-",  "l0", "-",  "-" },
     { "key-unsure",    "o0", "-",  "-",  "-",  "-",  "-",  "-",  "-" },
     { "revert",        "ob", "ob", "ob", "wb", "wb", "lb", "lb", "lb" },
@@ -83,6 +87,25 @@ static const char *const ram_table[][RAMS + 1] = {
     { "agree-stopped", "o0", "-",  "-",  "-",  "-",  "l0", "-",  "-" },
     { "start",         "o0", "-",  "-",  "-",  "-",  "o0", "-",  "-" },
 };
+
+/* The same for the owner; any other event leaves it as it is. */
+static const char *const owner_table[][3] = {
+    /* event           self     other */
+    { "open",          "self",  "self" },
+    { "open-incoming", "self",  "self" },
+    { "taken",         "other", "other" },
+    { "take-back",     "-",     "self" },
+};
+
+static const char *owner_after(const char *event, BlobStoreOwner owner)
+{
+    for (unsigned i = 0; i < ARRAY_SIZE(owner_table); i++) {
+        if (!strcmp(owner_table[i][0], event)) {
+            return owner_table[i][owner + 1];
+        }
+    }
+    return blobstore_state_owner_name(owner);
+}
 
 static const char *ram_name(BlobStoreState state)
 {
@@ -117,6 +140,23 @@ static void test_every_transition(void)
                 if (strcmp(ram_row[ram + 1], "-")) {
                     g_assert_cmpstr(ram_name(state), ==, ram_row[ram + 1]);
                 }
+            }
+        }
+    }
+}
+
+static void test_every_owner(void)
+{
+    for (BlobStoreEvent event = 0; event < BLOBSTORE_EVENT__MAX; event++) {
+        for (unsigned owner = 0; owner <= BLOBSTORE_OWNER_OTHER; owner++) {
+            const char *after =
+                owner_after(blobstore_state_event_name(event), owner);
+            BlobStoreState state = { .owner = owner };
+
+            state = blobstore_state_next(state, event);
+            if (strcmp(after, "-")) {
+                g_assert_cmpstr(blobstore_state_owner_name(state.owner), ==,
+                                after);
             }
         }
     }
@@ -368,6 +408,7 @@ static void test_every_event_in_situation(gconstpointer data)
 static void add_tests(void)
 {
     g_test_add_func("/blobstore/state/transitions", test_every_transition);
+    g_test_add_func("/blobstore/state/owner", test_every_owner);
     for (unsigned n = 0; n < ARRAY_SIZE(situations); n++) {
         g_autofree char *path = g_strdup_printf("/blobstore/state/%s",
                                                 situations[n].name);
