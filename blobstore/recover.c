@@ -68,11 +68,15 @@ static Finding *find_finding(const Recovery *recovery, uint64_t id)
     return NULL;
 }
 
-static bool check_not_stale(const BlobStore *store, const Blob *blob,
-                            unsigned n, uint64_t highest, GError **error)
+static bool check_not_stale(BlobStore *store, const Blob *blob, unsigned n,
+                            uint64_t highest, GError **error)
 {
     /* R10 */
     if (blob_sequence_epoch(highest) > store->epoch.number) {
+        /* R17: another owner may have begun it since the directory was read. */
+        if (!blob_store_check_owner(store, error)) {
+            return false;
+        }
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
                     "directory (epoch %u) is older than the slot of blob "
                     "'%s/%s' at offset %" G_GUINT64_FORMAT " (epoch %u): "

@@ -340,8 +340,7 @@ static bool heal_superblock(BlobStore *store, GError **error)
             blob_epoch_record(store, store->voucher, error));
 }
 
-/* R17 */
-static bool check_owner(BlobStore *store, GError **error)
+bool blob_store_check_untouched(BlobStore *store, GError **error)
 {
     bool is_recovered = !store->blank && !store->epoch.own &&
                         !store->epoch.clean;
@@ -354,7 +353,8 @@ static bool check_owner(BlobStore *store, GError **error)
 bool blob_store_start(BlobStore *store, GError **error)
 {
     if (!blob_store_require_writable(store, error) ||
-        !check_registered(store, error) || !check_owner(store, error)) {
+        !check_registered(store, error) ||
+        !blob_store_check_untouched(store, error)) {
         return false;
     }
     /*

@@ -361,6 +361,16 @@ bool blob_store_check_unchanged(BlobStore *store, bool *unchanged,
  */
 bool blob_store_check_owner(BlobStore *store, GError **error);
 
+/*
+ * The same, and a store that was not closed clean must hold what it held when
+ * it was opened: R17.  Only until blob_store_start(), which begins with this.
+ * A blob that seems to be damaged may just have been overwritten by another
+ * owner: then the error here says so.
+ *
+ * Errors: IO, CORRUPT, TAKEN.
+ */
+bool blob_store_check_untouched(BlobStore *store, GError **error);
+
 typedef struct BlobStoreStatus {
     uint8_t uuid[BLOB_UUID_BYTES];        /* zero while blank */
     uint8_t epoch_id[BLOB_EPOCH_ID_BYTES];

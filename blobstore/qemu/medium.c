@@ -91,13 +91,29 @@ bool coroutine_fn blobstore_medium_ensure(BlobStoreObject *store,
     return true;
 }
 
+/* What looks like damage may be what another owner has just written. */
+static void coroutine_fn find_cause(BlobStoreObject *store, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+
+    if (g_error_matches(*error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_DAMAGED) &&
+        !blob_store_check_untouched(store->open.core, &cause) &&
+        g_error_matches(cause, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN)) {
+        g_clear_error(error);
+        *error = g_steal_pointer(&cause);
+    }
+}
+
 static bool coroutine_fn load_blob(BlobStoreObject *store,
                                    BlobStoreBlob *blob, GError **error)
 {
+    g_autoptr(GError) local = NULL;
     g_autoptr(BlobStoreVersion) version =
-        blobstore_core_read(store->open.core, blob->core, error);
+        blobstore_core_read(store->open.core, blob->core, &local);
 
     if (!version) {
+        find_cause(store, &local);
+        g_propagate_error(error, g_steal_pointer(&local));
         return false;
     }
     blobstore_version_acknowledge(blob, version);

@@ -206,6 +206,12 @@ MUTANTS = [
     ("R17", "a start does not look for what an owner has committed since",
      "(!store->options.fence || !is_recovered ||\n"
      "            blob_recover_check_unchanged(store, error));", "true;"),
+    ("R17", "an epoch that another owner begins while the store is opened is damage",
+     "if (!blob_store_check_owner(store, error)) {\n"
+     "            return false;\n"
+     "        }\n"
+     "        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,",
+     "g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,"),
     ("R17", "a slot that was being written when it was read is forgotten",
      "if (evidence.highest != seen->highest ||\n"
      "            evidence.complete != seen->complete) {",

@@ -139,6 +139,92 @@ static void test_write_that_ends_after_the_opening_is_not_buried(
     g_assert_cmpuint(late->writes, ==, 0);
 }
 
+/* Another process owns the store, and writes, before a read of this one. */
+typedef struct Intruder {
+    TestDisk *disk;
+    bool starts;                /* its epoch begins then, too */
+    BlobStore *owner;           /* unless it is to start */
+    Blob *blob;
+    unsigned reads;             /* so far */
+    unsigned chosen;
+} Intruder;
+
+static HookedVerdict intrude(void *opaque, const HookedCall *call,
+                             GError **error)
+{
+    Intruder *intruder = opaque;
+
+    if (call->kind == HOOKED_READ && ++intruder->reads == intruder->chosen) {
+        if (intruder->starts) {
+            intruder->owner = test_store(intruder->disk, &intruder->blob, 1);
+        }
+        for (unsigned i = 0; i < 2; i++) {
+            test_write(intruder->owner, intruder->blob, "late");
+        }
+    }
+    return HOOKED_PASS;
+}
+
+/* What the glue does, too, when a read has failed */
+static bool find_cause(BlobStore *store, GError **error)
+{
+    g_autoptr(GError) cause = NULL;
+
+    if (!blob_store_check_untouched(store, &cause)) {
+        g_clear_error(error);
+        *error = g_steal_pointer(&cause);
+    }
+    return false;
+}
+
+/* Opens, reads and starts; @error says whom to blame, if that fails. */
+static bool begin_beside(BlobStorage *storage, GError **error)
+{
+    BlobStoreOptions options = { .fence = true };
+    g_autoptr(BlobStore) store = blob_store_open(storage, &options, error);
+    g_autoptr(GBytes) content = NULL;
+    Blob *blob;
+
+    if (!store) {
+        return false;
+    }
+    blob = test_register(store, "a", 1000);
+    return (blob_store_read(store, blob, &content, NULL, error) ||
+            find_cause(store, error)) &&
+           blob_store_start(store, error);
+}
+
+/* R17: damage that it sees is none of the medium's. */
+static void test_another_owner_is_not_taken_for_damage(Setup *setup,
+                                                       gconstpointer unused)
+{
+    static const Hooks hooks = { .before = intrude };
+    Intruder intruder = { .chosen = 1 };
+
+    for (unsigned starts = 0; starts < 2; starts++, intruder.chosen = 1) {
+        do {
+            g_autoptr(TestDisk) disk = test_disk_clone(setup->disk);
+            g_autoptr(BlobStorage) storage =
+                hooked_storage_new(disk->storage, &hooks, &intruder);
+            g_autoptr(GError) error = NULL;
+
+            intruder.disk = disk;
+            intruder.reads = 0;
+            intruder.starts = starts;
+            intruder.owner = test_store(disk, &intruder.blob, 1);
+            test_write(intruder.owner, intruder.blob, "early");
+            if (starts) {
+                g_clear_pointer(&intruder.owner, blob_store_free);
+            }
+            if (!begin_beside(storage, &error)) {
+                g_assert_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN);
+            }
+            g_clear_pointer(&intruder.owner, blob_store_free);
+        } while (intruder.reads >= intruder.chosen++);
+        g_assert_cmpuint(intruder.chosen, >, 10);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -146,6 +232,7 @@ int main(int argc, char **argv)
                              test_##name, tear_down)
     ADD(two_directories_of_one_epoch_are_refused);
     ADD(record_that_crosses_another_fails);
+    ADD(another_owner_is_not_taken_for_damage);
     ADD(write_that_ends_after_the_opening_is_not_buried);
     return g_test_run();
 }
