@@ -10,13 +10,16 @@ import subprocess
 import unittest
 from pathlib import Path
 
-import state
 import profiles
+import state
+import test_tool    # which provokes one of the messages, too
 import tpm2
 from case import NOBODY, TPM12, TPM2, drive
 from encryption import PLAIN, EncryptionTest, min_sequence, new_key, opens_with, store
 from messages import PageTest, Saying, provokes
 from policy import IGNORE_CONFIGURATION, Policies
+from proxy import FLUSH, Proxy
+from stalling import StallingStorage
 from vm import program
 
 USAGE = "usage.md"
@@ -28,21 +31,13 @@ TWO_TPMS = [*TPM2, "-device", "tpm-crb,blobstore=nvram"]
 IN_JSON = [word for model in ("tpm-tis", "tpm-crb") for word in
            ("-device", f'{{"driver":"{model}","blobstore":"nvram"}}')]
 
-NOT_PROVOKED = {
-    "is weak": "wants a key slot that is not made any more; tests/machine/test_tool.py forges one",
-    "has no medium": "wants a host device whose medium was taken out",
-    "are in use by another device": "the second TPM is refused before that could happen",
-    "is too far on to show": "wants 64 epochs; tests/unit/test-expect.c has it",
-    "was written to by another process since": "wants a QEMU that writes between the opening and the "
-                                               "start of another one; tests/crash/owners.c has it",
-}
-
 # Numbers of the format: docs/format.md, sections 3 and 5
 HEADER, CHECKED, COPY, DIRECTORY, BLOCK = 1280, 1248, 16384, 32768, 4096
 DIRECTORY_BYTES = 72        # of a slot, in the superblock
 SUPERBLOCK_BYTES, SUPERBLOCK_IMAGE = 8704, 12288
 SEED = 88                   # of checks, in the superblock
 HEAD = 480                  # the bytes that the head digest covers
+EPOCHS_ON_RECORD = 64
 LINK_BYTES = 12             # of the head digest, in the directory
 KEY_SLOTS, KEY_SLOT_BYTES = 512, 1024
 
@@ -99,7 +94,6 @@ def replace(payload, old, new):
 
 class UsageTest(PageTest, unittest.TestCase):
     page = USAGE
-    not_provoked = NOT_PROVOKED
 
 
 class DriveTest(Saying, EncryptionTest):
@@ -128,6 +122,17 @@ class DriveTest(Saying, EncryptionTest):
     @provokes(USAGE, "is empty")
     def test_empty(self):
         return self.refused("-drive", "if=none,id=nvram", *TPM2)
+
+    @provokes(USAGE, "has no medium")
+    def test_drive_of_discs_without_a_disc(self):
+        """Linux answers for a loop device that it is no drive with a disc in it."""
+        if os.geteuid():
+            self.skipTest("loop devices want root")
+        device = subprocess.run(["losetup", "-f", "--show", self.image_name], cwd=self.directory,
+                                check=True, capture_output=True, text=True).stdout.strip()
+        self.addCleanup(subprocess.run, ["losetup", "-d", device], check=True)
+        return self.refused("-blockdev", f"driver=host_cdrom,node-name=nvram,filename={device}",
+                            *TPM2)
 
     @provokes(USAGE, "can only be written in units of")
     def test_large_units(self):
@@ -214,6 +219,27 @@ class TwoUsersTest(Saying, EncryptionTest):
         first.wait_event("STOP")
         return first.qemu_log.read_text()
 
+    @provokes(USAGE, "was written to by another process since")
+    def test_owner_that_writes_while_the_second_one_starts(self):
+        """Whatever the second one is about to read, the medium is not to blame."""
+        storage = StallingStorage(self, self.image_name, "raw")
+        self.drive = storage.drive
+        _, tpm, _ = self.make(*TPM2)
+        reader = Proxy(self, "reader", storage.socket)
+        self.refused(*reader.drive, *TPM2)
+        *_, opened, started = (number for number, request in enumerate(reader.requests)
+                               if request == FLUSH)
+        said = []
+        for chosen in range(opened + 1, started):
+            def write(number, chosen=chosen):
+                if number == chosen:
+                    state.change_permanent(tpm, chosen)
+
+            second = Proxy(self, f"second-{chosen}", storage.socket, write)
+            said.append(self.refused(*second.drive, *TPM2, writes=True))
+            self.assertNotIn("damaged", said[-1])
+        return "".join(said)
+
     @provokes(USAGE, "repeat the command with --take-over")
     def test_tool_beside_a_vm(self):
         self.power_on(*self.both())[0].kill()
@@ -230,6 +256,18 @@ class HostTest(Saying, Policies, EncryptionTest):
     def test_crypto_policy(self):
         self.forbid_sha1_signatures(IGNORE_CONFIGURATION)
         return self.refused(*self.drive, *TPM2)
+
+
+class LongAgoTest(Saying, test_tool.Tool, EncryptionTest):
+    @provokes(USAGE, "is too far on to show")
+    def test_sequence_of_more_epochs_ago_than_are_recorded(self):
+        raw = store(key=opens_with("raw"))
+        _, info = self.make_and_quit(*raw)
+        for _ in range(EPOCHS_ON_RECORD):
+            self.tool("key-add", "--key-secret=raw", "--new-key-secret=raw", "--new-key-type=raw",
+                      "--slot=1", "--replace")
+        return self.refused(*self.drive, *store(min_sequence(info["sequence"], info["epoch-id"]),
+                                                key=opens_with("raw")))
 
 
 class StoreTest(Saying, EncryptionTest):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import tpm2
 from encryption import PLAIN, RAW_SECRET, EncryptionTest, min_sequence, opens_with, store
+from messages import provokes
 from vm import program
 
 os.environ.setdefault("FORMAT_PROGRAMS", "")    # Forging needs none of them.
@@ -24,7 +25,9 @@ QUICK = "--new-key-iter-time=1"
 ITERATIONS_AT = 1280 + 512 + 8      # Those of key slot 0, in copy 0 of the superblock
 
 
-class ToolTest(EncryptionTest):
+class Tool:
+    """For an EncryptionTest that calls qemu-blobstore."""
+
     def run_tool(self, command, *options, image=None):
         secrets = [f"--object=secret,id={name},data={text}"
                    for name, text in (("sec0", "sesame"), ("sec1", "simsim"),
@@ -53,6 +56,10 @@ class ToolTest(EncryptionTest):
         info = machine.store()
         machine.quit()
         return expected, info
+
+
+class ToolTest(Tool, EncryptionTest):
+    pass
 
 
 class CommandLineTest(ToolTest):
@@ -214,6 +221,7 @@ class LookTest(ToolTest):
         self.assertEqual(done.returncode, OK)
         self.assertIn("No errors", self.tool("check", "--key-secret=sec0"))
 
+    @provokes("usage.md", "is weak")
     def test_check_warns_of_weak_key_slots(self):
         """Older versions have made some with fewer iterations, on busy hosts."""
         self.make_and_quit(*ENCRYPTED)
@@ -234,6 +242,7 @@ class LookTest(ToolTest):
         self.tool("key-add", "--key-secret=raw", "--new-key-secret=sec0", QUICK, "--slot=0",
                   "--replace")
         self.assertIn("No errors", self.tool(*check))
+        return done.stderr
 
     def test_check_says_what_is_wrong_by_its_status(self):
         _, info = self.make_and_quit(*ENCRYPTED)
