@@ -9,17 +9,16 @@
  */
 #include "qemu/osdep.h"
 #include "block/block_int-common.h"
+#include "qemu/error-report.h"
 #include "qobject/qdict.h"
 #include "glue.h"
 #include "trace.h"
 
-/*
- * Whether the file that @bs is on has a lock that keeps other hosts away, too.
- * Locks of host devices are known to this host alone.
- */
-static bool GRAPH_RDLOCK is_locked(BlockDriverState *bs)
+typedef bool LeafTest(BlockDriverState *bs);
+
+/* Whether @test is true of what holds some of the data of @bs. */
+static bool GRAPH_RDLOCK any_leaf(BlockDriverState *bs, LeafTest *test)
 {
-    const char *locking = qdict_get_try_str(bs->options, "locking");
     BdrvChild *child;
     bool is_leaf = true;
 
@@ -28,12 +27,34 @@ static bool GRAPH_RDLOCK is_locked(BlockDriverState *bs)
             continue;           /* Nobody writes to a backing file. */
         }
         is_leaf = false;
-        if (!is_locked(child->bs)) {
-            return false;
+        if (any_leaf(child->bs, test)) {
+            return true;
         }
     }
-    return !is_leaf || (!g_strcmp0(bdrv_get_format_name(bs), "file") &&
-                        g_strcmp0(locking, "off"));
+    return is_leaf && test(bs);
+}
+
+static bool is_driver(BlockDriverState *bs, const char *name)
+{
+    return !g_strcmp0(bdrv_get_format_name(bs), name);
+}
+
+/*
+ * Whether no lock keeps other hosts away.  Locks of host devices are known to
+ * this host alone.
+ */
+static bool is_unlocked(BlockDriverState *bs)
+{
+    return !is_driver(bs, "file") ||
+           !g_strcmp0(qdict_get_try_str(bs->options, "locking"), "off");
+}
+
+/* Whether what another host has written may not be seen here */
+static bool is_blind(BlockDriverState *bs)
+{
+    return is_unlocked(bs) &&
+           (is_driver(bs, "file") || is_driver(bs, "host_device")) &&
+           !(bdrv_get_flags(bs) & BDRV_O_NOCACHE);
 }
 
 bool coroutine_fn blobstore_fence_is_wanted(BlobStoreObject *store)
@@ -48,7 +69,20 @@ bool coroutine_fn blobstore_fence_is_wanted(BlobStoreObject *store)
     case BLOBSTORE_FENCE_OFF:
         return false;
     default:
-        return !bs || !is_locked(bs);
+        return !bs || any_leaf(bs, is_unlocked);
+    }
+}
+
+void blobstore_fence_warn(BlobStoreObject *store)
+{
+    GRAPH_RDLOCK_GUARD_MAINLOOP();
+
+    if (store->props.fence != BLOBSTORE_FENCE_OFF &&
+        any_leaf(blk_bs(store->open.medium.blk), is_blind)) {
+        warn_report("blobstore '%s': drive '%s' uses the page cache of this "
+                    "host, so the store does not notice a VM on another host: "
+                    "set cache=none (cache.direct=on)", store->id,
+                    store->drive);
     }
 }
 

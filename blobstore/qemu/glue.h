@@ -199,6 +199,8 @@ void blobstore_drain_unfollow(BlobStoreObject *store);
 
 /* Whether the core is to look for another owner before it writes */
 bool coroutine_fn blobstore_fence_is_wanted(BlobStoreObject *store);
+/* Warn the user of a drive on which the store cannot see other hosts. */
+void blobstore_fence_warn(BlobStoreObject *store);
 /* Returns false, with TAKEN and the reason that is known. */
 bool blobstore_fence_fail(BlobStoreObject *store, GError **error);
 /*

@@ -82,6 +82,7 @@ bool blobstore_object_open(BlobStoreObject *store, Error **errp)
                     "state that was written may be lost when the host "
                     "crashes", store->id, store->drive);
     }
+    blobstore_fence_warn(store);
     return true;
 }
 

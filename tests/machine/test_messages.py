@@ -148,6 +148,21 @@ class DriveTest(Saying, EncryptionTest):
         return self.refused("-drive", ",".join(["if=none,id=nvram,driver=raw", *(
             f"file.{name}={value}" for name, value in words.items())]), *TPM2)
 
+    def started(self, *options, **drive_options):
+        machine, _ = self.power_on(*drive(self.image_name, **drive_options), *store(*options, key=""))
+        machine.quit()
+        return self.said_by(machine)
+
+    @provokes(USAGE, "uses the page cache of this host")
+    def test_fence_behind_a_page_cache(self):
+        self.need()
+        for said in (self.started(file_locking="off", cache="none"), self.started(),
+                     self.started("fence=off", file_locking="off")):
+            self.assertNotIn("page cache", said)
+        said = self.started(file_locking="off")
+        self.assertEqual(said.count("page cache"), 1)
+        return said
+
     @provokes(USAGE, "medium is too small")
     def test_small_image(self):
         os.truncate(self.path(self.image_name), 1 << 16)

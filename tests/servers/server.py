@@ -36,7 +36,9 @@ def flat(name, value):
     """The words by which the command line names the parts of a value of QMP."""
     if isinstance(value, dict):
         return [word for key, part in value.items() for word in flat(f"{name}.{key}", part)]
-    return [f"{name}={'on' if value is True else value}"]
+    if isinstance(value, bool):
+        value = "on" if value else "off"
+    return [f"{name}={value}"]
 
 
 class Server:

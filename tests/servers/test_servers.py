@@ -18,7 +18,7 @@ from server import IMAGE_BYTES
 
 import state
 import tpm2
-from case import rounds, say_rounds
+from case import TPM2, rounds, say_rounds
 from owners import TwoOwners
 from vm import VMError, program
 
@@ -229,6 +229,13 @@ class Local(Durable):
 
 class LoopTest(Local, StoredTest):
     server_class = Loop
+
+    def test_page_cache_of_a_host_device_is_warned_of(self):
+        node = {"driver": "host_device", "filename": self.storage.device}
+        for cache, warnings in ({"direct": True}, 0), ({"direct": False}, 1):
+            machine, _ = self.power_on(*self.storage.drive_on({**node, "cache": cache}), *TPM2)
+            machine.quit()
+            self.assertEqual(machine.qemu_log.read_text().count("uses the page cache"), warnings)
 
 
 class Loop4096Test(Local, StoredTest):
