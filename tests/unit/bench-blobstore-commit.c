@@ -1,11 +1,12 @@
 /*
  * Blobstore benchmark over the real block layer: the cost of a commit in a
- * store of few and of many blobs
+ * store of few and of many blobs, and with a fence and without
  *
- * The benchmark writes in turn to two stores on raw images in the same
- * directory, one with a single blob and one with many, so that both meet the
- * same disk.  The program prints one JSON object.  Usage:
- * bench-blobstore-commit DIRECTORY [COMMITS]
+ * The benchmark writes in turn to stores on raw images in the same directory,
+ * so that all meet the same disk: one with a single blob and one with many,
+ * both through the page cache; and two with cache=none, of which one looks for
+ * another owner before each commit.  The program prints one JSON object.
+ * Usage: bench-blobstore-commit DIRECTORY [COMMITS]
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -30,6 +31,8 @@ static unsigned commits = COMMITS;
 typedef struct Contender {
     const char *name;
     unsigned blob_count;
+    bool is_direct;             /* cache=none */
+    const char *fence;
     char *path;
     BlobStoreClient *client;
     BlobStoreBlob **blobs;
@@ -44,7 +47,11 @@ static void set_up(Contender *contender)
     unlink(contender->path);
     g_assert_true(g_file_set_contents(contender->path, "", 0, NULL));
     g_assert_cmpint(truncate(contender->path, bytes), ==, 0);
-    drive_add_image(contender->name, "raw", contender->path);
+    drive_add(contender->name, "{'driver': 'raw', 'file': {'driver': 'file', "
+              "'filename': %s, 'cache': {'direct': %i}}}", contender->path,
+              contender->is_direct);
+    store_add(contender->name, &error_abort, "drive", contender->name, "fence",
+              contender->fence, NULL);
     contender->client = blobstore_attach(contender->name, "bench",
                                          &error_abort);
     contender->blobs = g_new(BlobStoreBlob *, contender->blob_count);
@@ -63,6 +70,7 @@ static void set_up(Contender *contender)
 static void tear_down(Contender *contender)
 {
     blobstore_detach(contender->client);
+    store_remove(contender->name);
     drive_remove(contender->name);
     unlink(contender->path);
     g_free(contender->path);
@@ -96,35 +104,39 @@ static double median_us(Contender *contender)
 
 static void measure(void)
 {
-    Contender few = { .name = "few", .blob_count = FEW };
-    Contender many = { .name = "many", .blob_count = MANY };
+    Contender contenders[] = {
+        { "few", FEW, false, "off" },
+        { "many", MANY, false, "off" },
+        { "direct", FEW, true, "off" },
+        { "fenced", FEW, true, "on" },
+    };
+    enum { COUNT = ARRAY_SIZE(contenders) };
     g_autofree uint8_t *content = g_malloc0(CONTENT_BYTES);
-    double few_us;
-    double many_us;
+    double us[COUNT];
 
-    set_up(&few);
-    set_up(&many);
-    for (unsigned i = 0; i < WARM_UP; i++) {
-        commit_ns(&few, content);
-        commit_ns(&many, content);
-    }
-    for (unsigned i = 0; i < commits; i++) {
-        /* Neither contender is always the first. */
-        if (i % 2) {
-            few.ns[i] = commit_ns(&few, content);
-            many.ns[i] = commit_ns(&many, content);
-        } else {
-            many.ns[i] = commit_ns(&many, content);
-            few.ns[i] = commit_ns(&few, content);
+    for (unsigned n = 0; n < COUNT; n++) {
+        set_up(&contenders[n]);
+        for (unsigned i = 0; i < WARM_UP; i++) {
+            commit_ns(&contenders[n], content);
         }
     }
-    few_us = median_us(&few);
-    many_us = median_us(&many);
+    for (unsigned i = 0; i < commits; i++) {
+        for (unsigned n = 0; n < COUNT; n++) {
+            /* None of a pair is always the first. */
+            Contender *contender = &contenders[i % 2 ? n : COUNT - 1 - n];
+
+            contender->ns[i] = commit_ns(contender, content);
+        }
+    }
+    for (unsigned n = 0; n < COUNT; n++) {
+        us[n] = median_us(&contenders[n]);
+        tear_down(&contenders[n]);
+    }
     printf("{\"commits\": %u, \"bytes\": %d, \"us_1_blob\": %.1f, "
-           "\"us_%d_blobs\": %.1f, \"ratio\": %.3f}\n", commits, CONTENT_BYTES,
-           few_us, MANY, many_us, many_us / few_us);
-    tear_down(&few);
-    tear_down(&many);
+           "\"us_%d_blobs\": %.1f, \"ratio\": %.3f, "
+           "\"us_cache_none\": %.1f, \"us_cache_none_fence\": %.1f, "
+           "\"ratio_fence\": %.3f}\n", commits, CONTENT_BYTES, us[0], MANY,
+           us[1], us[1] / us[0], us[2], us[3], us[3] / us[2]);
 }
 
 static void add_tests(void)
