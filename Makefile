@@ -148,7 +148,7 @@ fuzz:
 	@[ -f $(build)/fuzz/build.ninja ] || \
 		CC=clang $(meson) setup $(build)/fuzz -Dbuildtype=debugoptimized \
 			-Db_sanitize=address,undefined -Db_lundef=false -Dfuzz=true
-	@$(ninja) -C $(build)/fuzz --quiet tests/fuzz/fuzz-open tests/fuzz/fuzz-ops
+	@$(ninja) -C $(build)/fuzz --quiet tests/fuzz/fuzz-{open,ops,swtpm}
 	@tests/fuzz/run.sh $(build)/fuzz $(TIME)
 
 .PHONY: fuzz-coverage

@@ -16,12 +16,12 @@ export G_SLICE=always-malloc
 export ASAN_OPTIONS=quarantine_size_mb=16:malloc_context_size=8:allocator_release_to_os_interval_ms=-1
 export UBSAN_OPTIONS=print_stacktrace=1
 
-for target in open ops; do
+for target in open ops swtpm; do
     program=$build/tests/fuzz/fuzz-$target
     found=$build/found/$target
     mkdir -p "$found"
     case $target in
-    open) max_bytes=4096 ;;
+    open | swtpm) max_bytes=4096 ;;
     ops) max_bytes=96 ;;
     esac
     echo "$target: $seconds seconds; the log is $build/$target.log"
