@@ -61,11 +61,10 @@ static bool choose_key(BlobStore *store, GError **error)
  * A blank medium is accepted, and so is one where creating a store was cut
  * short, unless the caller wants an existing store.
  */
-static bool open_blank(BlobStore *store, GError **error)
+static bool accept_blank(const BlobStore *store, GError **error)
 {
     const uint8_t *uuid = store->options.uuid;
 
-    store->blank = true;
     if (uuid && !store->options.create_as_uuid) {
         g_autofree char *text = describe_uuid(uuid);
 
@@ -80,7 +79,15 @@ static bool open_blank(BlobStore *store, GError **error)
                     "this the right image?");
         return false;
     }
-    if (!blob_expect_blank(&store->options, error)) {
+    return blob_expect_blank(&store->options, error);
+}
+
+static bool open_blank(BlobStore *store, GError **error)
+{
+    const uint8_t *uuid = store->options.uuid;
+
+    store->blank = true;
+    if (!accept_blank(store, error)) {
         return false;
     }
     memset(&store->super, 0, sizeof(store->super));
@@ -119,18 +126,38 @@ static bool find_superblock_traces(BlobStore *store, uint64_t length,
 }
 
 /*
+ * A large medium that seems blank is rather somebody's data disk, and reading
+ * all of it could take hours.
+ */
+static bool refuse_large(const BlobStore *store, uint64_t length, GError **error)
+{
+    if (accept_blank(store, error)) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_BLANK,
+                    "medium of %" G_GUINT64_FORMAT " bytes seems blank, but "
+                    "has more than %" G_GUINT64_FORMAT ", so no store is "
+                    "created on it: is this the right image?", length,
+                    store->options.create_max_bytes);
+    }
+    return false;
+}
+
+/*
  * No superblock is intact: the medium is blank, or creating a store was cut
  * short, or it holds something else.
  */
 static bool open_without_superblock(BlobStore *store, uint64_t length,
                                     GError **error)
 {
+    uint64_t end = MIN(length, store->options.create_max_bytes ?: length);
     uint64_t data;
     bool is_cut = false;
     bool has_traces;
 
-    if (!blob_blank_find_data(&store->medium, 0, length, &data, error)) {
+    if (!blob_blank_find_data(&store->medium, 0, end, &data, error)) {
         return false;
+    }
+    if (data == end && end < length) {
+        return refuse_large(store, length, error);
     }
     if (data < length &&
         !blob_blank_is_cut_marker(&store->medium, store->zero_guard, length,

@@ -83,6 +83,8 @@ typedef bool BlobStoreMake(const uint8_t *uuid, void *opaque, BlobKey **key,
 typedef struct BlobStoreOptions {
     bool read_only;         /* write nothing, not even an epoch record */
     bool create_never;      /* refuse a blank medium */
+    /* A larger medium that begins with so many zeros is refused; 0: none is. */
+    uint64_t create_max_bytes;
     /* BLOB_UUID_BYTES: refuse a store with another UUID; or NULL */
     const uint8_t *uuid;
     bool create_as_uuid;    /* a blank medium becomes the store @uuid */

@@ -4,8 +4,12 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
+#include "qemu/units.h"
 #include "qemu/uuid.h"
 #include "glue.h"
+
+/* A store needs megabytes; larger media are rather disks of guests. */
+enum { CREATE_MAX_BYTES = 1 * GiB };
 
 /* The UUID that the store must have; NULL: any */
 static const uint8_t *wanted_uuid(const BlobStoreObject *store)
@@ -28,6 +32,8 @@ BlobStoreOptions coroutine_fn blobstore_core_options(BlobStoreObject *store)
     BlobStoreOptions options = {
         .create_never = (is_known && !arrives) ||
                         props->create == BLOBSTORE_CREATE_NEVER,
+        .create_max_bytes = props->create == BLOBSTORE_CREATE_ALWAYS
+                            ? 0 : CREATE_MAX_BYTES,
         .uuid = wanted_uuid(store),
         .create_as_uuid = arrives,
         .follows = blobstore_state_sequence(store),

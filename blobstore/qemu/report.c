@@ -66,6 +66,22 @@ static void hint_foreign(BlobStoreObject *store, Error **errp)
     }
 }
 
+static void hint_blank(BlobStoreObject *store, Error **errp)
+{
+    if (store->props.create == BLOBSTORE_CREATE_NEVER) {
+        error_append_hint(errp, "If it is, and the device shall begin with "
+                          "empty state, leave out create=never.\n");
+    } else if (!store->open.uuid) {
+        error_append_hint(errp, "Nothing was written. If it is, and the device "
+                          "shall begin with empty state:\n"
+                          "  -object blobstore,id=bs,drive=%s,create=always "
+                          "-device ...,blobstore=bs\n"
+                          "Otherwise use another image; a new one is made "
+                          "with:\n  qemu-img create -f qcow2 NAME 4M\n",
+                          store->drive);
+    }
+}
+
 /*
  * Until it is opened again, a file that could not be flushed once cannot be
  * flushed at all, except with O_DIRECT: see handle_aiocb_flush().
@@ -128,8 +144,7 @@ static void append_hint(BlobStoreObject *store, int code, Error **errp)
         hint_foreign(store, errp);
         break;
     case BLOBSTORE_ERROR_BLANK:
-        error_append_hint(errp, "If it is, and the device shall begin with "
-                          "empty state, leave out create=never.\n");
+        hint_blank(store, errp);
         break;
     case BLOBSTORE_ERROR_UUID:
         error_append_hint(errp, "If it is, leave out uuid= or correct it.\n");

@@ -20,7 +20,7 @@ from messages import PageTest, Saying, provokes
 from policy import IGNORE_CONFIGURATION, Policies
 from proxy import FLUSH, Proxy
 from stalling import StallingStorage
-from vm import program
+from vm import VMError, program
 
 USAGE = "usage.md"
 
@@ -217,6 +217,15 @@ class DriveTest(Saying, EncryptionTest):
         return "".join(self.refused(*self.drive, *store(option)) for option in (
             "create=never", f"uuid={OTHER_UUID}", f"key-commitment={'00' * 32}",
             min_sequence(1, "00" * 16)))
+
+
+    @provokes(USAGE, "seems blank, but has more than")
+    def test_large_blank_image(self):
+        os.truncate(self.path(self.image_name), (1 << 30) + 4096)
+        machine = self.machine(*self.drive, *TPM2)
+        with self.assertRaises(VMError):
+            machine.start()
+        return self.said_by(machine)
 
 
 class TwoUsersTest(Saying, EncryptionTest):

@@ -117,11 +117,14 @@ class PlainMoveTest(MoveTest):
         self.blank_other()
         return self.failing_move(self.source, *OTHER, *TPM12)
 
-    @provokes(MIGRATION, "medium is blank, and no store")
+    @provokes(MIGRATION, "medium is blank, and no store", "seems blank, but has more than")
     def test_blank_image_that_must_not_become_a_store(self):
         self.blank_other()
-        return self.waiting_move(self.source, *OTHER, "-object",
+        said = self.waiting_move(self.source, *OTHER, "-object",
                                  "blobstore,id=nvram,drive=nvram,create=never", *TPM2)
+        self.source.qmp("cont")
+        self.blank_other(1025 * MIB)
+        return said + self.waiting_move(self.source, *OTHER, *TPM2)
 
     @provokes(MIGRATION, "not a blobstore and not blank", "both copies of the superblock",
               "both copies of the directory")

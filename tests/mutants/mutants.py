@@ -477,9 +477,11 @@ MUTANTS = [
      "return !memcmp(digest, header->digest, sizeof(digest));",
      "return true;"),
     ("promise", "only the first megabyte must be blank",
-     "blob_blank_find_data(&store->medium, 0, length, &data, error)",
-     "blob_blank_find_data(&store->medium, 0, MIN(length, 1 << 20), &data,\n"
+     "blob_blank_find_data(&store->medium, 0, end, &data, error)",
+     "blob_blank_find_data(&store->medium, 0, MIN(end, 1 << 20), &data,\n"
      "                              error)"),
+    ("promise", "a blank medium that is too large becomes a store",
+     "if (data == end && end < length) {", "if (false) {"),
     ("promise", "what is left of a creation that was cut is refused",
      "if (data == length || is_cut) {", "if (data == length) {"),
     ("promise", "new space of a grown medium is not looked at",

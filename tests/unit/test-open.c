@@ -48,6 +48,47 @@ static void test_blank_medium_is_refused_if_a_store_is_wanted(void)
     test_open_fails(disk, &never, BLOBSTORE_ERROR_BLANK, "*blank*");
 }
 
+static void expect_opens(TestDisk *disk, const BlobStoreOptions *options)
+{
+    g_autoptr(BlobStore) store =
+        blob_store_open(disk->storage, options, NULL);
+
+    g_assert_nonnull(store);
+}
+
+static void test_large_blank_medium_is_refused_after_a_look(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    uint8_t *bytes = test_disk_bytes(disk);
+    BlobStoreOptions small = { .create_max_bytes = TEST_DISK_BYTES - 4096 };
+    BlobStoreOptions large = { .create_max_bytes = TEST_DISK_BYTES };
+    BlobStoreOptions never = small;
+
+    never.create_never = true;
+    test_open_fails(disk, &small, BLOBSTORE_ERROR_BLANK,
+                    "medium of 1048576 bytes seems blank, but has more than "
+                    "1044480, so no store is created on it: is*");
+    test_open_fails(disk, &never, BLOBSTORE_ERROR_BLANK,
+                    "medium is blank, and no store may be created on it: is*");
+    expect_opens(disk, &large);
+
+    /* All else is known as before, and the end of the medium is not read. */
+    bytes[TEST_DISK_BYTES - 1] = 1;
+    test_open_fails(disk, &small, BLOBSTORE_ERROR_BLANK, "*seems blank*");
+    bytes[0] = 1;
+    test_open_fails(disk, &small, BLOBSTORE_ERROR_FOREIGN, "*offset 0");
+    bytes[0] = bytes[TEST_DISK_BYTES - 1] = 0;
+    {
+        g_autoptr(BlobStore) store = test_open(disk);
+
+        disk->fail_write = 1;
+        test_start_fails(store, BLOBSTORE_ERROR_IO, "*");
+    }
+    expect_opens(disk, &small);
+    memset(bytes, 0, 512);
+    expect_opens(disk, &small);
+}
+
 static void test_anything_else_is_refused_and_named(void)
 {
     static const struct {
@@ -403,6 +444,7 @@ int main(int argc, char **argv)
                                   test_##name, trio_tear_down)
     ADD(blank_medium_is_a_store_to_be);
     ADD(blank_medium_is_refused_if_a_store_is_wanted);
+    ADD(large_blank_medium_is_refused_after_a_look);
     ADD(anything_else_is_refused_and_named);
     ADD(small_medium_with_data_is_refused);
     ADD_TRIO(store_is_known_by_its_uuid);
