@@ -110,7 +110,10 @@ BUILD = [
               "endif\n"),
     Hook('meson.build', needs='blobstore/qemu/trace-events',
          before="subdir('qapi')",
-         text="if have_blobstore and have_system\n"
+         text="if have_blobstore\n"
+              "  stub_ss.add(files('blobstore/qemu/no-machine.c'))\n"
+              "endif\n"
+              "if have_blobstore and have_system\n"
               "  trace_events_subdirs += ['blobstore/qemu']\n"
               "endif\n"),
     Hook('meson.build', needs='hw/tpm/libtpms/trace-events',
@@ -342,17 +345,21 @@ START = [
                    '    if (!blobstore_vm_prepare_start()) {\n'
                    '        return -1;\n'
                    '    }\n')),
-    # The command line has been processed: before QEMU reports to a parent that waits for it
-    # (-daemonize), and before a VM's state is loaded (-loadvm).
-    Hook('system/vl.c', needs='include/blobstore/machine.h',
+    # The command line has been carried out, -run-with included, and QEMU has not reported to a
+    # parent that waits for it (-daemonize).
+    Hook('os-posix.c', needs='include/blobstore/machine.h',
          after='#include "system/runstate.h"',
          text='#include "blobstore/machine.h"\n'),
-    Hook('system/vl.c', needs='include/blobstore/machine.h',
-         after='qemu_init_displays();',
+    Hook('os-posix.c', needs='include/blobstore/machine.h',
+         after='change_process_uid();',
          text=when('CONFIG_BLOBSTORE', '    blobstore_machine_complete();\n')),
-    Hook('system/vl.c', needs='include/blobstore/machine.h',
-         before='load_snapshot(loadvm,',
-         text=when('CONFIG_BLOBSTORE', '        blobstore_machine_complete();\n')),
+    # With -loadvm that is too late. The snapshot has been found.
+    Hook('migration/savevm.c', needs='include/blobstore/machine.h',
+         after='#include "system/runstate.h"',
+         text='#include "blobstore/machine.h"\n'),
+    Hook('migration/savevm.c', needs='include/blobstore/machine.h',
+         before="/* Flush all IO requests so they don't interfere with the new state.  */",
+         text=when('CONFIG_BLOBSTORE', '    blobstore_machine_complete();\n')),
 ]
 
 # QEMU leaves out a flush if it has written nothing to the node. Somebody else may have, who ended

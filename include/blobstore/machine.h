@@ -22,8 +22,9 @@ bool blobstore_machine_is_complete(void);
 void blobstore_machine_add_notifier(Notifier *notifier);
 
 /*
- * QEMU has carried out the command line, or is about to load a snapshot.  The
- * machine is complete now, or with -preconfig as soon as it has been made.
+ * QEMU has carried out the command line and given up the rights that it does
+ * not keep, or is about to load a snapshot, which exists.  The machine is
+ * complete now, or with -preconfig as soon as it has been made.
  */
 void blobstore_machine_complete(void);
 
