@@ -48,7 +48,7 @@ fi
 targets() {
     echo qemu-system-x86_64
     [ "$dir" != "$top/build/qemu/asan" ] || return 0
-    printf '%s\n' qemu-img qemu-io qemu-nbd tools/blobstore/qemu-blobstore
+    printf '%s\n' qemu-img qemu-io qemu-nbd tools/blobstore/qemu-blobstore{,.1,.bash}
     [ "$dir" != "$top/build/qemu/storage" ] || return 0
     printf '%s\n' storage-daemon/qemu-storage-daemon tests/qtest/tpm-{crb,tis}-test
     cd "$top"

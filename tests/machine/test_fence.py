@@ -163,7 +163,7 @@ class ToolTest(FenceTest):
         machine, tpm = self.make()
         before = self.content()
         done = self.encrypt()
-        self.assertEqual(done.returncode, 1)
+        self.assertEqual(done.returncode, 8)
         self.assertIn("--take-over", done.stdout)
         self.assertEqual(self.content(), before)
         state.change_permanent(tpm, 1)

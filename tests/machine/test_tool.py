@@ -20,7 +20,7 @@ from keyslots import Credential  # noqa: E402
 
 ENCRYPTED = store()
 OTHER_KEY = store(key=opens_with("sec1"))
-OK, ERROR, USAGE, DAMAGED, HEALS = range(5)
+OK, ERROR, USAGE, DAMAGED, HEALS, NO_STORE, KEY, NO_BLOB, IN_USE = range(9)
 QUICK = "--new-key-iter-time=1"
 ITERATIONS_AT = 1280 + 512 + 8      # Those of key slot 0, in copy 0 of the superblock
 
@@ -83,7 +83,7 @@ class CommandLineTest(ToolTest):
 
     def test_check_of_a_blank_image_finds_no_store(self):
         Path(self.path(self.image_name)).write_bytes(bytes(4 << 20))
-        self.tool_fails("check", says="image is blank")
+        self.tool_fails("check", says="the image is blank", status=NO_STORE)
 
     def test_image_can_be_a_list_of_options(self):
         _, info = self.make_and_quit(*PLAIN)
@@ -148,18 +148,19 @@ class KeysTest(ToolTest):
         expected, _ = self.make_and_quit(*ENCRYPTED)
         opened = "--key-secret=sec0"
         new = "--new-key-secret=sec1"
-        self.tool_fails("key-add", new, says="no key was given")
-        self.tool_fails("key-add", "--key-secret=sec1", new, says="the key is wrong")
-        self.tool_fails("key-add", "--key-secret=none", new, says="No secret with id 'none'")
-        self.tool_fails("key-remove", opened, says="which key slot")
+        self.tool_fails("key-add", new, says="no key was given", status=KEY)
+        self.tool_fails("key-add", "--key-secret=sec1", new, says="the key is wrong", status=KEY)
+        self.tool_fails("key-add", "--key-secret=none", new, says="No secret with id 'none'",
+                        status=KEY)
+        self.tool_fails("key-remove", opened, says="which key slot", status=USAGE)
         for command, options, says, status in (
-                ("key-add", [], "no new key is given", ERROR),
+                ("key-add", [], "no new key is given", USAGE),
                 ("key-add", [new, "--slot=0"], "is in use", ERROR),
                 ("key-add", [new, "--slot=8"], "makes no sense", USAGE),
                 ("key-add", [new, "--new-key-type=magic"], "makes no sense", USAGE),
                 ("key-add", [new, "--new-key-type=token"], "does not go with", USAGE),
                 ("key-add", [new, "--new-key-iter-time=0"], "is 1 to 60000", USAGE),
-                ("key-add", [new, "--force-share"], "only read", USAGE),
+                ("key-add", [new, "--force-share"], "does not belong", USAGE),
                 ("key-remove", ["--slot=0"], "last one in use", ERROR),
                 ("encrypt", [new], "already encrypted", ERROR),
                 ("magic", [], "no command 'magic'", USAGE)):
@@ -184,16 +185,17 @@ class LookTest(ToolTest):
         self.assertIn(info["uuid"], text)
         self.assertIn(info["encryption"]["key-commitment"], text)
         self.assertRegex(text, r"tpm/permanent: permanent, \d+ of 524288 bytes")
-        self.tool_fails("info", says="no key was given")
+        self.tool_fails("info", says="no key was given", status=KEY)
 
     def test_blank_image_stays_blank(self):
-        self.assertIn("blank", self.tool("info"))
-        self.tool_fails("encrypt", "--new-key-secret=sec0", says="is blank")
+        self.tool_fails("info", says="the image is blank", status=NO_STORE)
+        self.tool_fails("encrypt", "--new-key-secret=sec0", says="is blank", status=NO_STORE)
 
     def test_other_image_is_refused(self):
         Path(self.path(self.image_name)).write_bytes(b"something else" * 10000)
-        self.tool_fails("info", says="not a blobstore and not blank")
-        self.tool_fails("encrypt", "--new-key-secret=sec0", says="not a blobstore and not blank")
+        says = "not a blobstore and not blank"
+        self.tool_fails("info", says=says, status=NO_STORE)
+        self.tool_fails("encrypt", "--new-key-secret=sec0", says=says, status=NO_STORE)
         self.tool_fails("check", "--image-opts", says="exclude each other", status=USAGE)
 
     def test_image_in_use_is_refused_unless_it_is_shared(self):
@@ -201,7 +203,7 @@ class LookTest(ToolTest):
         before = self.content()
         for command in ["info"], ["key-remove", "--slot=0"]:
             done = self.run_tool(*command, "--key-secret=sec0")
-            self.assertEqual(done.returncode, ERROR)
+            self.assertEqual(done.returncode, IN_USE)
             self.assertIn("lock", done.stderr)
         self.assertIn("uuid", self.tool("info", "-U", "--key-secret=sec0"))
         self.assertEqual(self.content(), before)
@@ -236,7 +238,7 @@ class LookTest(ToolTest):
         self.assertIn("key slot 0 is weak: a guess costs 2 iterations of Argon2id over 65536 KiB, "
                       "and 3 over 65536 KiB are the least; make it again with key-add --slot=0 "
                       "--replace\n", done.stderr)
-        self.assertEqual((done.returncode, done.stdout), (OK, "No errors were found.\n"))
+        self.assertEqual((done.returncode, done.stdout), (OK, f"{self.image_name}: No errors were found.\n"))
         self.assertIn("0: passphrase, Argon2id, 65536 KiB, 2 iterations, parallelism 1\n",
                       self.tool("key-list"))
         self.tool("key-add", "--key-secret=raw", "--new-key-secret=sec0", QUICK, "--slot=0",

@@ -1,5 +1,5 @@
 /*
- * qemu-blobstore: inspects blob stores in images, and changes their keys
+ * qemu-blobstore: works on blob stores in images that no VM uses
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,166 +8,49 @@
 #include "crypto/init.h"
 #include "io/channel-socket.h"
 #include "qapi/error.h"
-#include "qobject/qdict.h"
-#include "qemu/config-file.h"
+#include "qemu-version.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
-#include "qemu/option.h"
 #include "qemu/qemu-progress.h"
 #include "qemu/sockets.h"
+#include "qom/object_interfaces.h"
 #include "tool.h"
-
-static QemuOptsList image_options = {
-    .name = "source",
-    .implied_opt_name = "file",
-    .head = QTAILQ_HEAD_INITIALIZER(image_options.head),
-    .desc = { { } },
-};
-
-static BlockBackend *open_image(const ToolImage *image, bool writable)
-{
-    int flags = BDRV_O_NO_SHARE | (writable ? BDRV_O_RDWR : 0);
-    QDict *opts;
-    Error *err = NULL;
-    BlockBackend *blk;
-
-    if (image->is_options) {
-        QemuOpts *parsed = qemu_opts_parse_noisily(&image_options,
-                                                   image->name, true);
-
-        if (!parsed) {
-            return NULL;
-        }
-        opts = qemu_opts_to_qdict(parsed, NULL);
-    } else {
-        opts = qdict_new();
-        if (image->format) {
-            qdict_put_str(opts, "driver", image->format);
-        }
-    }
-    if (image->force_share) {
-        flags &= ~BDRV_O_NO_SHARE;
-        qdict_put_bool(opts, BDRV_OPT_FORCE_SHARE, true);
-    }
-    blk = blk_new_open(image->is_options ? NULL : image->name, NULL, opts,
-                       flags, &err);
-    if (!blk) {
-        error_reportf_err(err, "%s: ", image->name);
-    }
-    return blk;
-}
 
 /* The arguments and results of the coroutine */
 typedef struct Run {
     Tool *tool;
-    const ToolEntry *command;
-    const char *image_name;
     GError *error;
-    int status;
+    bool ok;
     bool done;
 } Run;
-
-/* The tool keeps the key, too, because new key slots have to hold it. */
-static bool coroutine_fn unlock(const BlobStoreLabel *label, void *opaque,
-                                BlobKey **key, GError **error)
-{
-    Tool *tool = opaque;
-    g_auto(BlobStoreCredential) credential = { 0 };
-
-    if (!tool_names_key(&tool->key)) {
-        return true;            /* The core says that a key is needed. */
-    }
-    if (!blobstore_credential_load(&tool->key, &credential, error)) {
-        return false;
-    }
-    credential.core.slot = tool->key_slot;
-    *key = blob_key_slots_unlock(&label->key_slots, label->uuid,
-                                 &credential.core, error);
-    if (*key) {
-        tool->data_key = blob_key_ref(*key);
-    }
-    return *key;
-}
-
-static bool coroutine_fn open_store(Tool *tool, const ToolEntry *command,
-                                    const char *image_name, GError **error)
-{
-    BlobStorage *storage = &tool->medium.parent;
-    BlobStoreOptions store_options = {
-        .read_only = !(command->options & FOR_WRITING),
-        .fence = true,
-        .unlock = unlock,
-        .opaque = tool,
-    };
-    BlobStoreStatus info;
-
-    if (!(command->options & FOR_OPENING)) {
-        return blob_store_read_label(storage, &tool->label, error);
-    }
-    blobstore_block_io_note_reads(&tool->medium, image_name);
-    tool->store = blob_store_open(storage, &store_options, error);
-    blobstore_block_io_note_reads(&tool->medium, NULL);
-    if (!tool->store) {
-        return false;
-    }
-    blob_store_get_status(tool->store, &info);
-    /* Not every driver keeps the tool away from a VM that runs. */
-    if (command->options & FOR_WRITING && !info.clean && !info.blank &&
-        !tool->take_over) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_TAKEN,
-                    "store was not closed: a VM uses it, or did not end "
-                    "properly; if none uses it, repeat the command with "
-                    "--take-over");
-        return false;
-    }
-    memcpy(tool->uuid, info.uuid, sizeof(tool->uuid));
-    return true;
-}
 
 static void coroutine_fn run_entry(void *opaque)
 {
     Run *run = opaque;
 
-    run->status = open_store(run->tool, run->command, run->image_name,
-                             &run->error)
-                  ? run->command->run(run->tool, &run->error)
-                  : TOOL_EXIT_ERROR;
+    run->ok = run->tool->command->run(run->tool, &run->error);
     run->done = true;
     aio_wait_kick();
 }
 
-static void print_warnings(const Tool *tool)
+static ToolExit run_command(Tool *tool)
 {
-    const char *const *warnings = tool->store
-                                  ? blob_store_warnings(tool->store) : NULL;
-
-    for (; warnings && *warnings; warnings++) {
-        warn_report("%s", *warnings);
-    }
-}
-
-static int run_command(Tool *tool, const ToolEntry *command,
-                       const ToolImage *image)
-{
-    Run run = {
-        .tool = tool,
-        .command = command,
-        .image_name = image->name,
-    };
+    Run run = { .tool = tool };
+    ToolExit status;
 
     aio_co_enter(qemu_get_aio_context(),
                  qemu_coroutine_create(run_entry, &run));
     AIO_WAIT_WHILE(NULL, !run.done);
-    print_warnings(tool);
-    if (run.error) {
-        error_report("%s: %s", image->name, run.error->message);
-        g_error_free(run.error);
+    if (run.ok) {
+        return tool->status;
     }
-    blob_store_free(tool->store);
-    blob_key_unref(tool->data_key);
-    return run.status;
+    status = tool_exit_of(run.error);
+    error_report("%s: %s", tool->image.name ?: tool->command->name,
+                 run.error->message);
+    g_error_free(run.error);
+    return status;
 }
 
 static void init(const char *name)
@@ -182,7 +65,6 @@ static void init(const char *name)
     qcrypto_init(&error_fatal);
     module_call_init(MODULE_INIT_QOM);
     bdrv_init();
-    qemu_add_opts(&image_options);
 }
 
 /* What a full device, or a closed pipe, did not take is an error, too. */
@@ -195,6 +77,33 @@ static int flush_output(int status)
     return status;
 }
 
+/* Whether the command line asks for nothing but text about the program */
+static bool print_about(const Tool *tool)
+{
+    if (tool->help) {
+        tool_print_help(tool->command, tool->group);
+    } else if (tool->version) {
+        printf("qemu-blobstore version " QEMU_FULL_VERSION "\n");
+    } else if (tool->man) {
+        tool_print_man();
+    } else if (tool->completion) {
+        tool_print_completion();
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* In the order of the command line, because one may refer to another */
+static void make_objects(Tool *tool)
+{
+    tool->objects = g_slist_reverse(tool->objects);
+    for (GSList *at = tool->objects; at; at = at->next) {
+        user_creatable_process_cmdline(at->data);
+    }
+    g_slist_free(tool->objects);
+}
+
 int main(int argc, char **argv)
 {
     Tool tool = {
@@ -204,44 +113,19 @@ int main(int argc, char **argv)
         .new_key.iter_time = BLOB_KEY_KDF_MILLISECONDS,
         .new_key_type = -1,
     };
-    ToolImage image = { 0 };
-    const ToolEntry *command = argc > 1 ? tool_find_command(argv[1]) : NULL;
-    BlockBackend *blk;
-    Error *err = NULL;
-    int status;
+    ToolExit status;
 
     init(argv[0]);
-    if (!command && argc > 1 && argv[1][0] != '-') {
-        return tool_usage("there is no command '%s'", argv[1]);
-    }
-    status = tool_parse_options(argc - !!command, argv + !!command, command,
-                                &tool, &image);
-    if (status >= 0) {
-        return status;
-    }
-    if (!command) {
-        return tool_usage("a command is expected");
-    }
-    if (!tool_settle_key(&tool.key, -1, &err) ||
-        !tool_settle_key(&tool.new_key, tool.new_key_type, &err)) {
-        error_report_err(err);
+    if (!tool_parse(argc, argv, &tool)) {
         return TOOL_EXIT_USAGE;
     }
-    if (image.force_share && command->options & FOR_WRITING) {
-        return tool_usage("--force-share is for commands that only read");
+    if (print_about(&tool)) {
+        return flush_output(TOOL_EXIT_OK);
     }
-    blk = open_image(&image, command->options & FOR_WRITING);
-    if (!blk) {
-        return TOOL_EXIT_ERROR;
-    }
-    blk_set_force_allow_inactivate(blk);
-    blk_inc_in_flight(blk);
-    blobstore_block_io_init(&tool.medium, blk);
+    make_objects(&tool);
     qemu_progress_init(tool.progress, 1.0);
-    status = run_command(&tool, command, &image);
+    status = run_command(&tool);
     qemu_progress_end();
-    blk_dec_in_flight(blk);
-    blk_unref(blk);
     bdrv_close_all();
     return flush_output(status);
 }

@@ -1,5 +1,5 @@
 /*
- * qemu-blobstore: its commands and their options
+ * qemu-blobstore: the table of its options, and the command line
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -8,117 +8,80 @@
 #include "qapi/error.h"
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
-#include "qom/object_interfaces.h"
 #include "tool.h"
 
-static const ToolEntry commands[] = {
-    { "info", tool_info, FOR_OPENING, "what is in the store" },
-    { "check", tool_check, FOR_OPENING, "read all of it, report damage" },
-    { "key-list", tool_key_list, 0, "its key slots" },
-    { "key-add", tool_key_add,
-      FOR_OPENING | FOR_WRITING | FOR_NEW_KEY | FOR_SLOT | FOR_REPLACE,
-      "let another key open it" },
-    { "key-remove", tool_key_remove, FOR_OPENING | FOR_WRITING | FOR_SLOT,
-      "empty a key slot" },
-    { "encrypt", tool_encrypt,
-      FOR_OPENING | FOR_WRITING | FOR_NEW_KEY | FOR_PROGRESS,
-      "make a plain store encrypted" },
-    { "rekey", tool_rekey,
-      FOR_OPENING | FOR_WRITING | FOR_NEW_KEY | FOR_PROGRESS,
-      "encrypt it again with another data key" },
-    { "decrypt", tool_decrypt, FOR_OPENING | FOR_WRITING | FOR_PROGRESS,
-      "make it plain" },
-};
+#define AT(member) offsetof(Tool, member)
 
-enum {
-    OPTION_OBJECT = 256,
-    OPTION_IMAGE_OPTS,
-    OPTION_KEY_SECRET,
-    OPTION_KEY_URI,
-    OPTION_PIN_SECRET,
-    OPTION_KEY_SLOT,
-    OPTION_NEW_KEY_SECRET,
-    OPTION_NEW_KEY_URI,
-    OPTION_NEW_PIN_SECRET,
-    OPTION_NEW_KEY_TYPE,
-    OPTION_NEW_KEY_ITER_TIME,
-    OPTION_SLOT,
-    OPTION_REPLACE,
-    OPTION_TAKE_OVER,
-};
-
-static const struct option options[] = {
-    { "help", no_argument, NULL, 'h' },
-    { "object", required_argument, NULL, OPTION_OBJECT },
-    { "image-opts", no_argument, NULL, OPTION_IMAGE_OPTS },
-    { "format", required_argument, NULL, 'f' },
-    { "force-share", no_argument, NULL, 'U' },
-    { "progress", no_argument, NULL, 'p' },
-    { "key-secret", required_argument, NULL, OPTION_KEY_SECRET },
-    { "key-uri", required_argument, NULL, OPTION_KEY_URI },
-    { "pin-secret", required_argument, NULL, OPTION_PIN_SECRET },
-    { "key-slot", required_argument, NULL, OPTION_KEY_SLOT },
-    { "new-key-secret", required_argument, NULL, OPTION_NEW_KEY_SECRET },
-    { "new-key-uri", required_argument, NULL, OPTION_NEW_KEY_URI },
-    { "new-pin-secret", required_argument, NULL, OPTION_NEW_PIN_SECRET },
-    { "new-key-type", required_argument, NULL, OPTION_NEW_KEY_TYPE },
-    { "new-key-iter-time", required_argument, NULL,
-      OPTION_NEW_KEY_ITER_TIME },
-    { "slot", required_argument, NULL, OPTION_SLOT },
-    { "replace", no_argument, NULL, OPTION_REPLACE },
-    { "take-over", no_argument, NULL, OPTION_TAKE_OVER },
+const ToolOption tool_options[] = {
+    { "help", 'h', 0, TOOL_FLAG, AT(help), NULL, "show this" },
+    { "version", 0, OPT_ALONE, TOOL_FLAG, AT(version), NULL,
+      "show the version" },
+    { "man", 0, OPT_ALONE, TOOL_FLAG, AT(man) },
+    { "completion", 0, OPT_ALONE, TOOL_FLAG, AT(completion) },
+    { "quiet", 'q', 0, TOOL_FLAG, AT(quiet), NULL,
+      "print results and errors only, no remarks" },
+    { "object", 0, 0, TOOL_LIST, AT(objects), "OBJECT",
+      "for example secret,id=sec0,file=KEYFILE" },
+    { "format", 'f', OPT_IMAGE, TOOL_TEXT, AT(image.format), "FORMAT",
+      "format of the image: raw, qcow2, ..." },
+    { "image-opts", 0, OPT_IMAGE, TOOL_FLAG, AT(image.is_options), NULL,
+      "IMAGE is a list of options, as for qemu-img" },
+    { "force-share", 'U', OPT_SHARE, TOOL_FLAG, AT(image.force_share), NULL,
+      "though it is in use; what is shown may be a mix" },
+    { "output", 0, OPT_OUTPUT, TOOL_CHOICE, AT(output), "human|json",
+      "what to print: text for people, or JSON" },
+    { "progress", 'p', OPT_PROGRESS, TOOL_FLAG, AT(progress), NULL,
+      "show how much has been done" },
+    { "take-over", 0, OPT_TAKE_OVER, TOOL_FLAG, AT(take_over), NULL,
+      "though the store was not closed: no VM uses it" },
+    { "key-secret", 0, OPT_KEY, TOOL_TEXT, AT(key.secret), "ID",
+      "secret that opens the store: passphrase or raw key" },
+    { "key-uri", 0, OPT_KEY, TOOL_TEXT, AT(key.uri), "URI",
+      "key in a PKCS#11 token that opens the store" },
+    { "pin-secret", 0, OPT_KEY, TOOL_TEXT, AT(key.pin_secret), "ID",
+      "secret with the PIN of that token" },
+    { "key-slot", 0, OPT_KEY, TOOL_KEY_SLOT, AT(key_slot), "N",
+      "try only this key slot" },
+    { "new-key-secret", 0, OPT_NEW_KEY, TOOL_TEXT, AT(new_key.secret), "ID",
+      "secret that is to open the store" },
+    { "new-key-uri", 0, OPT_NEW_KEY, TOOL_TEXT, AT(new_key.uri), "URI",
+      "key in a PKCS#11 token that is to open the store" },
+    { "new-pin-secret", 0, OPT_NEW_KEY, TOOL_TEXT, AT(new_key.pin_secret),
+      "ID", "secret with the PIN of that token" },
+    { "new-key-type", 0, OPT_NEW_KEY, TOOL_CHOICE, AT(new_key_type),
+      "passphrase|raw|token", "what the new key is; a secret is a passphrase "
+      "unless this says otherwise" },
+    { "new-key-iter-time", 0, OPT_NEW_KEY, TOOL_NUMBER,
+      AT(new_key.iter_time), "MS",
+      "processor time that it takes to try a passphrase (1000)" },
+    { "slot", 0, OPT_SLOT, TOOL_KEY_SLOT, AT(slot), "N",
+      "key slot, 0 to 7" },
+    { "replace", 0, OPT_REPLACE, TOOL_FLAG, AT(replace), NULL,
+      "the key slot may be in use" },
     { NULL }
 };
 
-static void print_help(void)
+/* TOOL_CHOICE gives these numbers. */
+QEMU_BUILD_BUG_ON(BLOBSTORE_KEY_TYPE_PASSPHRASE != 0);
+QEMU_BUILD_BUG_ON(BLOBSTORE_KEY_TYPE_RAW != 1);
+QEMU_BUILD_BUG_ON(BLOBSTORE_KEY_TYPE_TOKEN != 2);
+
+bool tool_option_fits(const ToolOption *option, const ToolCommand *command)
 {
-    printf("usage: qemu-blobstore COMMAND [OPTIONS] IMAGE\n\n");
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        printf("  %-12s%s\n", commands[i].name, commands[i].help);
-    }
-    printf("\n"
-           "The image, which no VM may be using (but see -U):\n"
-           "  -f, --format=FORMAT         raw, qcow2, ...\n"
-           "  --image-opts                IMAGE is a list of options\n"
-           "  -U, --force-share           info, check, key-list: though it is "
-           "in use; what\n"
-           "                              is shown may be a mix\n"
-           "  --object=OBJECT             secrets, for example\n"
-           "                              secret,id=sec0,file=KEYFILE\n"
-           "\n"
-           "What opens the store:\n"
-           "  --key-secret=ID             a secret: passphrase or raw key\n"
-           "  --key-uri=URI               a key in a PKCS#11 token\n"
-           "  --pin-secret=ID             a secret: the PIN of the token\n"
-           "  --key-slot=N                try only this key slot\n"
-           "\n"
-           "key-add, encrypt, rekey:\n"
-           "  --new-key-secret=ID, --new-key-uri=URI, --new-pin-secret=ID\n"
-           "  --new-key-type=TYPE         passphrase (default), raw, token\n"
-           "  --new-key-iter-time=MS      how long a passphrase takes to try "
-           "(1000)\n"
-           "\n"
-           "encrypt, rekey, decrypt:\n"
-           "  -p, --progress              show how much has been done\n"
-           "\n"
-           "key-add, key-remove:\n"
-           "  --slot=N                    0 to 7; --replace: it may be in "
-           "use\n"
-           "\n"
-           "commands that write:\n"
-           "  --take-over                 though the store was not closed: no VM "
-           "uses it\n");
+    return !option->group || option->group & command->options;
 }
 
-int tool_usage(const char *format, ...)
+static bool parse_choice(const char *words, const char *text, int *value)
 {
-    va_list args;
+    g_auto(GStrv) choices = g_strsplit(words, "|", -1);
 
-    va_start(args, format);
-    error_vreport(format, args);
-    va_end(args);
-    error_printf("Try: qemu-blobstore --help\n");
-    return TOOL_EXIT_USAGE;
+    for (int n = 0; choices[n]; n++) {
+        if (!strcmp(choices[n], text)) {
+            *value = n;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool parse_number(const char *text, unsigned max, unsigned *value)
@@ -126,7 +89,7 @@ static bool parse_number(const char *text, unsigned max, unsigned *value)
     return !qemu_strtoui(text, NULL, 10, value) && *value <= max;
 }
 
-static bool parse_slot(const char *text, int *slot)
+static bool parse_key_slot(const char *text, int *slot)
 {
     unsigned value;
 
@@ -137,22 +100,124 @@ static bool parse_slot(const char *text, int *slot)
     return true;
 }
 
-static bool parse_key_type(const char *text, int *type)
+/* Returns false if @text makes no sense. */
+static bool take_value(Tool *tool, const ToolOption *option, const char *text)
 {
-    *type = qapi_enum_parse(&BlobstoreKeyType_lookup, text, -1, NULL);
-    return *type >= 0;
+    void *member = (char *)tool + option->member;
+
+    switch (option->kind) {
+    case TOOL_FLAG:
+        *(bool *)member = true;
+        return true;
+    case TOOL_TEXT:
+        *(const char **)member = text;
+        return true;
+    case TOOL_CHOICE:
+        return parse_choice(option->value, text, member);
+    case TOOL_NUMBER:
+        return parse_number(text, UINT_MAX, member);
+    case TOOL_KEY_SLOT:
+        return parse_key_slot(text, member);
+    case TOOL_LIST:
+        *(GSList **)member = g_slist_prepend(*(GSList **)member,
+                                             (char *)text);
+        return true;
+    default:
+        g_assert_not_reached();
+    }
 }
 
-bool tool_settle_key(BlobStoreKeySource *source, int type, Error **errp)
+enum {
+    LONG_ONLY = 256,            /* above all letters; the index is added */
+    OPTIONS_MAX = 64,
+};
+
+/* The table in the form that getopt_long() takes */
+static void for_getopt(struct option *options, char *letters)
+{
+    size_t n;
+
+    for (n = 0; tool_options[n].name; n++) {
+        const ToolOption *option = &tool_options[n];
+
+        assert(n < OPTIONS_MAX - 1);
+        options[n] = (struct option) {
+            option->name,
+            option->kind == TOOL_FLAG ? no_argument : required_argument,
+            NULL, LONG_ONLY + n,
+        };
+        if (option->letter) {
+            *letters++ = option->letter;
+            if (option->kind != TOOL_FLAG) {
+                *letters++ = ':';
+            }
+        }
+    }
+    options[n] = (struct option) { NULL };
+    *letters = '\0';
+}
+
+static const ToolOption *find_option(int value)
+{
+    const ToolOption *option = tool_options;
+
+    if (value >= LONG_ONLY) {
+        return &tool_options[value - LONG_ONLY];
+    }
+    while (option->name && option->letter != value) {
+        option++;
+    }
+    return option;
+}
+
+static bool take_option(Tool *tool, const ToolOption *option)
+{
+    if (tool->command && !tool_option_fits(option, tool->command)) {
+        tool_usage("--%s does not belong to %s", option->name,
+                   tool->command->name);
+        return false;
+    }
+    if (!take_value(tool, option, optarg)) {
+        tool_usage("--%s=%s makes no sense", option->name, optarg);
+        return false;
+    }
+    return true;
+}
+
+static bool take_options(int argc, char **argv, Tool *tool)
+{
+    struct option options[OPTIONS_MAX];
+    char letters[2 * OPTIONS_MAX];
+    int value;
+
+    for_getopt(options, letters);
+    while ((value = getopt_long(argc, argv, letters, options, NULL)) != -1) {
+        if (value == '?') {
+            tool_usage("bad options");
+            return false;
+        }
+        if (!take_option(tool, find_option(value))) {
+            return false;
+        }
+    }
+    tool->operands = argv + optind;
+    tool->operand_count = argc - optind;
+    tool->image.name = tool->operands[0];
+    return true;
+}
+
+/* Settles what kind of key @source names: that of @type, unless it is < 0. */
+static bool settle_key(BlobStoreKeySource *source, int type)
 {
     bool is_token = source->uri || source->pin_secret;
+    Error *err = NULL;
 
     if (source->secret && is_token) {
-        error_setg(errp, "a key is either a secret or in a token, not both");
+        tool_usage("a key is either a secret or in a token, not both");
         return false;
     }
     if (type >= 0 && (type == BLOBSTORE_KEY_TYPE_TOKEN) != is_token) {
-        error_setg(errp, "--new-key-type=%s does not go with %s",
+        tool_usage("--new-key-type=%s does not go with %s",
                    BlobstoreKeyType_str(type),
                    is_token ? "a token" : "a secret");
         return false;
@@ -163,142 +228,87 @@ bool tool_settle_key(BlobStoreKeySource *source, int type, Error **errp)
         source->type = is_token ? BLOBSTORE_KEY_TYPE_TOKEN
                                 : BLOBSTORE_KEY_TYPE_PASSPHRASE;
     }
-    return blobstore_credential_check_iter_time(source->iter_time, errp);
-}
-
-/* The group that an option belongs to; 0: all commands have it. */
-static unsigned group_of(int option)
-{
-    switch (option) {
-    case OPTION_KEY_SECRET:
-    case OPTION_KEY_URI:
-    case OPTION_PIN_SECRET:
-    case OPTION_KEY_SLOT:
-        return FOR_OPENING;
-    case OPTION_NEW_KEY_SECRET:
-    case OPTION_NEW_KEY_URI:
-    case OPTION_NEW_PIN_SECRET:
-    case OPTION_NEW_KEY_TYPE:
-    case OPTION_NEW_KEY_ITER_TIME:
-        return FOR_NEW_KEY;
-    case OPTION_SLOT:
-        return FOR_SLOT;
-    case OPTION_REPLACE:
-        return FOR_REPLACE;
-    case OPTION_TAKE_OVER:
-        return FOR_WRITING;
-    case 'p':
-        return FOR_PROGRESS;
-    default:
-        return 0;
+    if (!blobstore_credential_check_iter_time(source->iter_time, &err)) {
+        tool_usage("%s", error_get_pretty(err));
+        error_free(err);
+        return false;
     }
+    return true;
 }
 
-/* The long name of an option */
-static const char *option_name(int option)
+static bool check_operands(const Tool *tool)
 {
-    const struct option *at = options;
+    const ToolCommand *command = tool->command;
 
-    while (at->name && at->val != option) {
-        at++;
+    if (tool->operand_count < command->min_operands ||
+        tool->operand_count > command->max_operands) {
+        tool_usage("%s takes: %s", command->name, command->operands);
+        return false;
     }
-    return at->name;
-}
-
-/* Takes an option about keys.  Returns false if the value makes no sense. */
-static bool take_key_option(Tool *tool, int option)
-{
-    switch (option) {
-    case OPTION_KEY_SECRET:
-        tool->key.secret = optarg;
-        return true;
-    case OPTION_KEY_URI:
-        tool->key.uri = optarg;
-        return true;
-    case OPTION_PIN_SECRET:
-        tool->key.pin_secret = optarg;
-        return true;
-    case OPTION_KEY_SLOT:
-        return parse_slot(optarg, &tool->key_slot);
-    case OPTION_NEW_KEY_SECRET:
-        tool->new_key.secret = optarg;
-        return true;
-    case OPTION_NEW_KEY_URI:
-        tool->new_key.uri = optarg;
-        return true;
-    case OPTION_NEW_PIN_SECRET:
-        tool->new_key.pin_secret = optarg;
-        return true;
-    case OPTION_NEW_KEY_TYPE:
-        return parse_key_type(optarg, &tool->new_key_type);
-    case OPTION_NEW_KEY_ITER_TIME:
-        return parse_number(optarg, UINT_MAX, &tool->new_key.iter_time);
-    case OPTION_SLOT:
-        return parse_slot(optarg, &tool->slot);
-    case OPTION_REPLACE:
-        tool->replace = true;
-        return true;
-    default:
-        g_assert_not_reached();
+    if (tool->image.format && tool->image.is_options) {
+        tool_usage("--image-opts and --format exclude each other");
+        return false;
     }
+    return true;
 }
 
-int tool_parse_options(int argc, char **argv, const ToolEntry *command,
-                       Tool *tool, ToolImage *image)
+/* The command that argv[1], or that and argv[2], name; or NULL */
+static const ToolCommand *find_command(int argc, char **argv)
 {
-    int option;
+    const ToolCommand *command = tool_commands;
+    g_autofree char *both = argc > 2 ? g_strdup_printf("%s %s", argv[1],
+                                                       argv[2]) : NULL;
 
-    while ((option = getopt_long(argc, argv, "hf:Up", options, NULL)) != -1) {
-        if (command && group_of(option) & ~command->options) {
-            return tool_usage("--%s does not belong to %s", option_name(option),
-                         command->name);
-        }
-        switch (option) {
-        case 'h':
-            print_help();
-            return TOOL_EXIT_OK;
-        case 'f':
-            image->format = optarg;
-            break;
-        case 'U':
-            image->force_share = true;
-            break;
-        case 'p':
-            tool->progress = true;
-            break;
-        case OPTION_IMAGE_OPTS:
-            image->is_options = true;
-            break;
-        case OPTION_TAKE_OVER:
-            tool->take_over = true;
-            break;
-        case OPTION_OBJECT:
-            user_creatable_process_cmdline(optarg);
-            break;
-        case '?':
-            return tool_usage("bad options");
-        default:
-            if (!take_key_option(tool, option)) {
-                return tool_usage("'%s' makes no sense there", optarg);
-            }
+    while (command->name && strcmp(command->name, argv[1]) &&
+           g_strcmp0(command->name, both)) {
+        command++;
+    }
+    return command->name ? command : NULL;
+}
+
+/* Whether commands of two words begin with @word */
+static bool is_first_word(const char *word)
+{
+    size_t length = strlen(word);
+    const ToolCommand *command = tool_commands;
+
+    while (command->name && (strncmp(command->name, word, length) ||
+                             command->name[length] != ' ')) {
+        command++;
+    }
+    return command->name;
+}
+
+bool tool_parse(int argc, char **argv, Tool *tool)
+{
+    int words = 0;
+
+    if (argc < 2) {
+        tool_usage("a command is expected");
+        return false;
+    }
+    if (argv[1][0] != '-') {
+        tool->command = find_command(argc, argv);
+        if (tool->command) {
+            words = strchr(tool->command->name, ' ') ? 2 : 1;
+        } else if (is_first_word(argv[1])) {
+            tool->group = argv[1];
+            words = 1;
+        } else {
+            tool_usage("there is no command '%s'", argv[1]);
+            return false;
         }
     }
-    if (optind != argc - 1) {
-        return tool_usage("one image is expected");
+    if (!take_options(argc - words, argv + words, tool)) {
+        return false;
     }
-    if (image->format && image->is_options) {
-        return tool_usage("--image-opts and --format exclude each other");
+    if (tool->help || tool->version || tool->man || tool->completion) {
+        return true;
     }
-    image->name = argv[optind];
-    return -1;
-}
-
-const ToolEntry *tool_find_command(const char *name)
-{
-    for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
-        if (!strcmp(commands[i].name, name)) {
-            return &commands[i];
-        }
+    if (!tool->command) {
+        tool_usage("a command is expected");
+        return false;
     }
-    return NULL;
+    return check_operands(tool) && settle_key(&tool->key, -1) &&
+           settle_key(&tool->new_key, tool->new_key_type);
 }

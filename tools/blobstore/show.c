@@ -1,146 +1,136 @@
 /*
- * qemu-blobstore: commands that write nothing
+ * qemu-blobstore: commands that show a store
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 #include "qemu/osdep.h"
-#include "qemu/error-report.h"
-#include "qemu/uuid.h"
-#include "blobstore/check.h"
 #include "tool.h"
 
-static void print_hex(const char *name, const uint8_t *bytes, size_t count)
+static char *hex(const uint8_t *bytes, size_t count)
 {
-    g_autofree char *hex = blob_digest_to_hex(bytes, count);
-
-    printf("%s%s\n", name, hex);
+    return blob_digest_to_hex(bytes, count);
 }
 
-static void print_uuid(const uint8_t uuid[BLOB_UUID_BYTES])
+static void print_encryption(const BlobStoreStatus *info)
 {
-    QemuUUID parsed;
-    g_autofree char *text = NULL;
+    const char *converting = info->converting ? ", being converted" : "";
+    g_autofree char *commitment = hex(info->key_commitment,
+                                      sizeof(info->key_commitment));
 
-    memcpy(parsed.data, uuid, sizeof(parsed.data));
-    text = qemu_uuid_unparse_strdup(&parsed);
-    printf("uuid:           %s\n", text);
-}
-
-static void print_blob(const BlobInfo *info)
-{
-    printf("  %s/%s: %s, ", info->owner, info->name,
-           blob_kind_name(info->kind));
-    if (info->present) {
-        printf("%" PRIu64 " of %" PRIu64 " bytes", info->size,
-               info->max_size);
+    if (info->sealed) {
+        printf("encryption:     aes-256-gcm-siv, %u key slots in use%s\n"
+               "key-commitment: %s\n", info->key_slots, converting,
+               commitment);
     } else {
-        printf("absent, up to %" PRIu64 " bytes", info->max_size);
+        printf("encryption:     none%s\n", converting);
     }
-    printf("%s%s\n", info->damage ? ", damaged: " : "",
-           info->damage ?: "");
 }
 
-int coroutine_fn tool_info(Tool *tool, GError **error)
+static void print_blobs(BlobStore *store)
 {
-    BlobStoreStatus info;
-
-    blob_store_get_status(tool->store, &info);
-    if (info.blank) {
-        printf("The image is blank: a store is made when it is first used.\n");
-        return TOOL_EXIT_OK;
-    }
-    print_uuid(info.uuid);
-    printf("format:         %" PRIu32 "\n", info.format_version);
-    printf("size:           %" PRIu64 " bytes, %" PRIu64 " required, %" PRIu64
-           " free\n", info.capacity,
-           blob_store_required_bytes(tool->store), info.free);
-    printf("sequence:       %" PRIu64 "\n", info.sequence);
-    print_hex("epoch-id:       ", info.epoch_id, sizeof(info.epoch_id));
-    if (info.sealed) {
-        printf("encryption:     aes-256-gcm-siv, %u key slots in use%s\n",
-               info.key_slots,
-               info.converting ? ", being converted" : "");
-        print_hex("key-commitment: ", info.key_commitment,
-                  sizeof(info.key_commitment));
-    } else {
-        printf("encryption:     none%s\n",
-               info.converting ? ", being converted" : "");
-    }
-    printf("blobs:          %zu\n", blob_store_count(tool->store));
-    for (size_t n = 0; n < blob_store_count(tool->store); n++) {
+    for (size_t n = 0; n < blob_store_count(store); n++) {
         BlobInfo blob;
 
-        blob_get_info(blob_store_nth(tool->store, n), &blob);
-        print_blob(&blob);
-    }
-    return TOOL_EXIT_OK;
-}
-
-static void print_finding(const BlobFinding *finding, void *opaque)
-{
-    int *status = opaque;
-
-    if (finding->blob) {
-        BlobInfo info;
-
-        blob_get_info(finding->blob, &info);
-        printf("blob '%s/%s', ", info.owner, info.name);
-    }
-    printf("offset %" PRIu64 ", %" PRIu64 " bytes: %s%s\n", finding->offset,
-           finding->bytes, finding->text,
-           finding->heals ? " (heals when the store is used)" : "");
-    if (finding->kind == BLOB_FINDING_LEAK) {
-        return;                 /* no error: a device may use it again */
-    }
-    /* The store was opened by another key slot. */
-    if (!finding->heals && finding->kind != BLOB_FINDING_KEY_SLOT) {
-        *status = TOOL_EXIT_DAMAGED;
-    } else if (*status == TOOL_EXIT_OK) {
-        *status = TOOL_EXIT_HEALS;
+        blob_get_info(blob_store_nth(store, n), &blob);
+        tool_print_blob(&blob);
     }
 }
 
-/* It is no damage: the key slot is as it was made. */
-static void warn_of_weak_key_slots(Tool *tool)
+static void print_info(BlobStore *store, const BlobStoreStatus *info)
 {
-    BlobKeySlots slots;
+    g_autofree char *uuid = tool_uuid(info->uuid);
+    g_autofree char *epoch_id = hex(info->epoch_id, sizeof(info->epoch_id));
 
-    blob_store_get_key_slots(tool->store, &slots);
-    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
-        BlobKeySlot slot;
-
-        if (blob_key_slots_get(&slots, n, &slot) &&
-            blob_key_slot_is_weak(&slot)) {
-            warn_report("key slot %u is weak: a guess costs %" PRIu32
-                        " iterations of Argon2id over %" PRIu32 " KiB, and %d "
-                        "over %d KiB are the least; make it again with "
-                        "key-add --slot=%u --replace", n, slot.kdf_iterations,
-                        slot.kdf_memory_kib, BLOB_KEY_KDF_MIN_ITERATIONS,
-                        BLOB_KEY_KDF_MEMORY_KIB, n);
-        }
-    }
+    printf("uuid:           %s\n", uuid);
+    printf("format:         %" PRIu32 "\n", info->format_version);
+    printf("size:           %" PRIu64 " bytes, %" PRIu64 " required, %" PRIu64
+           " free\n", info->capacity, blob_store_required_bytes(store),
+           info->free);
+    printf("sequence:       %" PRIu64 "\n", info->sequence);
+    printf("epoch-id:       %s\n", epoch_id);
+    printf("closed:         %s\n", info->clean ? "yes" : "no");
+    print_encryption(info);
+    printf("blobs:          %zu\n", blob_store_count(store));
+    print_blobs(store);
 }
 
-int coroutine_fn tool_check(Tool *tool, GError **error)
+static QDict *encryption_json(const BlobStoreStatus *info)
 {
-    int status = TOOL_EXIT_OK;
+    QDict *encryption = qdict_new();
+    g_autofree char *commitment = hex(info->key_commitment,
+                                      sizeof(info->key_commitment));
+
+    qdict_put_str(encryption, "cipher", "aes-256-gcm-siv");
+    qdict_put_int(encryption, "key-slots", info->key_slots);
+    qdict_put_str(encryption, "key-commitment", commitment);
+    return encryption;
+}
+
+static QList *blobs_json(BlobStore *store)
+{
+    QList *blobs = qlist_new();
+
+    for (size_t n = 0; n < blob_store_count(store); n++) {
+        BlobInfo blob;
+
+        blob_get_info(blob_store_nth(store, n), &blob);
+        qlist_append(blobs, tool_blob_json(&blob));
+    }
+    return blobs;
+}
+
+static QDict *info_json(BlobStore *store, const BlobStoreStatus *info)
+{
+    QDict *shown = qdict_new();
+    g_autofree char *uuid = tool_uuid(info->uuid);
+    g_autofree char *epoch_id = hex(info->epoch_id, sizeof(info->epoch_id));
+
+    qdict_put_str(shown, "uuid", uuid);
+    qdict_put_int(shown, "format", info->format_version);
+    qdict_put_int(shown, "capacity", info->capacity);
+    qdict_put_int(shown, "required", blob_store_required_bytes(store));
+    qdict_put_int(shown, "free", info->free);
+    qdict_put_int(shown, "sequence", info->sequence);
+    qdict_put_str(shown, "epoch-id", epoch_id);
+    qdict_put_bool(shown, "closed", info->clean);
+    qdict_put_bool(shown, "converting", info->converting);
+    if (info->sealed) {
+        qdict_put(shown, "encryption", encryption_json(info));
+    }
+    qdict_put(shown, "blobs", blobs_json(store));
+    return shown;
+}
+
+bool coroutine_fn tool_info(Tool *tool, GError **error)
+{
+    g_auto(ToolStore) opened = { 0 };
     BlobStoreStatus info;
 
-    blob_store_get_status(tool->store, &info);
-    if (info.blank) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_BLANK,
-                    "image is blank, or the creation of a store in it was cut "
-                    "short: there is nothing to check");
-        return TOOL_EXIT_ERROR;
+    if (!tool_open(tool, &tool->image, TOOL_READ, &opened, error)) {
+        return false;
     }
-    if (!blob_store_check(tool->store, print_finding, &status, error)) {
-        return TOOL_EXIT_ERROR;
+    blob_store_get_status(opened.store, &info);
+    if (tool->output == TOOL_OUTPUT_JSON) {
+        tool_print_json(QOBJECT(info_json(opened.store, &info)));
+    } else {
+        print_info(opened.store, &info);
     }
-    warn_of_weak_key_slots(tool);
-    if (status == TOOL_EXIT_OK) {
-        printf("No errors were found.\n");
+    return true;
+}
+
+bool coroutine_fn tool_list(Tool *tool, GError **error)
+{
+    g_auto(ToolStore) opened = { 0 };
+
+    if (!tool_open(tool, &tool->image, TOOL_READ, &opened, error)) {
+        return false;
     }
-    return status;
+    if (tool->output == TOOL_OUTPUT_JSON) {
+        tool_print_json(QOBJECT(blobs_json(opened.store)));
+    } else {
+        print_blobs(opened.store);
+    }
+    return true;
 }
 
 static void print_key_slot(unsigned n, const BlobKeySlot *slot)
@@ -156,21 +146,78 @@ static void print_key_slot(unsigned n, const BlobKeySlot *slot)
     putchar('\n');
 }
 
-/* A label shows its key slots without a key. */
-int coroutine_fn tool_key_list(Tool *tool, GError **error)
+static QDict *key_slot_json(unsigned n, const BlobKeySlot *slot)
 {
-    if (!tool->label.sealed) {
-        printf("The store is not encrypted.\n");
-        return TOOL_EXIT_OK;
+    QDict *shown = qdict_new();
+
+    qdict_put_int(shown, "slot", n);
+    qdict_put_str(shown, "type", blob_key_slot_type_name(slot->type));
+    if (slot->type == BLOB_KEY_SLOT_PASSPHRASE) {
+        qdict_put_str(shown, "kdf", "argon2id");
+        qdict_put_int(shown, "memory-kib", slot->kdf_memory_kib);
+        qdict_put_int(shown, "iterations", slot->kdf_iterations);
+        qdict_put_int(shown, "parallelism", slot->kdf_parallelism);
+    } else if (slot->type == BLOB_KEY_SLOT_TOKEN) {
+        qdict_put_str(shown, "uri", slot->uri);
     }
+    return shown;
+}
+
+static QDict *damaged_key_slot_json(unsigned n)
+{
+    QDict *shown = qdict_new();
+
+    qdict_put_int(shown, "slot", n);
+    qdict_put_bool(shown, "damaged", true);
+    return shown;
+}
+
+static void print_key_slots(const BlobKeySlots *slots)
+{
     for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
         BlobKeySlot slot;
 
-        if (!blob_key_slots_get(&tool->label.key_slots, n, &slot)) {
+        if (!blob_key_slots_get(slots, n, &slot)) {
             printf("%u: damaged\n", n);
         } else if (slot.type != BLOB_KEY_SLOT_UNUSED) {
             print_key_slot(n, &slot);
         }
     }
-    return TOOL_EXIT_OK;
+}
+
+static QList *key_slots_json(const BlobKeySlots *slots)
+{
+    QList *shown = qlist_new();
+
+    for (unsigned n = 0; n < BLOB_KEY_SLOTS; n++) {
+        BlobKeySlot slot;
+
+        if (!blob_key_slots_get(slots, n, &slot)) {
+            qlist_append(shown, damaged_key_slot_json(n));
+        } else if (slot.type != BLOB_KEY_SLOT_UNUSED) {
+            qlist_append(shown, key_slot_json(n, &slot));
+        }
+    }
+    return shown;
+}
+
+/* A label shows its key slots without a key; those of a plain store not. */
+bool coroutine_fn tool_key_list(Tool *tool, GError **error)
+{
+    static const BlobKeySlots none;
+    g_auto(ToolStore) opened = { 0 };
+    const BlobKeySlots *slots;
+
+    if (!tool_open(tool, &tool->image, TOOL_LABEL, &opened, error)) {
+        return false;
+    }
+    slots = opened.label.sealed ? &opened.label.key_slots : &none;
+    if (tool->output == TOOL_OUTPUT_JSON) {
+        tool_print_json(QOBJECT(key_slots_json(slots)));
+    } else if (opened.label.sealed) {
+        print_key_slots(slots);
+    } else {
+        tool_say(tool, "The store is not encrypted.\n");
+    }
+    return true;
 }

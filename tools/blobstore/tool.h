@@ -1,5 +1,9 @@
 /*
- * qemu-blobstore: inspects blob stores in images, and changes their keys
+ * qemu-blobstore: works on blob stores in images that no VM uses
+ *
+ * A command is a row of the table in commands.c and a function.  Help, man
+ * page, completion and parsing come from that table and from the one of the
+ * options.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -9,96 +13,213 @@
 #include "blobstore/qemu/credential.h"
 #include "blobstore/qemu/glue.h"
 #include "blobstore/store.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
 
-/* Scripts rely on these values: see docs/usage.md. */
+/* Scripts rely on these values: see docs/tool.md. */
 typedef enum ToolExit {
     TOOL_EXIT_OK = 0,
     TOOL_EXIT_ERROR = 1,
     TOOL_EXIT_USAGE = 2,
-    TOOL_EXIT_DAMAGED = 3,      /* check: some content is lost */
-    TOOL_EXIT_HEALS = 4,        /* check: only damage that heals */
+    TOOL_EXIT_DAMAGED = 3,
+    TOOL_EXIT_HEALS = 4,
+    TOOL_EXIT_NO_STORE = 5,
+    TOOL_EXIT_KEY = 6,
+    TOOL_EXIT_NO_BLOB = 7,
+    TOOL_EXIT_IN_USE = 8,
+    TOOL_EXIT__MAX
 } ToolExit;
 
+/* Where a store is, as the command line says it */
+typedef struct ToolImage {
+    const char *name;
+    const char *format;         /* or NULL */
+    bool is_options;            /* @name is a list of options */
+    bool force_share;
+} ToolImage;
+
+typedef struct ToolCommand ToolCommand;
+
+/* The command line; strings are borrowed from it. */
 typedef struct Tool {
-    /* The values of the command line */
+    const ToolCommand *command; /* NULL: none was named */
+    const char *group;          /* the first of two words, if only that was */
+    char **operands;            /* what follows the options; the image first */
+    int operand_count;
+    ToolImage image;            /* its name is the first operand */
+    bool help;
+    bool version;
+    bool man;                   /* for the build: prints the man page */
+    bool completion;            /* the same for bash */
+    GSList *objects;            /* TOOL_LIST */
+    bool quiet;
+    bool progress;
+    int output;                 /* a ToolOutput */
+    bool take_over;             /* though it may be in use */
     BlobStoreKeySource key;     /* that opens the store */
     int key_slot;               /* or BLOB_KEY_SLOT_ANY */
     BlobStoreKeySource new_key;
     int new_key_type;           /* a BlobstoreKeyType; -1: not given */
-    int slot;                   /* key-add, key-remove; or BLOB_KEY_SLOT_ANY */
+    int slot;                   /* or BLOB_KEY_SLOT_ANY */
     bool replace;
-    bool take_over;             /* though it may be in use */
-    bool progress;              /* of a conversion is shown */
 
-    BlockStorage medium;
-    BlobStoreLabel label;       /* only for key-list */
-    uint8_t uuid[BLOB_UUID_BYTES];      /* of an open store */
-    BlobKey *data_key;          /* NULL if the store is plain */
-    BlobStore *store;
+    ToolExit status;            /* of a command that has not failed */
 } Tool;
 
-/* Runs in a coroutine while the store is open. */
-typedef int coroutine_fn ToolCommand(Tool *tool, GError **error);
+typedef enum ToolOutput {
+    TOOL_OUTPUT_HUMAN,
+    TOOL_OUTPUT_JSON,
+} ToolOutput;
+
+/*
+ * A command runs in a coroutine.  It returns false with @error set if it
+ * fails; tool_exit_of() says what the program then exits with.
+ */
+typedef bool coroutine_fn ToolRun(Tool *tool, GError **error);
+
+/* Groups of options.  Every command has those of no group. */
+enum {
+    OPT_IMAGE = 1 << 0,         /* how to open it */
+    OPT_SHARE = 1 << 1,
+    OPT_KEY = 1 << 2,
+    OPT_NEW_KEY = 1 << 3,
+    OPT_SLOT = 1 << 4,
+    OPT_REPLACE = 1 << 5,
+    OPT_TAKE_OVER = 1 << 6,
+    OPT_PROGRESS = 1 << 7,
+    OPT_OUTPUT = 1 << 8,
+    OPT_ALONE = 1u << 31,       /* without a command */
+};
+
+struct ToolCommand {
+    const char *name;           /* one word, or two: "tpm info" */
+    const char *operands;       /* as help shows them */
+    int min_operands;
+    int max_operands;
+    unsigned options;           /* OPT_ groups */
+    ToolRun *run;
+    const char *summary;        /* a few words, lower case, no full stop */
+    const char *text;           /* paragraphs, with an empty line between */
+    const char *examples;       /* lines, without the program's name */
+};
+
+extern const ToolCommand tool_commands[];       /* up to one without name */
+
+typedef enum ToolOptionKind {
+    TOOL_FLAG,                  /* a bool, which becomes true */
+    TOOL_TEXT,                  /* a const char * */
+    TOOL_CHOICE,                /* an int: which word of ToolOption.value */
+    TOOL_NUMBER,                /* a uint32_t */
+    TOOL_KEY_SLOT,              /* an int */
+    TOOL_LIST,                  /* a GSList * of strings, the last one first */
+} ToolOptionKind;
+
+typedef struct ToolOption {
+    const char *name;
+    char letter;                /* 0: none */
+    unsigned group;             /* 0: every command has it */
+    ToolOptionKind kind;
+    size_t member;              /* of Tool */
+    const char *value;          /* for help; words of a choice: "a|b" */
+    const char *help;           /* NULL: hidden */
+} ToolOption;
+
+extern const ToolOption tool_options[];         /* up to one without name */
+
+/* exit.c */
+
+/* What @status means, for help and man page */
+const char *tool_exit_meaning(ToolExit status);
+/* The exit status of a command that failed with @error */
+ToolExit tool_exit_of(const GError *error);
+/* Sets @error to one that ends the program with @status; returns false. */
+bool tool_fail(GError **error, ToolExit status, const char *format, ...)
+    G_GNUC_PRINTF(3, 4);
+/* The same with an error of QEMU, which is freed */
+bool tool_fail_err(GError **error, ToolExit status, Error *err);
+/* Reports a mistake in the command line; returns TOOL_EXIT_USAGE. */
+ToolExit tool_usage(const char *format, ...) G_GNUC_PRINTF(1, 2);
+
+/* options.c */
+
+bool tool_option_fits(const ToolOption *option, const ToolCommand *command);
+/*
+ * Takes the command line, which begins with the program's name and may name a
+ * command.  Returns false if it is wrong, which has been reported.
+ */
+bool tool_parse(int argc, char **argv, Tool *tool);
+
+/* help.c */
+
+/* Help for one command, or for those that begin with the word @group, or all */
+void tool_print_help(const ToolCommand *command, const char *group);
+
+/* man.c: for the build, in troff and for bash */
+void tool_print_man(void);
+void tool_print_completion(void);
+
+/* open.c */
+
+typedef enum ToolAccess {
+    TOOL_LABEL,                 /* only what can be seen without a key */
+    TOOL_READ,
+    TOOL_WRITE,
+} ToolAccess;
+
+/* An image that is open, and the store in it */
+typedef struct ToolStore {
+    const char *name;           /* of the image */
+    BlockBackend *blk;
+    BlockStorage medium;
+    BlobStoreLabel label;       /* with TOOL_LABEL, instead of the others */
+    BlobStore *store;
+    uint8_t uuid[BLOB_UUID_BYTES];
+    BlobKey *data_key;          /* NULL if the store is plain */
+} ToolStore;
+
+/*
+ * Opens @image and the store in it.  An image without a store is an error.
+ * @opened, which was zero, is to be closed also after a failure.
+ */
+bool coroutine_fn tool_open(Tool *tool, const ToolImage *image,
+                            ToolAccess access, ToolStore *opened,
+                            GError **error);
+/* Writes nothing: see blob_store_free().  Shows the warnings of the store. */
+void coroutine_fn tool_close(ToolStore *opened);
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ToolStore, tool_close)
+/* Ends a command that has written: records that the store is at rest. */
+bool coroutine_fn tool_finish(ToolStore *opened, GError **error);
+
+/* output.c */
+
+/* A remark, which -q and JSON leave out */
+void tool_say(const Tool *tool, const char *format, ...) G_GNUC_PRINTF(2, 3);
+/* Prints @object as JSON, and frees it. */
+void tool_print_json(QObject *object);
+/* A UUID as text; to be freed */
+char *tool_uuid(const uint8_t uuid[BLOB_UUID_BYTES]);
+/* A blob in one line, and in JSON */
+void tool_print_blob(const BlobInfo *info);
+QDict *tool_blob_json(const BlobInfo *info);
+
+/* keys.c */
+
+/*
+ * Makes slot @n of @slots, of the store @uuid, hold @key, for whoever has the
+ * new key of the command line.
+ */
+bool tool_put_key(const Tool *tool, BlobKeySlots *slots, unsigned n,
+                  const BlobKey *key, const uint8_t *uuid, GError **error);
+
+/* The commands */
+ToolRun tool_info, tool_list, tool_key_list;                    /* show.c */
+ToolRun tool_check;                                             /* check.c */
+ToolRun tool_key_add, tool_key_remove;                          /* keys.c */
+ToolRun tool_encrypt, tool_rekey, tool_decrypt;                 /* keys.c */
 
 static inline bool tool_names_key(const BlobStoreKeySource *source)
 {
     return source->secret || source->uri || source->pin_secret;
 }
-
-/* What only some commands do, with options for it */
-enum {
-    FOR_OPENING = 1 << 0,       /* the store, and not only its label */
-    FOR_NEW_KEY = 1 << 1,
-    FOR_SLOT = 1 << 2,
-    FOR_REPLACE = 1 << 3,
-    FOR_PROGRESS = 1 << 4,
-    FOR_WRITING = 1 << 5,
-};
-
-/* A command, by its name */
-typedef struct ToolEntry {
-    const char *name;
-    ToolCommand *run;
-    unsigned options;           /* FOR_ what */
-    const char *help;
-} ToolEntry;
-
-/* The options for opening the image */
-typedef struct ToolImage {
-    const char *name;
-    const char *format;
-    bool is_options;
-    bool force_share;
-} ToolImage;
-
-/* options.c */
-
-/* Returns NULL if there is no such command. */
-const ToolEntry *tool_find_command(const char *name);
-/*
- * Takes the command line behind the command, which may be NULL.  Returns the
- * exit status, or -1 to continue.
- */
-int tool_parse_options(int argc, char **argv, const ToolEntry *command,
-                       Tool *tool, ToolImage *image);
-/*
- * Settles what kind of key @source names: one of @type (a BlobstoreKeyType),
- * or if that is negative, of the kind that the other options suggest.
- */
-bool tool_settle_key(BlobStoreKeySource *source, int type, Error **errp);
-/* Reports a mistake in the command line; returns TOOL_EXIT_USAGE. */
-int tool_usage(const char *format, ...) G_GNUC_PRINTF(1, 2);
-
-/* show.c */
-int coroutine_fn tool_info(Tool *tool, GError **error);
-int coroutine_fn tool_check(Tool *tool, GError **error);
-int coroutine_fn tool_key_list(Tool *tool, GError **error);
-
-/* change.c */
-int coroutine_fn tool_key_add(Tool *tool, GError **error);
-int coroutine_fn tool_key_remove(Tool *tool, GError **error);
-int coroutine_fn tool_encrypt(Tool *tool, GError **error);
-int coroutine_fn tool_rekey(Tool *tool, GError **error);
-int coroutine_fn tool_decrypt(Tool *tool, GError **error);
 
 #endif /* TOOLS_BLOBSTORE_TOOL_H */

@@ -1,0 +1,85 @@
+/*
+ * qemu-blobstore: the table of its commands
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+#include "qemu/osdep.h"
+#include "tool.h"
+
+#define READS  (OPT_IMAGE | OPT_SHARE | OPT_KEY | OPT_OUTPUT)
+#define WRITES (OPT_IMAGE | OPT_KEY | OPT_TAKE_OVER)
+
+const ToolCommand tool_commands[] = {
+    {
+        "info", "IMAGE", 1, 1, READS, tool_info,
+        "show the store and its blobs",
+        "Shows identity, size, sequence and encryption of the store, and its "
+        "blobs. Volatile blobs are never on the medium, so no command shows "
+        "them.",
+        "info -f qcow2 nvram.qcow2\n"
+        "info --object secret,id=sec0,file=nvram.key --key-secret=sec0 "
+        "nvram.raw\n"
+    }, {
+        "list", "IMAGE", 1, 1, READS, tool_list,
+        "list the blobs",
+        "Lists the blobs as OWNER/NAME with their kind, size, largest size "
+        "and sequence.",
+        "list -f qcow2 --output=json nvram.qcow2\n"
+    }, {
+        "check", "IMAGE...", 1, INT_MAX, READS, tool_check,
+        "read everything and report damage",
+        "Reads everything that counts and names the damage, then says in one "
+        "line what it thinks of the image. It writes nothing. Of several "
+        "images the worst one decides the exit status: 3 is the worst, then "
+        "the first other failure, then 4.",
+        "check -f qcow2 nvram.qcow2\n"
+        "check -q -f qcow2 /var/lib/vms/*.nvram\n"
+    }, {
+        "key-list", "IMAGE", 1, 1, OPT_IMAGE | OPT_SHARE | OPT_OUTPUT,
+        tool_key_list,
+        "list the key slots, which needs no key",
+        "Lists the key slots in use, of which each opens the store.",
+        "key-list -f qcow2 nvram.qcow2\n"
+    }, {
+        "key-add", "IMAGE", 1, 1,
+        WRITES | OPT_NEW_KEY | OPT_SLOT | OPT_REPLACE, tool_key_add,
+        "let another key open the store",
+        "Puts the new key into an unused key slot, or into the one that is "
+        "named. With --replace it takes the place of another key.",
+        "key-add --object secret,id=sec0,file=old.key --key-secret=sec0 "
+        "--object secret,id=sec1,file=new.key --new-key-secret=sec1 "
+        "--slot=0 --replace nvram.raw\n"
+    }, {
+        "key-remove", "IMAGE", 1, 1, WRITES | OPT_SLOT, tool_key_remove,
+        "empty a key slot",
+        "Empties the key slot that --slot names. The last one stays.",
+        "key-remove --object secret,id=sec0,file=nvram.key --key-secret=sec0 "
+        "--slot=1 nvram.raw\n"
+    }, {
+        "encrypt", "IMAGE", 1, 1, WRITES | OPT_NEW_KEY | OPT_PROGRESS,
+        tool_encrypt,
+        "encrypt a plain store",
+        "Encrypts the store in its place and zeroes what was there. After a "
+        "command that was cut short the store is whole; the next use needs "
+        "the new key and completes the work.",
+        "encrypt -p --object secret,id=sec1,file=nvram.key "
+        "--new-key-secret=sec1 nvram.raw\n"
+    }, {
+        "rekey", "IMAGE", 1, 1, WRITES | OPT_NEW_KEY | OPT_PROGRESS,
+        tool_rekey,
+        "encrypt the store with another data key",
+        "Encrypts the store again with a new data key, which only the new "
+        "key opens: all key slots of before are gone. To change a passphrase "
+        "only, use key-add --replace.",
+        "rekey -p --object secret,id=sec0,file=old.key --key-secret=sec0 "
+        "--object secret,id=sec1,file=new.key --new-key-secret=sec1 "
+        "nvram.raw\n"
+    }, {
+        "decrypt", "IMAGE", 1, 1, WRITES | OPT_PROGRESS, tool_decrypt,
+        "make the store plain",
+        "Stores everything unencrypted and zeroes what was there.",
+        "decrypt -p --object secret,id=sec0,file=nvram.key "
+        "--key-secret=sec0 nvram.raw\n"
+    },
+    { NULL }
+};
