@@ -196,19 +196,45 @@ static bool find_older(BlobStore *store, const Blob *blob, BlobEntry *older,
     return true;
 }
 
+bool blob_store_find_older(BlobStore *store, const Blob *blob,
+                           BlobOlder *older, GError **error)
+{
+    BlobEntry entry;
+
+    *older = (BlobOlder) { 0 };
+    if (!find_older(store, blob, &entry, &older->found, error)) {
+        return false;
+    }
+    if (older->found) {
+        older->sequence = entry.sequence;
+        older->size = entry.raw_bytes - entry.metadata_bytes;
+    }
+    return true;
+}
+
+static bool check_damaged(const BlobStore *store, const Blob *blob,
+                          bool is_used, GError **error)
+{
+    if (!blob_store_require_writable(store, error)) {
+        return false;
+    }
+    if (!blob->damage || is_used) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
+                    "blob '%s/%s' is %s", blob->entry.owner, blob->entry.name,
+                    blob->damage ? "in use" : "not damaged");
+        return false;
+    }
+    return true;
+}
+
 bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error)
 {
     const BlobEntry *entry = &blob->entry;
     BlobEntry older;
     bool found;
 
-    if (!blob_store_require_writable(store, error)) {
-        return false;
-    }
-    if (!blob->damage || blob->registered || store->started) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_INVALID,
-                    "blob '%s/%s' is %s", entry->owner, entry->name,
-                    blob->damage ? "in use" : "not damaged");
+    if (!check_damaged(store, blob, blob->registered || store->started,
+                       error)) {
         return false;
     }
     /* What another process failed to write may land on the older version. */
@@ -230,4 +256,24 @@ bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error)
         return false;
     }
     return true;
+}
+
+bool blob_store_give_up(BlobStore *store, Blob *blob, GError **error)
+{
+    BlobChange change = { .blob = blob };
+    bool replace_damaged = store->options.replace_damaged;
+    bool ok;
+
+    if (!check_damaged(store, blob, blob->registered, error)) {
+        return false;
+    }
+    /* A registered blob may be written, and this one although it is damaged. */
+    blob->registered = true;
+    blob->max_size = blob->entry.max_size;
+    store->options.replace_damaged = true;
+    ok = blob_store_start(store, error) &&
+         blob_store_write(store, &change, 1, error);
+    store->options.replace_damaged = replace_damaged;
+    blob_store_unregister(store, blob);
+    return ok;
 }

@@ -50,6 +50,20 @@ typedef void BlobCheckReport(const BlobFinding *finding, void *opaque);
 bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,
                       GError **error);
 
+/* What the slots of a damaged blob hold besides the version that is lost */
+typedef struct BlobOlder {
+    bool found;             /* the others are valid only if this is set */
+    uint64_t sequence;
+    uint64_t size;          /* bytes of content */
+} BlobOlder;
+
+/*
+ * Looks for the version that blob_store_fall_back() would make current.  Fills
+ * @older; writes nothing.  Errors: IO.
+ */
+bool blob_store_find_older(BlobStore *store, const Blob *blob,
+                           BlobOlder *older, GError **error);
+
 /*
  * Makes the older version of a damaged blob current again, if the other slot
  * still holds it.  This gives up the content that was acknowledged last, and
@@ -61,5 +75,17 @@ bool blob_store_check(BlobStore *store, BlobCheckReport *report, void *opaque,
  * version either), and those of blob_store_start().
  */
 bool blob_store_fall_back(BlobStore *store, Blob *blob, GError **error);
+
+/*
+ * Deletes a damaged blob, whatever its slots hold: it reads as absent, and its
+ * device begins anew.  So call it only if a user has asked for exactly that.
+ * @store is open, not read-only, and @blob not registered.  Durable on return,
+ * and the store is started.  After a failure the blob is damaged as before,
+ * and the call may be repeated.
+ *
+ * Errors: INVALID (the blob is not damaged), and those of blob_store_start()
+ * and blob_store_write().
+ */
+bool blob_store_give_up(BlobStore *store, Blob *blob, GError **error);
 
 #endif /* BLOBSTORE_CHECK_H */

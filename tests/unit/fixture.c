@@ -300,3 +300,49 @@ uint64_t test_slot_image(const Blob *blob)
 {
     return blob_layout_image_bytes(blob->entry.stored_bytes);
 }
+
+void test_note_finding(const BlobFinding *finding, void *opaque)
+{
+    static const char *const kinds[] = { "superblock", "key slot", "directory",
+                                         "damaged", "newer", "leak" };
+    BlobInfo info = { .owner = "-", .name = "-" };
+
+    g_assert_cmpuint(finding->bytes, >, 0);
+    g_assert_nonnull(finding->text);
+    if (finding->blob) {
+        blob_get_info(finding->blob, &info);
+    }
+    g_string_append_printf(opaque, "%s %s/%s %" G_GUINT64_FORMAT "%s\n",
+                           kinds[finding->kind], info.owner, info.name,
+                           finding->offset,
+                           finding->heals ? " heals" : "");
+}
+
+void test_expect_findings(BlobStore *store, const char *expected)
+{
+    g_autoptr(GString) found = g_string_new(NULL);
+    g_autoptr(GError) error = NULL;
+
+    g_assert_true(blob_store_check(store, test_note_finding, found, &error));
+    g_assert_no_error(error);
+    g_assert_cmpstr(found->str, ==, expected);
+}
+
+BlobStore *test_reopened_store(TestDisk *disk)
+{
+    Blob *blobs[2];
+    BlobStore *store = test_store(disk, blobs, 2);
+
+    test_write2(store, blobs[0], "old a", blobs[1], "old b");
+    test_write2(store, blobs[0], "new a", blobs[1], "new b");
+    test_close(store);
+    blob_store_free(store);
+    return test_open(disk);
+}
+
+void test_garble_current(TestDisk *disk, BlobStore *store, const char *name)
+{
+    Blob *blob = blob_store_find(store, "t", name);
+
+    test_slot(disk, blob, blob->entry.slot)[BLOB_HEADER_BYTES] ^= 1;
+}

@@ -6,6 +6,7 @@
 #ifndef TESTS_UNIT_FIXTURE_H
 #define TESTS_UNIT_FIXTURE_H
 
+#include "blobstore/check.h"
 #include "blobstore/store-private.h"
 #include "testdisk.h"
 
@@ -59,5 +60,17 @@ void test_edit_directory(TestDisk *disk, TestEditDirectory *edit);
 uint8_t *test_slot(TestDisk *disk, const Blob *blob, unsigned n);
 /* Returns the size of an image of that slot. */
 uint64_t test_slot_image(const Blob *blob);
+
+/*
+ * Notes a finding, for blob_store_check(), in @opaque, a GString, as a line:
+ * its kind, the blob, the offset, and whether it heals.
+ */
+void test_note_finding(const BlobFinding *finding, void *opaque);
+/* A check of @store finds @expected, such lines. */
+void test_expect_findings(BlobStore *store, const char *expected);
+/* Makes a store with a and b, both written twice, and opens it again. */
+BlobStore *test_reopened_store(TestDisk *disk);
+/* Damages the current version of the blob "t/NAME". */
+void test_garble_current(TestDisk *disk, BlobStore *store, const char *name);
 
 #endif /* TESTS_UNIT_FIXTURE_H */
