@@ -11,15 +11,30 @@
 
 enum { DEFAULT_ROOM_BLOBS = 128 };
 
+/* @room: for how many blobs; 0: for twice those that there are */
+static uint64_t directory_slot_bytes(uint32_t room, uint32_t blobs)
+{
+    if (!room) {
+        room = MAX(DEFAULT_ROOM_BLOBS, 2 * blobs);
+    }
+    return MIN(blob_layout_directory_slot_bytes(room),
+               BLOB_DIRECTORY_SLOT_MAX_BYTES);
+}
+
 uint64_t blob_create_directory_slot_bytes(const BlobStore *store)
 {
-    uint32_t blobs = store->options.directory_blobs;
+    return directory_slot_bytes(store->options.directory_blobs,
+                                store->blobs->len);
+}
 
-    if (!blobs) {
-        blobs = MAX(DEFAULT_ROOM_BLOBS, 2 * store->blobs->len);
+uint64_t blob_store_bytes_for(const uint64_t *max_sizes, size_t count)
+{
+    uint64_t bytes = BLOB_DIRECTORY_OFFSET + 2 * directory_slot_bytes(0, count);
+
+    for (size_t i = 0; i < count; i++) {
+        bytes += 2 * blob_layout_slot_bytes(max_sizes[i]);
     }
-    return MIN(blob_layout_directory_slot_bytes(blobs),
-               BLOB_DIRECTORY_SLOT_MAX_BYTES);
+    return bytes;
 }
 
 bool blob_create_uuid(uint8_t uuid[BLOB_UUID_BYTES], GError **error)

@@ -56,22 +56,10 @@ static uint64_t entries_end(const BlobStore *store, const GArray *entries)
     return end;
 }
 
-static gint compare_offsets(gconstpointer a, gconstpointer b)
-{
-    uint64_t x = (*(Blob *const *)a)->entry.offset;
-    uint64_t y = (*(Blob *const *)b)->entry.offset;
-
-    return x < y ? -1 : x > y;
-}
-
 static void map_space(BlobStore *store)
 {
-    g_autoptr(GPtrArray) sorted = g_ptr_array_new();
+    g_autoptr(GPtrArray) sorted = blob_store_by_offset(store);
 
-    for (guint i = 0; i < store->blobs->len; i++) {
-        g_ptr_array_add(sorted, g_ptr_array_index(store->blobs, i));
-    }
-    g_ptr_array_sort(sorted, compare_offsets);
     store->space = blob_space_new(store->super.data_offset, store->capacity);
     for (guint i = 0; i < sorted->len; i++) {
         const BlobEntry *entry = &((Blob *)g_ptr_array_index(sorted, i))->entry;

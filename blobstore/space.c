@@ -158,6 +158,15 @@ void blob_space_extend(BlobSpace *space, uint64_t end)
     }
 }
 
+void blob_space_cut(BlobSpace *space, uint64_t end)
+{
+    g_assert(end <= space->end && blob_space_used_end(space) <= end);
+    if (end < space->end) {
+        blob_space_take(space, end, space->end - end);
+        space->end = end;
+    }
+}
+
 bool blob_space_nth(const BlobSpace *space, size_t n, uint64_t *offset,
                     uint64_t *bytes)
 {

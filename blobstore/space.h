@@ -48,6 +48,9 @@ void blob_space_release(BlobSpace *space, uint64_t offset, uint64_t bytes);
 /* Makes the range end at @end, which is not lower than now. */
 void blob_space_extend(BlobSpace *space, uint64_t end);
 
+/* Makes the range end at @end, above which nothing is taken. */
+void blob_space_cut(BlobSpace *space, uint64_t end);
+
 /* Free extent @n, in ascending order.  Returns false if there is none. */
 bool blob_space_nth(const BlobSpace *space, size_t n, uint64_t *offset,
                     uint64_t *bytes);

@@ -381,6 +381,33 @@ bool blob_store_start(BlobStore *store, GError **error)
     return true;
 }
 
+bool blob_store_resize(BlobStore *store, uint64_t bytes, GError **error)
+{
+    uint64_t length;
+    uint64_t required;
+
+    if (!blob_store_require_started(store, error) ||
+        !store->medium.storage->ops->length(store->medium.storage, &length,
+                                            error)) {
+        return false;
+    }
+    bytes = MIN(bytes, length) / BLOB_BLOCK_BYTES * BLOB_BLOCK_BYTES;
+    required = blob_store_required_bytes(store);
+    if (bytes < required) {
+        return blob_store_fail_too_small(required, bytes, error);
+    }
+    if (bytes > store->capacity) {
+        return extend_capacity(store, bytes, error);
+    }
+    if (bytes < store->capacity) {
+        if (!blob_epoch_record_capacity(store, bytes, error)) {
+            return false;
+        }
+        blob_space_cut(store->space, bytes);
+    }
+    return true;
+}
+
 bool blob_store_close_clean(BlobStore *store, GError **error)
 {
     if (!store->started || store->epoch.clean) {

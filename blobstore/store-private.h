@@ -140,6 +140,11 @@ bool blob_store_require_started(const BlobStore *store, GError **error);
 Blob *blob_store_add(BlobStore *store, const BlobEntry *entry);
 /* Frees @blob and forgets its name. */
 void blob_store_remove(BlobStore *store, Blob *blob);
+/*
+ * The blobs that have an extent, in the order of these.  The caller releases
+ * the array.
+ */
+GPtrArray *blob_store_by_offset(const BlobStore *store);
 /* Slot @n (0 or 1) of @blob, which has an extent; borrows its entry. */
 BlobSlot blob_slot_of(const Blob *blob, unsigned n);
 

@@ -115,6 +115,29 @@ void blob_store_remove(BlobStore *store, Blob *blob)
     g_ptr_array_remove(store->blobs, blob);
 }
 
+static gint compare_offsets(gconstpointer a, gconstpointer b)
+{
+    uint64_t x = (*(Blob *const *)a)->entry.offset;
+    uint64_t y = (*(Blob *const *)b)->entry.offset;
+
+    return x < y ? -1 : x > y;
+}
+
+GPtrArray *blob_store_by_offset(const BlobStore *store)
+{
+    GPtrArray *sorted = g_ptr_array_new();
+
+    for (guint i = 0; i < store->blobs->len; i++) {
+        Blob *blob = g_ptr_array_index(store->blobs, i);
+
+        if (blob->entry.slot_bytes) {
+            g_ptr_array_add(sorted, blob);
+        }
+    }
+    g_ptr_array_sort(sorted, compare_offsets);
+    return sorted;
+}
+
 void blob_store_take_census(BlobStore *store)
 {
     memset(store->epoch.census, 0, sizeof(store->epoch.census));

@@ -216,6 +216,23 @@ bool blob_store_start(BlobStore *store, GError **error);
 uint64_t blob_store_required_bytes(const BlobStore *store);
 
 /*
+ * The size in bytes that a medium must have for a new store with @count blobs
+ * of at most @max_sizes bytes of content each (1 to BLOB_MAX_SIZE_BYTES)
+ */
+uint64_t blob_store_bytes_for(const uint64_t *max_sizes, size_t count);
+
+/*
+ * Makes the first @bytes of the medium those that the store uses, or all of it
+ * if it has fewer.  A medium that is to become larger grows before this call,
+ * and one that is to become smaller shrinks after it.  Durable on return.
+ *
+ * Errors: IO, TOO_SMALL (below blob_store_required_bytes()), FOREIGN (space
+ * that is new to the store is not blank), READ_ONLY (not started), FULL,
+ * EXHAUSTED, BUSY, RANDOM, TAKEN.
+ */
+bool blob_store_resize(BlobStore *store, uint64_t bytes, GError **error);
+
+/*
  * Reads the current version.  *@content becomes the content, owned by the
  * caller, or NULL if the blob is absent: never written, or deleted.
  * *@metadata (@metadata may be NULL) becomes a NULL-terminated array of

@@ -453,6 +453,9 @@ MUTANTS = [
     ("S11", "holes are zeroed after a failed write",
      "               blob_sparse_is_hole(medium, offset + at, n) ? 0 : 0xff, n);",
      "               0xff, n);"),
+    ("promise", "a store becomes smaller than what it holds",
+     "    if (bytes < required) {\n        return blob_store_fail_too_small(required, bytes, error);",
+     "    if (false) {\n        return blob_store_fail_too_small(required, bytes, error);"),
     ("promise", "falling back trusts what may be written over",
      "if (!blob_medium_flush(&store->medium, error) ||\n"
      "        !find_older(store, blob, &older, &found, error)) {",
