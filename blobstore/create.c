@@ -74,8 +74,7 @@ static bool make_superblock(BlobStore *store, GError **error)
     return true;
 }
 
-/* Decides what the new store will be, in memory only. */
-static bool plan_store(BlobStore *store, uint64_t length, GError **error)
+bool blob_create_plan(BlobStore *store, uint64_t length, GError **error)
 {
     if (!make_superblock(store, error)) {
         return false;
@@ -103,6 +102,37 @@ static bool plan_store(BlobStore *store, uint64_t length, GError **error)
     return true;
 }
 
+bool blob_create_check_blank(BlobStore *store, GError **error)
+{
+    BlobPair pair = store->super_pair;
+    BlobHeader header;
+    BlobSuperblock super;
+    g_autoptr(GBytes) payload = NULL;
+
+    if (store->space) {
+        return true;            /* what has landed is what we create */
+    }
+    if (!blob_pair_read(&store->medium, store->zero_guard, &pair, &header,
+                        &payload, error)) {
+        return false;
+    }
+    if (!payload) {
+        return true;
+    }
+    if (!blob_layout_decode_superblock(g_bytes_get_data(payload, NULL),
+                                       g_bytes_get_size(payload), &super,
+                                       error)) {
+        return false;
+    }
+    if (super.state != BLOB_STATE_CREATING) {
+        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
+                    "medium was blank when it was opened and holds a store "
+                    "now: unless it is in use elsewhere, open it again");
+        return false;
+    }
+    return true;
+}
+
 bool blob_create_store(BlobStore *store, GError **error)
 {
     uint64_t length;
@@ -127,7 +157,7 @@ bool blob_create_store(BlobStore *store, GError **error)
      * same.  Superblock and directory must have the same seed, so the plan is
      * made only once.
      */
-    if (!store->space && !plan_store(store, length, error)) {
+    if (!store->space && !blob_create_plan(store, length, error)) {
         return false;
     }
     /* The superblock names the directory, so that stays as it is, too. */

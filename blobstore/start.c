@@ -287,41 +287,6 @@ static bool check_registered(const BlobStore *store, GError **error)
     return true;
 }
 
-/*
- * A superblock whose write had failed may have landed since the medium was
- * read.  Its directory has another seed, so nothing must be written over it.
- */
-static bool check_still_blank(BlobStore *store, GError **error)
-{
-    BlobPair pair = store->super_pair;
-    BlobHeader header;
-    BlobSuperblock super;
-    g_autoptr(GBytes) payload = NULL;
-
-    if (store->space) {
-        return true;            /* what has landed is what we create */
-    }
-    if (!blob_pair_read(&store->medium, store->zero_guard, &pair, &header,
-                        &payload, error)) {
-        return false;
-    }
-    if (!payload) {
-        return true;
-    }
-    if (!blob_layout_decode_superblock(g_bytes_get_data(payload, NULL),
-                                       g_bytes_get_size(payload), &super,
-                                       error)) {
-        return false;
-    }
-    if (super.state != BLOB_STATE_CREATING) {
-        g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_STALE,
-                    "medium was blank when it was opened and holds a store "
-                    "now: unless it is in use elsewhere, open it again");
-        return false;
-    }
-    return true;
-}
-
 static bool heal_superblock(BlobStore *store, GError **error)
 {
     bool is_lost;
@@ -367,7 +332,8 @@ bool blob_store_start(BlobStore *store, GError **error)
         return false;
     }
     if (store->blank &&
-        (!ensure_capacity(store, error) || !check_still_blank(store, error) ||
+        (!ensure_capacity(store, error) ||
+         !blob_create_check_blank(store, error) ||
          !blob_create_store(store, error))) {
         return false;
     }

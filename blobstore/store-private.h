@@ -221,6 +221,19 @@ bool blob_epoch_settle(BlobStore *store, GError **error);
  */
 bool blob_create_store(BlobStore *store, GError **error);
 
+/*
+ * create.c: a superblock whose write had failed may have landed since the
+ * medium was read.  Its directory has another seed, so nothing must be written
+ * over it.  Errors: IO, STALE, UNSUPPORTED, CORRUPT.
+ */
+bool blob_create_check_blank(BlobStore *store, GError **error);
+
+/*
+ * create.c: decides what a new store on a medium of @length bytes will be, in
+ * memory only.  Errors: TOO_SMALL, RANDOM, NO_SECURE_MEMORY.
+ */
+bool blob_create_plan(BlobStore *store, uint64_t length, GError **error);
+
 /* Makes a random UUID (RFC 9562, version 4).  Errors: RANDOM. */
 bool blob_create_uuid(uint8_t uuid[BLOB_UUID_BYTES], GError **error);
 

@@ -14,6 +14,7 @@
 #include "history.h"
 #include "rich.h"
 #include "sealed.h"
+#include "blobstore/copy.h"
 
 /* The letters are explained in tests/crash/history.c. */
 static const char *const histories[] = {
@@ -66,6 +67,38 @@ static void run_rich(Output *output, bool pack)
     rich_clear(&rich);
 }
 
+/* A copy, which another process then goes on with */
+static void run_copy(Output *output)
+{
+    Rich rich = {
+        .disk = sim_disk_new(NULL, RICH_DISK_BYTES),
+        .options = { .pack = true },
+    };
+    Rich copy = { .disk = sim_disk_new(NULL, RICH_DISK_BYTES) };
+    BlobStoreOptions options = { .create_as_uuid = true };
+    BlobStoreStatus info;
+    g_autoptr(GError) error = NULL;
+
+    open_rich(&rich);
+    for (size_t i = 0; i < G_N_ELEMENTS(rich_writes); i++) {
+        rich_write(&rich, rich_writes[i], 1 + i % 2);
+    }
+    blob_store_get_status(rich.store, &info);
+    options.uuid = info.uuid;
+    copy.store = blob_store_open(copy.disk->storage, &options, &error);
+    if (!copy.store || !blob_store_copy(rich.store, copy.store, &error)) {
+        g_error("copy: %s", error->message);
+    }
+    emit_all(output, copy.disk, "copy", copy.store);
+    sim_disk_begin(copy.disk);
+    open_rich(&copy);
+    rich_write(&copy, rich_writes[0], 1);
+    rich_write(&copy, rich_writes[1], 1);
+    emit_all(output, copy.disk, "copy-used", copy.store);
+    rich_clear(&copy);
+    rich_clear(&rich);
+}
+
 static void run(Output *output)
 {
     for (size_t i = 0; i < G_N_ELEMENTS(histories); i++) {
@@ -78,6 +111,7 @@ static void run(Output *output)
     }
     run_rich(output, true);
     run_rich(output, false);
+    run_copy(output);
 }
 
 int main(int argc, char **argv)

@@ -20,7 +20,7 @@ MESON = REPO / "build/debian/usr/lib/python3/dist-packages"
 PARTS = ("meson.build", "meson_options.txt", "blobstore", "include", "tests/sealed", "tests/storage",
          "tests/unit", "tests/crash", "tests/format", "tests/fuzz", "tests/pkcs11", "tests/conftest.py")
 TIMEOUT_MULTIPLIER = 3
-QUICK_FIRST = ["--suite=unit"], ["crash-ids", "crash-explorer"], ["algebra", "damage"], ["faults"]
+QUICK_FIRST = ["--suite=unit"], ["jobs"], ["crash-ids", "crash-explorer"], ["algebra", "damage"], ["faults"]
 SHOWN = 3000                # characters of a compiler's output
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(MESON), "G_DEBUG": "fatal-warnings"}
