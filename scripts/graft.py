@@ -13,6 +13,7 @@ and touches nothing that is.
 """
 
 import argparse
+import difflib
 import hashlib
 import json
 import os
@@ -236,6 +237,24 @@ class Graft:
         self.manifest_file.unlink(missing_ok=True)
         shutil.rmtree(self.state, ignore_errors=True)
 
+    def detach(self):
+        """Put copies in the place of links and forget the originals: a tree to package."""
+        for file in self.links:
+            path = self.tree / file
+            path.unlink()
+            shutil.copy(self.repo / file, path)
+        shutil.rmtree(self.state)
+
+    def patch(self):
+        """What the hooks change, as a unified diff."""
+        _, content = self.plan()
+        lines = []
+        for file in sorted(content):
+            lines += difflib.unified_diff(self.original(file).splitlines(True),
+                                          content[file].decode().splitlines(True),
+                                          f'a/{file}', f'b/{file}')
+        return ''.join(lines)
+
     def keep_original(self, file):
         if file in self.hooked:
             return
@@ -299,6 +318,11 @@ def main():
                              'or not up to date')
     action.add_argument('--undo', action='store_true',
                         help='give the tree back as it was')
+    action.add_argument('--copy', action='store_true',
+                        help='lay copies, not links, and keep no record: the tree is '
+                             'complete without this repository, and nothing undoes it')
+    action.add_argument('--patch', action='store_true',
+                        help='change nothing; print what the hooks change in QEMU\'s files')
     arguments = parser.parse_args()
 
     tree = arguments.tree.resolve()
@@ -312,12 +336,16 @@ def main():
             if differences:
                 print(*differences, sep='\n')
                 return 1
+        elif arguments.patch:
+            sys.stdout.write(graft.patch())
         else:
             changes = graft.apply()
             if changes:
                 print(f'graft: {changes} files brought up to date '
                       f'({len(graft.links)} of ours, '
                       f'hooks in {len(graft.hooked)} of QEMU\'s)')
+            if arguments.copy:
+                graft.detach()
     except GraftError as error:
         print(f'graft: {error}', file=sys.stderr)
         return 1

@@ -269,6 +269,34 @@ class GraftTest(unittest.TestCase):
         graft_.apply()
         self.assertEqual(self.graft().differences(), [])
 
+    def test_copied_tree_is_complete_and_takes_no_second_graft(self):
+        self.graft().apply()
+        linked = {file: (self.tree / file).read_bytes() for file in self.everything()}
+        self.graft().detach()
+        shutil.rmtree(self.repo)
+        self.assertEqual(linked, {file: (self.tree / file).read_bytes()
+                                  for file in self.everything()})
+        self.assertFalse(any(path.is_symlink() for path in self.tree.rglob('*')))
+        self.assertFalse((self.tree / graft.STATE).exists())
+        for file in OUR_FILES:
+            self.write_ours(file)
+        self.assert_refused('in the way')
+
+    def everything(self):
+        return {*OUR_FILES, *(hook.file for hook in TABLE)}
+
+    def test_patch_makes_of_a_pristine_tree_what_the_graft_makes(self):
+        patch = self.graft().patch()
+        self.assertEqual(snapshot(self.tree), self.pristine)
+        self.graft().apply()
+        self.assertEqual(self.graft().patch(), patch)
+        grafted = snapshot(self.tree)
+        self.graft().undo()
+        subprocess.run(['patch', '--quiet', '-p1', '--fuzz=0', '-d', self.tree], input=patch,
+                       text=True, check=True)
+        for file in {hook.file for hook in TABLE}:
+            self.assertEqual((self.tree / file).read_bytes(), grafted[file], file)
+
 
 class ScriptTest(unittest.TestCase):
     def run_script(self, *arguments):
