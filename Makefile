@@ -35,6 +35,7 @@ help:
 	@echo '               JOBS= run at a time'
 	@echo 'make check-storage  on real servers: Ceph, iSCSI, NFS, NBD with TLS, loop devices, file systems;'
 	@echo '               needs root and installs them; a few minutes'
+	@echo 'make dist      our files in a tarball, and a patch of the hooks, for somebody who packages QEMU; in build/dist'
 	@echo 'make core      the core and its tests alone, with sanitizers, in a few minutes'
 	@echo 'make crash     let the power fail everywhere: SEED=, EFFORT=; ID=... looks again at one that it found'
 	@echo 'make qemu      fetch QEMU 10.0, graft this repository onto it and build it'
@@ -125,6 +126,11 @@ qemu-storage: packages
 .PHONY: check-storage
 check-storage: qemu-storage
 	@$(call programs_of,$(storage_qemu)) tests/run.py --length=check storage
+
+.PHONY: dist
+dist: packages
+	@scripts/fetch-qemu.sh
+	@scripts/dist.sh
 
 .PHONY: coverage-build
 coverage-build: packages
