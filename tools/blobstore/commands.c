@@ -11,6 +11,17 @@
 
 const ToolCommand tool_commands[] = {
     {
+        "create", "IMAGE", 1, 1,
+        OPT_IMAGE | OPT_NEW_KEY | OPT_CREATE, tool_create,
+        "make a store in a blank or new image",
+        "Makes an empty store in an image that is blank, and prints its UUID. "
+        "A file that does not exist is made first, as by qemu-img create; "
+        "its size follows from --tpm or --required. An image that holds "
+        "anything is refused. With a new key the store is encrypted.",
+        "create -f qcow2 --tpm nvram.qcow2\n"
+        "create --object secret,id=sec1,file=nvram.key "
+        "--new-key-secret=sec1 --required=4M nvram.raw\n"
+    }, {
         "info", "IMAGE", 1, 1, READS, tool_info,
         "show the store and its blobs",
         "Shows identity, size, sequence and encryption of the store, and its "
@@ -34,6 +45,30 @@ const ToolCommand tool_commands[] = {
         "the first other failure, then 4.",
         "check -f qcow2 nvram.qcow2\n"
         "check -q -f qcow2 /var/lib/vms/*.nvram\n"
+    }, {
+        "get", "IMAGE OWNER/NAME [FILE|-]", 2, 3,
+        (READS | OPT_GET) & ~OPT_OUTPUT, tool_get,
+        "read a blob",
+        "Writes the content of the blob to FILE, or to standard output. What "
+        "it writes is not encrypted.",
+        "get -f qcow2 nvram.qcow2 tpm/permanent tpm.bin\n"
+        "get -f qcow2 --show-metadata nvram.qcow2 tpm/permanent\n"
+    }, {
+        "put", "IMAGE OWNER/NAME [FILE|-]", 2, 3, WRITES | OPT_PUT, tool_put,
+        "write a blob",
+        "Replaces the content of the blob with that of FILE, or of standard "
+        "input; a damaged blob is whole again. A blob that is not there yet "
+        "is made. Content that fits neither the blob nor the image changes "
+        "nothing.",
+        "put -f qcow2 nvram.qcow2 tpm/permanent tpm.bin\n"
+        "put -f qcow2 --max-size=64k --metadata version=1 nvram.qcow2 "
+        "nic/config -\n"
+    }, {
+        "rm", "IMAGE OWNER/NAME", 2, 2, WRITES, tool_rm,
+        "delete a blob",
+        "Deletes the blob, damaged or not, and gives its space back. The "
+        "device that it belongs to begins with empty state.",
+        "rm -f qcow2 nvram.qcow2 nic/config\n"
     }, {
         "key-list", "IMAGE", 1, 1, OPT_IMAGE | OPT_SHARE | OPT_OUTPUT,
         tool_key_list,

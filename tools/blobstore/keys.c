@@ -36,18 +36,6 @@ static bool check_new_key(const Tool *tool, GError **error)
                      "--new-key-secret or --new-key-uri is needed");
 }
 
-bool tool_put_key(const Tool *tool, BlobKeySlots *slots, unsigned n,
-                  const BlobKey *key, const uint8_t *uuid, GError **error)
-{
-    const BlobStoreKeySource *source = &tool->new_key;
-    g_auto(BlobStoreCredential) credential = { 0 };
-
-    return blobstore_credential_load(source, &credential, error) &&
-           blob_key_slots_put(slots, n, key, uuid,
-                              blobstore_credential_slot_type(source),
-                              &credential.core, source->iter_time, error);
-}
-
 static bool choose_slot(const Tool *tool, const BlobKeySlots *slots,
                         unsigned *n, GError **error)
 {

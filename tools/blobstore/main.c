@@ -101,7 +101,6 @@ static void make_objects(Tool *tool)
     for (GSList *at = tool->objects; at; at = at->next) {
         user_creatable_process_cmdline(at->data);
     }
-    g_slist_free(tool->objects);
 }
 
 int main(int argc, char **argv)
@@ -112,6 +111,7 @@ int main(int argc, char **argv)
         .key.iter_time = BLOB_KEY_KDF_MILLISECONDS,
         .new_key.iter_time = BLOB_KEY_KDF_MILLISECONDS,
         .new_key_type = -1,
+        .kind = -1,
     };
     ToolExit status;
 

@@ -103,15 +103,45 @@ static bool coroutine_fn unlock(const BlobStoreLabel *label, void *opaque,
     return *key;
 }
 
-static bool coroutine_fn open_label(ToolStore *opened, GError **error)
+bool coroutine_fn tool_put_key(const Tool *tool, BlobKeySlots *slots,
+                               unsigned n, const BlobKey *key,
+                               const uint8_t *uuid, GError **error)
 {
-    if (!blob_store_read_label(&opened->medium.parent, &opened->label,
+    const BlobStoreKeySource *source = &tool->new_key;
+    g_auto(BlobStoreCredential) credential = { 0 };
+
+    return blobstore_credential_load(source, &credential, error) &&
+           blob_key_slots_put(slots, n, key, uuid,
+                              blobstore_credential_slot_type(source),
+                              &credential.core, source->iter_time, error);
+}
+
+/* A new store is plain unless a new key is given. */
+static bool coroutine_fn make(const uint8_t *uuid, void *opaque, BlobKey **key,
+                              BlobKeySlots *key_slots, GError **error)
+{
+    Opening *opening = opaque;
+
+    if (!tool_names_key(&opening->tool->new_key)) {
+        return true;
+    }
+    *key = blob_key_new(error);
+    if (!*key || !tool_put_key(opening->tool, key_slots, 0, *key, uuid,
                                error)) {
         return false;
     }
-    return !opened->label.blank ||
-           tool_fail(error, TOOL_EXIT_NO_STORE, "there is no store in the "
-                     "image");
+    opening->opened->data_key = blob_key_ref(*key);
+    return true;
+}
+
+/* No key is needed to see that. */
+static bool coroutine_fn check_no_store(ToolStore *opened, GError **error)
+{
+    return blob_store_read_label(&opened->medium.parent, &opened->label,
+                                 error) &&
+           (opened->label.blank ||
+            tool_fail(error, TOOL_EXIT_ERROR, "there is a store in the image "
+                      "already; it stays as it is"));
 }
 
 static bool coroutine_fn open_store(Tool *tool, ToolAccess access,
@@ -120,9 +150,12 @@ static bool coroutine_fn open_store(Tool *tool, ToolAccess access,
     Opening opening = { .tool = tool, .opened = opened };
     BlobStoreOptions options = {
         .read_only = access == TOOL_READ,
-        .create_never = true,
+        .create_never = access != TOOL_MAKE,
+        .sealed_only = tool_names_key(&tool->key),
         .fence = true,
+        .replace_damaged = access == TOOL_REPLACE,
         .unlock = unlock,
+        .make = make,
         .opaque = &opening,
     };
     g_autoptr(GError) err = NULL;
@@ -142,6 +175,16 @@ static bool coroutine_fn open_store(Tool *tool, ToolAccess access,
     }
     g_propagate_error(error, g_steal_pointer(&err));
     return false;
+}
+
+/* What has no label does not open; why is found out by trying. */
+static bool coroutine_fn open_label(Tool *tool, ToolStore *opened,
+                                    GError **error)
+{
+    return blob_store_read_label(&opened->medium.parent, &opened->label,
+                                 error) &&
+           (!opened->label.blank ||
+            open_store(tool, TOOL_READ, opened, error));
 }
 
 /* Not every driver keeps the tool away from a VM that runs. */
@@ -168,7 +211,10 @@ bool coroutine_fn tool_open(Tool *tool, const ToolImage *image,
         return false;
     }
     if (access == TOOL_LABEL) {
-        return open_label(opened, error);
+        return open_label(tool, opened, error);
+    }
+    if (access == TOOL_MAKE && !check_no_store(opened, error)) {
+        return false;
     }
     if (!open_store(tool, access, opened, error) ||
         (access >= TOOL_WRITE && !check_closed(tool, opened, error))) {
@@ -179,9 +225,34 @@ bool coroutine_fn tool_open(Tool *tool, const ToolImage *image,
     return true;
 }
 
+bool coroutine_fn tool_check_space(ToolStore *opened, uint64_t bytes,
+                                   GError **error)
+{
+    BlobStorage *storage = &opened->medium.parent;
+    uint64_t length;
+
+    if (!storage->ops->length(storage, &length, error)) {
+        return false;
+    }
+    return length >= bytes ||
+           tool_fail(error, TOOL_EXIT_ERROR, "the image is too small: %" PRIu64
+                     " bytes are needed, it has %" PRIu64, bytes, length);
+}
+
 bool coroutine_fn tool_finish(ToolStore *opened, GError **error)
 {
     return blob_store_close_clean(opened->store, error);
+}
+
+/* What has failed may have begun an epoch; the next user need not wonder. */
+static void coroutine_fn leave_at_rest(BlobStore *store)
+{
+    BlobStoreStatus info;
+
+    blob_store_get_status(store, &info);
+    if (info.started && !info.clean) {
+        blob_store_close_clean(store, NULL);
+    }
 }
 
 void coroutine_fn tool_close(ToolStore *opened)
@@ -191,6 +262,9 @@ void coroutine_fn tool_close(ToolStore *opened)
 
     for (; warnings && *warnings; warnings++) {
         warn_report("%s: %s", opened->name, *warnings);
+    }
+    if (opened->store) {
+        leave_at_rest(opened->store);
     }
     blob_store_free(opened->store);
     blob_key_unref(opened->data_key);

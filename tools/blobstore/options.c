@@ -58,6 +58,19 @@ const ToolOption tool_options[] = {
       "key slot, 0 to 7" },
     { "replace", 0, OPT_REPLACE, TOOL_FLAG, AT(replace), NULL,
       "the key slot may be in use" },
+    { "tpm", 0, OPT_CREATE, TOOL_FLAG, AT(for_tpm), NULL,
+      "the image has space for a TPM" },
+    { "required", 0, OPT_CREATE, TOOL_BYTES, AT(required), "BYTES",
+      "the image has at least so many bytes (64k, 4M, ...)" },
+    { "show-metadata", 0, OPT_GET, TOOL_FLAG, AT(show_metadata), NULL,
+      "print the metadata of the blob in place of its content" },
+    { "kind", 0, OPT_PUT, TOOL_CHOICE, AT(kind), "permanent|savestate|volatile",
+      "kind of a new blob: permanent, or savestate, which the device deletes "
+      "when it has used it; volatile is refused" },
+    { "max-size", 0, OPT_PUT, TOOL_BYTES, AT(max_size), "BYTES",
+      "how large it can become; at least what it could before" },
+    { "metadata", 0, OPT_PUT, TOOL_LIST, AT(metadata), "KEY=VALUE",
+      "metadata in place of those of the blob; may be repeated" },
     { NULL }
 };
 
@@ -116,6 +129,8 @@ static bool take_value(Tool *tool, const ToolOption *option, const char *text)
         return parse_choice(option->value, text, member);
     case TOOL_NUMBER:
         return parse_number(text, UINT_MAX, member);
+    case TOOL_BYTES:
+        return qemu_strtosz(text, NULL, member) == 0;
     case TOOL_KEY_SLOT:
         return parse_key_slot(text, member);
     case TOOL_LIST:

@@ -63,7 +63,7 @@ QDict *tool_blob_json(const BlobInfo *info)
     qdict_put_bool(blob, "present", info->present);
     qdict_put_int(blob, "size", info->size);
     qdict_put_int(blob, "max-size", info->max_size);
-    qdict_put_int(blob, "sequence", info->sequence);
+    qdict_put(blob, "sequence", qnum_from_uint(info->sequence));
     if (info->damage) {
         qdict_put_str(blob, "damage", info->damage);
     }

@@ -90,7 +90,7 @@ static QDict *info_json(BlobStore *store, const BlobStoreStatus *info)
     qdict_put_int(shown, "capacity", info->capacity);
     qdict_put_int(shown, "required", blob_store_required_bytes(store));
     qdict_put_int(shown, "free", info->free);
-    qdict_put_int(shown, "sequence", info->sequence);
+    qdict_put(shown, "sequence", qnum_from_uint(info->sequence));
     qdict_put_str(shown, "epoch-id", epoch_id);
     qdict_put_bool(shown, "closed", info->clean);
     qdict_put_bool(shown, "converting", info->converting);

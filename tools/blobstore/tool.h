@@ -15,6 +15,7 @@
 #include "blobstore/store.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
+#include "qobject/qnum.h"
 
 /* Scripts rely on these values: see docs/tool.md. */
 typedef enum ToolExit {
@@ -62,6 +63,12 @@ typedef struct Tool {
     int new_key_type;           /* a BlobstoreKeyType; -1: not given */
     int slot;                   /* or BLOB_KEY_SLOT_ANY */
     bool replace;
+    bool for_tpm;
+    uint64_t required;          /* bytes; 0: not given */
+    bool show_metadata;
+    int kind;                   /* of ToolOption.value; -1: not given */
+    uint64_t max_size;          /* bytes; 0: not given */
+    GSList *metadata;           /* TOOL_LIST of "key=value" */
 
     ToolExit status;            /* of a command that has not failed */
 } Tool;
@@ -88,6 +95,9 @@ enum {
     OPT_TAKE_OVER = 1 << 6,
     OPT_PROGRESS = 1 << 7,
     OPT_OUTPUT = 1 << 8,
+    OPT_CREATE = 1 << 9,
+    OPT_GET = 1 << 10,
+    OPT_PUT = 1 << 11,
     OPT_ALONE = 1u << 31,       /* without a command */
 };
 
@@ -110,6 +120,7 @@ typedef enum ToolOptionKind {
     TOOL_TEXT,                  /* a const char * */
     TOOL_CHOICE,                /* an int: which word of ToolOption.value */
     TOOL_NUMBER,                /* a uint32_t */
+    TOOL_BYTES,                 /* a uint64_t; 64k, 1M */
     TOOL_KEY_SLOT,              /* an int */
     TOOL_LIST,                  /* a GSList * of strings, the last one first */
 } ToolOptionKind;
@@ -164,6 +175,8 @@ typedef enum ToolAccess {
     TOOL_LABEL,                 /* only what can be seen without a key */
     TOOL_READ,
     TOOL_WRITE,
+    TOOL_REPLACE,               /* the same; what it writes may be damaged */
+    TOOL_MAKE,                  /* a blank image becomes a store */
 } ToolAccess;
 
 /* An image that is open, and the store in it */
@@ -171,24 +184,37 @@ typedef struct ToolStore {
     const char *name;           /* of the image */
     BlockBackend *blk;
     BlockStorage medium;
-    BlobStoreLabel label;       /* with TOOL_LABEL, instead of the others */
+    BlobStoreLabel label;       /* with TOOL_LABEL; else the others */
     BlobStore *store;
     uint8_t uuid[BLOB_UUID_BYTES];
     BlobKey *data_key;          /* NULL if the store is plain */
 } ToolStore;
 
 /*
- * Opens @image and the store in it.  An image without a store is an error.
+ * Opens @image and the store in it.  Without TOOL_MAKE an image that has none
+ * is an error; with it one that has a store is, and blob_store_start() makes
+ * one, which the new key of the command line, if there is one, opens.
  * @opened, which was zero, is to be closed also after a failure.
  */
 bool coroutine_fn tool_open(Tool *tool, const ToolImage *image,
                             ToolAccess access, ToolStore *opened,
                             GError **error);
-/* Writes nothing: see blob_store_free().  Shows the warnings of the store. */
+/* Shows the warnings of the store; one that a command began ends at rest. */
 void coroutine_fn tool_close(ToolStore *opened);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ToolStore, tool_close)
-/* Ends a command that has written: records that the store is at rest. */
+/* Whether the image has @bytes, so that nothing is begun in vain */
+bool coroutine_fn tool_check_space(ToolStore *opened, uint64_t bytes,
+                                   GError **error);
+/* The end of a command that has written: records that the store is at rest. */
 bool coroutine_fn tool_finish(ToolStore *opened, GError **error);
+
+/*
+ * Makes slot @n of @slots, of the store @uuid, hold @key, for whoever has the
+ * new key of the command line.
+ */
+bool coroutine_fn tool_put_key(const Tool *tool, BlobKeySlots *slots,
+                               unsigned n, const BlobKey *key,
+                               const uint8_t *uuid, GError **error);
 
 /* output.c */
 
@@ -202,18 +228,11 @@ char *tool_uuid(const uint8_t uuid[BLOB_UUID_BYTES]);
 void tool_print_blob(const BlobInfo *info);
 QDict *tool_blob_json(const BlobInfo *info);
 
-/* keys.c */
-
-/*
- * Makes slot @n of @slots, of the store @uuid, hold @key, for whoever has the
- * new key of the command line.
- */
-bool tool_put_key(const Tool *tool, BlobKeySlots *slots, unsigned n,
-                  const BlobKey *key, const uint8_t *uuid, GError **error);
-
 /* The commands */
 ToolRun tool_info, tool_list, tool_key_list;                    /* show.c */
 ToolRun tool_check;                                             /* check.c */
+ToolRun tool_create;                                            /* create.c */
+ToolRun tool_get, tool_put, tool_rm;                            /* blobs.c */
 ToolRun tool_key_add, tool_key_remove;                          /* keys.c */
 ToolRun tool_encrypt, tool_rekey, tool_decrypt;                 /* keys.c */
 
