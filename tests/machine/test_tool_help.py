@@ -82,8 +82,9 @@ class ManPageTest(unittest.TestCase):
     def test_man_page_has_no_mistakes_and_names_everything(self):
         page = TOOL.with_suffix(".1")
         self.assertEqual(page.read_text(encoding="utf-8"), shown("--man"))
-        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", page], stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, text=True, check=False, timeout=60)
+        done = subprocess.run(["groff", "-man", "-Tutf8", "-ww", "-z", page],
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False, timeout=60)
         self.assertEqual((done.returncode, done.stdout), (0, ""))
         plain = page.read_text(encoding="utf-8").replace("\\-", "-")
         for command in commands():
