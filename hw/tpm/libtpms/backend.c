@@ -294,10 +294,10 @@ static TpmTypeOptions *tpm_libtpms_get_options(TPMBackend *tb)
     return options;
 }
 
-/* This runs in a worker thread, without the BQL. */
 /*
- * QEMU would report each error, and a guest that goes on to reset the TPM could
- * fill the log.  The front end needs none: there is a response.
+ * This runs in a worker thread, without the BQL.  QEMU would report each error,
+ * and a guest that goes on to reset the TPM could fill the log.  The front end
+ * needs none: there is a response.
  */
 static void tpm_libtpms_handle_request(TPMBackend *tb, TPMBackendCmd *cmd,
                                        Error **errp)
