@@ -434,10 +434,21 @@ def test_hooks(paths):
 
 
 def unit_test_hooks(paths):
-    helpers = ''.join(f"'{path.removeprefix('tests/unit/')}', "
-                      for path in matching(paths, 'tests/unit/blobstore-*.c'))
-    needs = f'{helpers}testblock, qom, hwcore, migration, io, blobstore'
-    table = []
+    helpers = matching(paths, 'tests/unit/blobstore-*.c')
+    if not helpers:
+        return []
+    names = ', '.join(f"'{path.removeprefix('tests/unit/')}'" for path in helpers)
+    needs = 'testblock, qom, hwcore, migration, io, blobstore'
+    table = [Hook('tests/unit/meson.build', needs=helpers[0],
+                  before='test_env = environment()',
+                  text='if have_blobstore and have_system\n'
+                       "  libblobstore = static_library('blobstore-unit', blobstore_sources,\n"
+                       f"    {names}, genh,\n"
+                       '    dependencies: blobstore_pkcs11_deps, build_by_default: false)\n'
+                       '  blobstore = declare_dependency(\n'
+                       '    objects: libblobstore.extract_all_objects(recursive: false),\n'
+                       '    dependencies: blobstore_pkcs11_deps)\n'
+                       'endif\n\n')]
     for path in (*matching(paths, 'tests/unit/test-blobstore-*.c'),
                  *matching(paths, 'tests/unit/bench-blobstore-*.c')):
         name = path.split('/')[-1].removesuffix('.c')
