@@ -434,16 +434,14 @@ def test_hooks(paths):
 
 
 def unit_test_hooks(paths):
-    helpers = matching(paths, 'tests/unit/blobstore-*.c')
-    if not helpers:
-        return []
-    names = ', '.join(f"'{path.removeprefix('tests/unit/')}'" for path in helpers)
+    helpers = ''.join(f"'{path.removeprefix('tests/unit/')}', "
+                      for path in matching(paths, 'tests/unit/blobstore-*.c'))
     needs = 'testblock, qom, hwcore, migration, io, blobstore'
-    table = [Hook('tests/unit/meson.build', needs=helpers[0],
+    table = [Hook('tests/unit/meson.build', needs='blobstore/qemu/meson.build',
                   before='test_env = environment()',
                   text='if have_blobstore and have_system\n'
                        "  libblobstore = static_library('blobstore-unit', blobstore_sources,\n"
-                       f"    {names}, genh,\n"
+                       f"    {helpers}genh,\n"
                        '    dependencies: blobstore_pkcs11_deps, build_by_default: false)\n'
                        '  blobstore = declare_dependency(\n'
                        '    objects: libblobstore.extract_all_objects(recursive: false),\n'
