@@ -22,6 +22,8 @@ packages=(
     cpio busybox-static tpm2-tools
     # running the tests that are in Python
     python3-pytest python3-pytest-xdist python3-pytest-subtests
+    # looking at the man page
+    groff-base
     # checking the model
     spin
     # the second reader of the format

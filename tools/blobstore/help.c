@@ -92,7 +92,7 @@ void tool_print_help(const ToolCommand *command, const char *group)
     printf("usage: qemu-blobstore COMMAND [OPTIONS] IMAGE...\n\n");
     for (command = tool_commands; command->name; command++) {
         if (!group || g_str_has_prefix(command->name, group)) {
-            printf("  %-12s%s\n", command->name, command->summary);
+            printf("  %-20s%s\n", command->name, command->summary);
         }
     }
     printf("\nqemu-blobstore COMMAND --help shows its options, with "

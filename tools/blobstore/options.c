@@ -306,7 +306,7 @@ bool tool_parse(int argc, char **argv, Tool *tool)
         tool->command = find_command(argc, argv);
         if (tool->command) {
             words = strchr(tool->command->name, ' ') ? 2 : 1;
-        } else if (is_first_word(argv[1])) {
+        } else if (is_first_word(argv[1]) && (argc == 2 || *argv[2] == '-')) {
             tool->group = argv[1];
             words = 1;
         } else {
