@@ -236,6 +236,18 @@ class KillTest(ToolTest):
     def test_rm(self):
         self.check_kills("rm", self.image_name, "dev/data", after=None, done=[NO_BLOB])
 
+    def test_create(self):
+        """Whatever is left, the same command makes a store of it, unless there is one."""
+        for n in range(KILLS):
+            image = f"new{n}.raw"
+            create = "create", "--required=1M", image
+            with subprocess.Popen(self.words(*create), cwd=self.directory,
+                                  stdout=subprocess.DEVNULL) as tool:
+                time.sleep(self.random.uniform(0, 0.1))
+                tool.kill()
+            self.assertIn(self.run_tool(*create).returncode, (OK, ERROR))
+            self.assertIn(self.run_tool("check", image).returncode, (OK, HEALS))
+
     def test_encrypt(self):
         self.check_kills("encrypt", *NEW_KEY, self.image_name, after=b"before", done=[KEY])
 
