@@ -360,6 +360,22 @@ START = [
     Hook('migration/savevm.c', needs='include/blobstore/machine.h',
          before="/* Flush all IO requests so they don't interfere with the new state.  */",
          text=when('CONFIG_BLOBSTORE', '    blobstore_machine_complete();\n')),
+    # The state of the VM goes to the first image that takes it.
+    Hook('migration/savevm.c', needs='include/blobstore/snapshot.h',
+         after='#include "system/runstate.h"',
+         text='#include "blobstore/snapshot.h"\n'),
+    Hook('migration/savevm.c', needs='include/blobstore/snapshot.h',
+         after='    bs = bdrv_all_find_vmstate_bs(vmstate, has_devices, devices, errp);',
+         text=when('CONFIG_BLOBSTORE', '    blobstore_snapshot_note_save(bs);\n')),
+    Hook('block/snapshot.c', needs='include/blobstore/snapshot.h',
+         after='#include "system/block-backend.h"',
+         text='#include "blobstore/snapshot.h"\n'),
+    Hook('block/snapshot.c', needs='include/blobstore/snapshot.h',
+         before='*all_bdrvs = g_steal_pointer(&bdrvs);',
+         text=when('CONFIG_BLOBSTORE',
+                   '    if (!has_devices) {\n'
+                   '        bdrvs = g_list_sort(bdrvs, blobstore_snapshot_compare);\n'
+                   '    }\n')),
 ]
 
 # QEMU leaves out a flush if it has written nothing to the node. Somebody else may have, who ended

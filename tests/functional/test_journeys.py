@@ -112,7 +112,7 @@ class JourneyTest(Moving, GuestCase):
         journey = self.begin(*tpm_args(image, "qcow2"), *boot_args("count", rounds=rounds))
         journey.wait_for_rounds(1)
         for _ in range(2):
-            self.assertEqual(journey.guest.hmp("savevm moment"), "")
+            journey.guest.savevm("moment")
             journey.wait_for_rounds(1)
             self.assertEqual(journey.guest.hmp("loadvm moment"), "")
         self.finish(journey, rounds)

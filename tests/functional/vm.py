@@ -3,6 +3,7 @@
 
 import asyncio
 import os
+import re
 import shlex
 import signal
 import socket
@@ -18,6 +19,8 @@ sys.path.insert(0, str(BUILD / "qemu/src/python"))
 from qemu.qmp import ConnectError, QMPClient, QMPError  # noqa: E402
 
 QMP_TIMEOUT_SECONDS = 30
+SAVED_IN_THE_NVRAM = re.compile(r"warning: blobstore '\w+': the state of the VM is saved in "
+                                r"drive '[\w#]+', which grows by the memory of the VM")
 
 
 class VMError(Exception):
@@ -159,6 +162,12 @@ class VM:
 
     def hmp(self, line):
         return self.qmp("human-monitor-command", command_line=line)
+
+    def savevm(self, name):
+        """Save a snapshot. If only the image of the TPM can take the VM's state, QEMU warns."""
+        said = self.hmp(f"savevm {name}").strip()
+        if said and not SAVED_IN_THE_NVRAM.fullmatch(said):
+            raise self.error(f"savevm {name}: {said}")
 
     @property
     def status(self):

@@ -93,7 +93,7 @@ class BanksTest(MigrationTest):
         self.image("qcow2")
         args = self.args("pcr-banks=sha256", image_format="qcow2")
         machine, tpm = self.start(*args)
-        self.assertEqual(machine.hmp("savevm one"), "")
+        machine.savevm("one")
         self.assertEqual(machine.hmp("loadvm one"), "")
         self.assertEqual(tpm.run(get_banks()), {"sha256"})
         destination, moved = self.incoming(*self.args("pcr-banks=sha384", image_format="qcow2"))

@@ -121,7 +121,7 @@ class BranchTest(EncryptionTest):
     def fork_and_go_on(self):
         """A machine with a snapshot that has gone on, its branch, and the state at the fork."""
         machine, tpm, forked = self.make(*opened("sec0"))
-        self.assertEqual(machine.hmp("savevm fork"), "")
+        machine.savevm("fork")
         self.fork = self.content()
         expected = self.go_on(machine, tpm, "sec1", 10)
         return machine, tpm, (self.content(), "sec1", expected), forked

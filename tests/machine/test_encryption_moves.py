@@ -182,7 +182,7 @@ class EncryptedSnapshotTest(EncryptedMigrationTest):
         state.make_permanent(self.tpm)
         self.session = state.make_volatile(self.tpm)
         self.saved = state.all(self.tpm, self.session)
-        self.assertEqual(self.vm.hmp("savevm first"), "")
+        self.vm.savevm("first")
         state.change_permanent(self.tpm, 1)
 
     def check_back(self):
@@ -248,7 +248,7 @@ class EncryptedSnapshotTest(EncryptedMigrationTest):
 
     def test_snapshot_from_before_it_was_encrypted_is_refused(self):
         self.run_command(self.vm, "blobstore-decrypt", id="bs")
-        self.assertEqual(self.vm.hmp("savevm plain"), "")
+        self.vm.savevm("plain")
         self.run_command(self.vm, "blobstore-encrypt", id="bs", **new_key("sec0"))
         self.check_kept("plain", "saved when the store was not encrypted", ENCRYPTED, PLAIN)
 
@@ -258,7 +258,7 @@ class EncryptedSnapshotTest(EncryptedMigrationTest):
 
     def test_right_snapshot_can_be_loaded_after_a_wrong_one(self):
         self.rekey()
-        self.assertEqual(self.vm.hmp("savevm second"), "")
+        self.vm.savevm("second")
         self.saved = state.all(self.tpm, self.session)
         state.change_permanent(self.tpm, 2)
         self.check_not_loaded("first", "rekeyed after that state was saved")

@@ -325,16 +325,19 @@ class MoveBehindACRBTest(MoveTest):
 
 
 class SnapshotTest(LockoutTest):
-    def save(self, machine, line):
-        self.assertEqual(machine.hmp(line), "")
+    def save(self, machine):
+        machine.savevm("used")
+
+    def load(self, machine):
+        self.assertEqual(machine.hmp("loadvm used"), "")
 
     def test_savevm_and_loadvm_count_nothing(self):
         machine, tpm = self.begin(image_format="qcow2")
         self.use(tpm)
-        self.save(machine, "savevm used")
+        self.save(machine)
         for _ in range(ROUNDS):
             self.use(tpm)
-            self.save(machine, "loadvm used")
+            self.load(machine)
             self.assertEqual(lockout.counter(tpm), 0)
             self.use(tpm)
         self.reset(machine)
@@ -349,10 +352,10 @@ class SnapshotTest(LockoutTest):
 
     def test_snapshot_of_a_paused_vm(self):
         machine, tpm = self.begin(image_format="qcow2")
-        for line in "savevm used", "loadvm used":
+        for step in self.save, self.load:
             self.use(tpm)
             machine.qmp("stop")
-            self.save(machine, line)
+            step(machine)
             machine.quit()
             machine, tpm = self.power_on(*self.args)
             self.check_nothing_is_counted(tpm)

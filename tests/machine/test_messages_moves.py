@@ -342,13 +342,18 @@ class EncryptedMoveTest(MoveTest):
 class EncryptedSnapshotTest(MoveTest):
     image_format = "qcow2"
 
+    @provokes(MIGRATION, "is saved in drive")
+    def test_image_that_grows(self):
+        machine, _, _ = self.make(*ENCRYPTED)
+        return machine.hmp("savevm one").replace("\r", "")
+
     @provokes(MIGRATION, "saved when the store was encrypted", "saved when the store was not",
               "rekeyed after that state was saved")
     def test_snapshots_from_before_a_conversion(self):
         machine, _, _ = self.make(*ENCRYPTED)
 
         def load_after(name, command, **arguments):
-            self.assertEqual(machine.hmp(f"savevm {name}"), "")
+            machine.savevm(name)
             self.run_command(machine, f"blobstore-{command}", id="bs", **arguments)
             said = machine.hmp(f"loadvm {name}")
             machine.qmp("system_reset")

@@ -254,7 +254,7 @@ class MovesTest(MigrationTest):
         if self.may_snapshot():
             self.vm.hmp(f"delvm {SNAPSHOT}")
             self.start_command()
-            self.assertEqual(self.vm.hmp(f"savevm {SNAPSHOT}"), "")
+            self.vm.savevm(SNAPSHOT)
             self.saved = self.now.copy()
 
     def make_first_snapshot(self):

@@ -144,7 +144,7 @@ class SnapshotTest(SandboxTest):
 
     def check_snapshot(self, *args):
         machine, tpm, expected = self.make(*args)
-        self.assertEqual(machine.hmp("savevm before"), "")
+        machine.savevm("before")
         state.change_permanent(tpm, 1)
         self.assertNotEqual(state.permanent(tpm), expected)
         self.assertEqual(machine.hmp("loadvm before"), "")

@@ -36,7 +36,7 @@ class SnapshotTest(MachineTest):
         return machine, tpm, state.make(tpm)
 
     def save(self, machine, name):
-        self.assertEqual(machine.hmp(f"savevm {name}"), "")
+        machine.savevm(name)
 
     def load(self, machine, name):
         self.assertEqual(machine.hmp(f"loadvm {name}"), "")
@@ -339,7 +339,7 @@ class StoppedSnapshotTest(MachineTest):
         self.image("qcow2")
         self.machine_, self.tpm = self.power_on(*drive("nvram.qcow2", "qcow2"), *TPM12)
         self.tpm.run(tpm12.startup())
-        self.check_says_nothing("savevm before")
+        self.machine_.savevm("before")
         self.machine_.qmp("stop")
         self.tpm.start(tpm12.make_endorsement_key())
 
@@ -351,7 +351,7 @@ class StoppedSnapshotTest(MachineTest):
         self.assertEqual(self.tpm.result(tpm12.make_endorsement_key()) != 0, has)
 
     def test_savevm_waits_for_it(self):
-        self.check_says_nothing("savevm after")
+        self.machine_.savevm("after")
         self.tpm.finish()
         self.check_has_key(True)
         self.check_says_nothing("loadvm before")
