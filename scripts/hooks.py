@@ -353,17 +353,18 @@ START = [
     Hook('os-posix.c', needs='include/blobstore/machine.h',
          after='change_process_uid();',
          text=when('CONFIG_BLOBSTORE', '    blobstore_machine_complete();\n')),
-    # With -loadvm that is too late. The snapshot has been found.
-    Hook('migration/savevm.c', needs='include/blobstore/machine.h',
-         after='#include "system/runstate.h"',
-         text='#include "blobstore/machine.h"\n'),
-    Hook('migration/savevm.c', needs='include/blobstore/machine.h',
-         before="/* Flush all IO requests so they don't interfere with the new state.  */",
-         text=when('CONFIG_BLOBSTORE', '    blobstore_machine_complete();\n')),
-    # The state of the VM goes to the first image that takes it.
+    # With -loadvm that is too late. The snapshot has been found, and nothing has changed.
     Hook('migration/savevm.c', needs='include/blobstore/snapshot.h',
          after='#include "system/runstate.h"',
          text='#include "blobstore/snapshot.h"\n'),
+    Hook('migration/savevm.c', needs='include/blobstore/snapshot.h',
+         before="/* Flush all IO requests so they don't interfere with the new state.  */",
+         text=when('CONFIG_BLOBSTORE',
+                   '    if (!blobstore_snapshot_prepare_load(name, has_devices, devices,\n'
+                   '                                         errp)) {\n'
+                   '        return false;\n'
+                   '    }\n')),
+    # The state of the VM goes to the first image that takes it.
     Hook('migration/savevm.c', needs='include/blobstore/snapshot.h',
          after='    bs = bdrv_all_find_vmstate_bs(vmstate, has_devices, devices, errp);',
          text=when('CONFIG_BLOBSTORE', '    blobstore_snapshot_note_save(bs);\n')),

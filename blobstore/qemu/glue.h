@@ -366,6 +366,16 @@ void coroutine_fn blobstore_reconnect_after_reset(BlobStoreObject *store);
  */
 bool blobstore_probe_medium(BlobStoreObject *store, Error **errp);
 
+/* snapshot-view.c */
+
+/*
+ * The image of @bs, which has the snapshot @name, as it was then; for reading,
+ * while nothing is drained.  The caller releases it before the image goes back
+ * to a snapshot.
+ */
+BlockBackend *blobstore_snapshot_open_view(BlockDriverState *bs,
+                                           const char *name, Error **errp);
+
 /* resize.c */
 void coroutine_fn blobstore_resize_check(BlobStoreObject *store);
 

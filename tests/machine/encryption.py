@@ -46,6 +46,10 @@ def store(*options, key=opens_with("sec0")):
 PLAIN = [*SECRETS, "-object", "blobstore,id=bs,drive=nvram", "-device", "tpm-tis,blobstore=bs"]
 
 
+# QEMU does not look through this "raw" into the snapshots of a qcow2 image.
+UNSEEN_SNAPSHOTS = ["-drive", "if=none,id=nvram,driver=raw,file.driver=qcow2,"
+                    "file.file.driver=file,file.file.filename=nvram.qcow2"]
+
 PINS = secret("pin0", PIN) + secret("wrong", "4321-resu")
 
 

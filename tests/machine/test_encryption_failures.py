@@ -123,8 +123,10 @@ class FailingSnapshotTest(EncryptedMigrationTest):
     image_format = "qcow2"
 
     def test_state_is_kept_although_the_image_cannot_be_written_at_first(self):
-        """A snapshot from before a rekey has been refused."""
-        self.drive = faulty_drive(self.image_name, "qcow2")
+        """A snapshot from before a rekey has been refused, after the image went back to it."""
+        self.drive = ["-drive", "if=none,id=nvram,driver=raw,file.driver=qcow2,file.node-name=node,"
+                      "file.file.driver=file,file.file.node-name=good,"
+                      f"file.file.filename={self.image_name}"]
         machine, tpm = self.start(*ENCRYPTED)
         state.make_permanent(tpm)
         machine.savevm("first")

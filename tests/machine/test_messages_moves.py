@@ -3,6 +3,7 @@
 
 import socket
 import struct
+import subprocess
 import threading
 import unittest
 from pathlib import Path
@@ -11,12 +12,12 @@ import profiles
 import state
 import tpm2
 from case import TPM12, TPM2, drive
-from encryption import (PLAIN, EncryptedMigrationTest, min_sequence, new_key, opens_with,
-                        store)
+from encryption import (PLAIN, UNSEEN_SNAPSHOTS, EncryptedMigrationTest, min_sequence, new_key,
+                        opens_with, store)
 from faults import Faults, faulty_drive
 from messages import PageTest, Saying, provokes
 from migration import MigrationTest
-from vm import QMP_TIMEOUT_SECONDS
+from vm import QMP_TIMEOUT_SECONDS, program
 
 MIGRATION = "migration.md"
 
@@ -342,14 +343,9 @@ class EncryptedMoveTest(MoveTest):
 class EncryptedSnapshotTest(MoveTest):
     image_format = "qcow2"
 
-    @provokes(MIGRATION, "is saved in drive")
-    def test_image_that_grows(self):
-        machine, _, _ = self.make(*ENCRYPTED)
-        return machine.hmp("savevm one").replace("\r", "")
-
-    @provokes(MIGRATION, "saved when the store was encrypted", "saved when the store was not",
-              "rekeyed after that state was saved")
-    def test_snapshots_from_before_a_conversion(self):
+    def load_after_each_change(self, *drive_):
+        """What QEMU says, if each time the snapshot is from before a change of the key."""
+        self.drive = list(drive_) or self.drive
         machine, _, _ = self.make(*ENCRYPTED)
 
         def load_after(name, command, **arguments):
@@ -365,6 +361,25 @@ class EncryptedSnapshotTest(MoveTest):
         said = [load_after("rekey", "rekey", **key), load_after("decrypt", "decrypt"),
                 load_after("encrypt", "encrypt", **key)]
         return "".join(said).replace("\r", "") + self.said_by(machine)
+
+    @provokes(MIGRATION, "and now it is not", "is not encrypted, and now", "has another data key")
+    def test_snapshots_from_before_a_conversion(self):
+        return self.load_after_each_change()
+
+    @provokes(MIGRATION, "saved when the store was encrypted", "saved when the store was not",
+              "rekeyed after that state was saved", "cannot see whether snapshot")
+    def test_snapshots_that_qemu_cannot_look_into(self):
+        return self.load_after_each_change(*UNSEEN_SNAPSHOTS)
+
+    @provokes(MIGRATION, "holds another store, with uuid", "is saved in drive")
+    def test_snapshot_of_another_store(self):
+        machine, _, _ = self.make(*PLAIN)
+        said = machine.hmp("savevm old")
+        machine.quit()
+        subprocess.run([program("QEMU_IO"), "-c", "write -z 0 4M", self.image_name],
+                       cwd=self.directory, check=True, stdout=subprocess.DEVNULL)
+        machine, _ = self.start(*PLAIN)
+        return (said + machine.hmp("loadvm old")).replace("\r", "")
 
 
 if __name__ == "__main__":
