@@ -218,20 +218,31 @@ JOB = [
 ]
 
 TPM = [
-    # Every front end gets blobstore= beside tpmdev=: a string in its state.
+    # Every front end gets blobstore= and drive= beside tpmdev=: strings in its state. What other
+    # devices with a drive have, and a TPM has not, is refused with words.
     Hook('hw/tpm/tpm_prop.h', needs='hw/tpm/libtpms/meson.build',
          after='PropertyInfo qdev_prop_tpm;',
          text=when('CONFIG_LIBTPMS',
                    'extern const PropertyInfo qdev_prop_tpm_blobstore;\n'
+                   'extern const PropertyInfo qdev_prop_tpm_refused;\n'
                    '\n'
-                   '/* Gives a front end the TPM in @store, if that is not NULL. */\n'
+                   '/* Gives a front end the TPM in @store or @drive, if one is not NULL. */\n'
                    'bool tpm_libtpms_realize(TPMIf *tpmif, TPMBackend **backend,\n'
-                   '                         const char *store, const char *pcr_banks,\n'
-                   '                         Error **errp);\n'
+                   '                         const char *store, const char *drive,\n'
+                   '                         const char *pcr_banks, Error **errp);\n'
+                   '\n'
+                   '#define DEFINE_PROP_TPM_REFUSED(_n, _s, _f)               \\\n'
+                   '    DEFINE_PROP(_n, _s, _f##_drive, qdev_prop_tpm_refused, char *)\n'
                    '\n'
                    '#define DEFINE_PROP_TPM_BLOBSTORE(_s, _f)                 \\\n'
                    '    DEFINE_PROP("blobstore", _s, _f##_blobstore,          \\\n'
                    '                qdev_prop_tpm_blobstore, char *),             \\\n'
+                   '    DEFINE_PROP_STRING("drive", _s, _f##_drive),          \\\n'
+                   '    DEFINE_PROP_TPM_REFUSED("bootindex", _s, _f),         \\\n'
+                   '    DEFINE_PROP_TPM_REFUSED("rerror", _s, _f),            \\\n'
+                   '    DEFINE_PROP_TPM_REFUSED("share-rw", _s, _f),          \\\n'
+                   '    DEFINE_PROP_TPM_REFUSED("werror", _s, _f),            \\\n'
+                   '    DEFINE_PROP_TPM_REFUSED("write-cache", _s, _f),       \\\n'
                    '    DEFINE_PROP_STRING("pcr-banks", _s, _f##_pcr_banks),\n'
                    '#else\n'
                    '#define DEFINE_PROP_TPM_BLOBSTORE(_s, _f)\n')),
@@ -241,6 +252,7 @@ TPM = [
     *(Hook(file, needs='hw/tpm/libtpms/meson.build',
            after=f'TPMBackend *{backend};',
            text=when('CONFIG_LIBTPMS', f'    char *{backend}_blobstore;\n'
+                                    f'    char *{backend}_drive;\n'
                                     f'    char *{backend}_pcr_banks;\n'))
       for file, backend in (('hw/tpm/tpm_tis.h', 'be_driver'),
                             ('hw/tpm/tpm_crb.c', 'tpmbe'),
@@ -250,6 +262,7 @@ TPM = [
            text=when('CONFIG_LIBTPMS',
                      f'    if (!tpm_libtpms_realize(TPM_IF(dev), &s->{backend},\n'
                      f'                             s->{backend}_blobstore,\n'
+                     f'                             s->{backend}_drive,\n'
                      f'                             s->{backend}_pcr_banks, errp)) {{\n'
                      '        return;\n'
                      '    }\n'))

@@ -72,14 +72,43 @@ static void coroutine_fn note_progress(BlockStorage *medium, int64_t began,
                 " MiB", medium->read_for, end / MiB, length / MiB);
 }
 
+/* For query-blockstats */
+static void account(BlockStorage *medium, BlockAcctCookie *cookie, int ret)
+{
+    BlockAcctStats *stats = blk_get_stats(medium->blk);
+
+    if (ret < 0) {
+        block_acct_failed(stats, cookie);
+    } else {
+        block_acct_done(stats, cookie);
+    }
+}
+
+static int coroutine_fn flush(BlockStorage *medium)
+{
+    BlockAcctCookie cookie;
+    int ret;
+
+    block_acct_start(blk_get_stats(medium->blk), &cookie, 0,
+                     BLOCK_ACCT_FLUSH);
+    ret = blk_co_flush(medium->blk);
+    account(medium, &cookie, ret);
+    return ret;
+}
+
 static bool coroutine_fn
 medium_read(BlobStorage *storage, uint64_t offset, void *buf, size_t bytes,
             GError **error)
 {
     BlockStorage *medium = to_medium(storage);
     int64_t began = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
-    int ret = blk_co_pread(medium->blk, offset, bytes, buf, 0);
+    BlockAcctCookie cookie;
+    int ret;
 
+    block_acct_start(blk_get_stats(medium->blk), &cookie, bytes,
+                     BLOCK_ACCT_READ);
+    ret = blk_co_pread(medium->blk, offset, bytes, buf, 0);
+    account(medium, &cookie, ret);
     trace_blobstore_read(offset, bytes, ret);
     note_progress(medium, began, offset + bytes);
     if (ret < 0) {
@@ -94,14 +123,19 @@ medium_write(BlobStorage *storage, uint64_t offset, const void *buf,
              size_t bytes, bool durable, GError **error)
 {
     BlockStorage *medium = to_medium(storage);
-    int ret = blk_co_pwrite(medium->blk, offset, bytes, buf, 0);
+    BlockAcctCookie cookie;
+    int ret;
 
+    block_acct_start(blk_get_stats(medium->blk), &cookie, bytes,
+                     BLOCK_ACCT_WRITE);
+    ret = blk_co_pwrite(medium->blk, offset, bytes, buf, 0);
+    account(medium, &cookie, ret);
     /*
      * Not BDRV_REQ_FUA: QEMU's file driver flushes before it counts the write,
      * so after another flush it leaves that one out.
      */
     if (ret >= 0 && durable) {
-        ret = blk_co_flush(medium->blk);
+        ret = flush(medium);
     }
     trace_blobstore_write(offset, bytes, durable, ret);
     if (ret < 0) {
@@ -117,7 +151,7 @@ medium_write(BlobStorage *storage, uint64_t offset, const void *buf,
 static bool coroutine_fn medium_flush(BlobStorage *storage, GError **error)
 {
     BlockStorage *medium = to_medium(storage);
-    int ret = blk_co_flush(medium->blk);
+    int ret = flush(medium);
 
     trace_blobstore_flush(ret);
     if (ret < 0) {

@@ -233,6 +233,15 @@ void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
     client->opaque = opaque;
 }
 
+void blobstore_set_device(BlobStoreClient *client, DeviceState *dev)
+{
+    BlockBackend *blk = client->store->open.medium.blk;
+
+    if (!blk_get_attached_dev(blk)) {
+        blk_attach_dev(blk, dev);
+    }
+}
+
 bool blobstore_start(BlobStoreClient *client, Error **errp)
 {
     assert(!client->started);

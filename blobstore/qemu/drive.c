@@ -168,6 +168,16 @@ fail:
     return NULL;
 }
 
+void blobstore_drive_release(BlockBackend *blk)
+{
+    DeviceState *dev = blk_get_attached_dev(blk);
+
+    if (dev) {
+        blk_detach_dev(blk, dev);
+    }
+    blk_unref(blk);
+}
+
 /* Returns whether a flush of @bs is dropped on its way to the disk. */
 static bool GRAPH_RDLOCK drops_flushes(BlockDriverState *bs)
 {

@@ -104,6 +104,8 @@ BlockDriverState *blobstore_drive_node(const char *name);
 bool blobstore_drive_exists(const char *name);
 /* A BlockBackend of our own on the drive of @store; NULL on failure. */
 BlockBackend *blobstore_drive_attach(BlobStoreObject *store, Error **errp);
+/* Gives it back, from the device as which it is shown, too. */
+void blobstore_drive_release(BlockBackend *blk);
 /*
  * If the user that QEMU runs as may not write the file below @bs, sets @errp
  * to an error that names file, owner, mode and user, and returns true.

@@ -98,7 +98,7 @@ void blobstore_object_close(BlobStoreObject *store)
     blobstore_keys_forget(store);
     blobstore_report_forget(store);
     g_free(store->open.uuid);
-    blk_unref(store->open.medium.blk);
+    blobstore_drive_release(store->open.medium.blk);
     store->open = (BlobStoreSession) { 0 };
 }
 

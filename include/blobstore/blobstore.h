@@ -129,6 +129,18 @@ void blobstore_set_ops(BlobStoreClient *client, const BlobStoreClientOps *ops,
                        void *opaque);
 
 /**
+ * blobstore_set_device:
+ * @client: the device's handle
+ * @dev: the device
+ *
+ * Shows the drive of the store as that of @dev: in query-block,
+ * query-blockstats and events.  Several calls are as one.  Of several devices
+ * that share a store the first one is shown; it must not go before the last
+ * one has called blobstore_detach().
+ */
+void blobstore_set_device(BlobStoreClient *client, DeviceState *dev);
+
+/**
  * blobstore_start:
  * @client: the device's handle
  * @errp: pointer to a NULL-initialized error object

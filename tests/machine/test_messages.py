@@ -202,6 +202,12 @@ class DriveTest(Saying, EncryptionTest):
     def test_drive_of_an_object(self):
         return self.refused(*self.drive, "-object", "blobstore,id=bs,drive=nvram", *TPM2)
 
+    @provokes(USAGE, "blobstore= and drive= say the same", "a TPM has no 'NAME'")
+    def test_properties_that_do_not_fit(self):
+        return "".join(self.refused(*self.drive, "-device", f"tpm-tis,blobstore=nvram,{other}")
+                       for other in ("drive=nvram", "bootindex=1", "rerror=stop", "share-rw=on",
+                                     "werror=stop", "write-cache=on"))
+
     @provokes(USAGE, "was asked for, but libtpms")
     def test_profile_for_a_libtpms_without(self):
         return self.refused(*self.drive, *profiles.backend("null"))

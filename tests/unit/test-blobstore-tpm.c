@@ -33,6 +33,7 @@ struct TestTPM {
     DeviceState parent;
     TPMBackend *backend;
     char *backend_blobstore;
+    char *backend_drive;
     char *backend_pcr_banks;
     bool fail;                  /* realize is to fail */
 };
@@ -47,7 +48,7 @@ static void test_tpm_realize(DeviceState *dev, Error **errp)
     TestTPM *s = TEST_TPM(dev);
 
     if (!tpm_libtpms_realize(TPM_IF(dev), &s->backend, s->backend_blobstore,
-                             s->backend_pcr_banks, errp)) {
+                             s->backend_drive, s->backend_pcr_banks, errp)) {
         return;
     }
     if (s->fail) {

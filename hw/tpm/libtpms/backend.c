@@ -14,6 +14,7 @@
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/option.h"
+#include "hw/qdev-core.h"
 #include "system/system.h"
 #include <libtpms/tpm_library.h>
 #include "qapi/error.h"
@@ -224,6 +225,9 @@ static int tpm_libtpms_startup_tpm(TPMBackend *tb, size_t buffer_bytes)
 
     if (buffer_bytes) {
         tpm->buffer_bytes = buffer_bytes;
+    }
+    if (object_dynamic_cast(OBJECT(tb->tpmif), TYPE_DEVICE)) {
+        blobstore_set_device(tpm->nvram.client, DEVICE(tb->tpmif));
     }
     if (tpm->waiting || runstate_check(RUN_STATE_INMIGRATE)) {
         return 0;

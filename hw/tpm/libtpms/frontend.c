@@ -1,9 +1,9 @@
 /*
- * TPM backend "libtpms": the property blobstore= of the front ends
+ * TPM backend "libtpms": the properties blobstore= and drive= of the front ends
  *
- * The property names a store.  When the front end is realized it gets a TPM
- * of its own, with its state in that store, and needs no -tpmdev:
- * -device tpm-tis,blobstore=nvram.
+ * A property names a store, or a drive for one.  When the front end is
+ * realized it gets a TPM of its own, with its state in that store, and needs no
+ * -tpmdev: -device tpm-tis,blobstore=nvram.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -65,6 +65,39 @@ const PropertyInfo qdev_prop_tpm_blobstore = {
     .release = release_blobstore,
 };
 
+/* What libvirt and users give to other devices that have a drive */
+static const struct {
+    const char *name;
+    const char *reason;
+} refused[] = {
+    { "bootindex", "a guest cannot boot from it" },
+    { "rerror", "it is an option of the -drive, or of -object blobstore" },
+    { "share-rw", "one VM can use it" },
+    { "werror", "it is an option of the -drive, or of -object blobstore" },
+    { "write-cache", "each write is durable" },
+};
+
+static void refuse(Object *obj, Visitor *v, const char *name, void *opaque,
+                   Error **errp)
+{
+    ERRP_GUARD();
+
+    for (int i = 0; i < ARRAY_SIZE(refused); i++) {
+        if (g_str_equal(name, refused[i].name)) {
+            error_setg(errp, "a TPM has no '%s': %s", name, refused[i].reason);
+            error_append_hint(errp, "Leave out %s=.\n", name);
+            return;
+        }
+    }
+    g_assert_not_reached();
+}
+
+const PropertyInfo qdev_prop_tpm_refused = {
+    .type = "str",
+    .description = "not for a TPM",
+    .set = refuse,
+};
+
 static bool check_no_tpmdev(const char *store, Error **errp)
 {
     ERRP_GUARD();
@@ -83,15 +116,22 @@ static bool check_no_tpmdev(const char *store, Error **errp)
 }
 
 bool tpm_libtpms_realize(TPMIf *tpmif, TPMBackend **backend,
-                         const char *store, const char *pcr_banks,
-                         Error **errp)
+                         const char *store, const char *drive,
+                         const char *pcr_banks, Error **errp)
 {
     g_autoptr(TPMLibtpms) tpm = NULL;
     const char *id;
 
+    if (store && drive) {
+        error_setg(errp, "blobstore= and drive= say the same; give the device "
+                   "one of them");
+        return false;
+    }
+    store = store ?: drive;
     if (!store) {
         if (pcr_banks) {
-            error_setg(errp, "pcr-banks is for a device with blobstore=");
+            error_setg(errp, "pcr-banks is for a device with blobstore= or "
+                       "drive=");
             return false;
         }
         return true;
