@@ -98,7 +98,7 @@ fast-build: packages
 	@scripts/fetch-qemu.sh tools
 	@[ -f $(build)/fast/build.ninja ] || \
 		$(meson) setup $(build)/fast -Dbuildtype=release
-	@$(ninja) -C $(build)/fast --quiet tests/crash/{explore,damage}
+	@$(ninja) -C $(build)/fast --quiet tests/crash/{explore,damage,owners}
 
 .PHONY: crash
 crash: fast-build
