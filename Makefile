@@ -43,6 +43,8 @@ help:
 	@echo 'make coverage  how much of the core its tests run, by lines; fuzz-coverage: the corpus alone'
 	@echo 'make bench     durable commits, ours and others, then what a migration costs: BENCH_DIR=,'
 	@echo '               BENCH_JSON= and BENCH_SVG= say where; bench-commits, -block, -hostile and -migration are its parts'
+	@echo 'make bench-fleet  start VMS= (100) at once, with TPMs on several drives and with swtpm; commits on each'
+	@echo '               kind of drive, also on the servers of check-storage'
 	@echo 'make fuzz      hostile images and random operations, TIME= seconds each (60)'
 	@echo 'make mutants   break the core in one place at a time; a test must notice (ONLY=R4: of one rule, ONLY=S: of sealing)'
 	@echo 'make mutants-fit  list these places, and look whether they are still there'
@@ -176,6 +178,7 @@ BENCH_DIR ?= $(build)/bench-data
 BENCH_JSON ?= $(build)/bench.json
 BENCH_SVG ?= $(build)/bench.svg
 BENCH_MIGRATION_JSON ?= $(build)/bench-migration.json
+VMS ?= 100
 
 .PHONY: bench
 bench: bench-commits bench-hostile bench-block bench-migration
@@ -213,6 +216,16 @@ bench-migration: qemu
 	@mkdir -p $(BENCH_DIR)
 	@$(programs) python3 bench/migration.py --dir=$(BENCH_DIR) \
 		--json=$(BENCH_MIGRATION_JSON)
+
+# Many VMs at once, and commits on each kind of drive.
+.PHONY: bench-fleet
+bench-fleet: qemu-storage
+	@scripts/packages.sh bench
+	@mkdir -p $(BENCH_DIR)
+	@$(call programs_of,$(storage_qemu)) tests/servers/apart.sh \
+		python3 bench/fleet.py --dir=$(BENCH_DIR) --vms=$(VMS)
+	@$(call programs_of,$(storage_qemu)) tests/servers/apart.sh python3 bench/drives.py \
+		--dir=$(BENCH_DIR) $(storage_qemu)/tests/unit/bench-blobstore-drive
 
 .PHONY: paths
 paths:

@@ -49,7 +49,10 @@ targets() {
     echo qemu-system-x86_64
     [ "$dir" != "$top/build/qemu/asan" ] || return 0
     printf '%s\n' qemu-img qemu-io qemu-nbd tools/blobstore/qemu-blobstore{,.1,.bash}
-    [ "$dir" != "$top/build/qemu/storage" ] || return 0
+    if [ "$dir" = "$top/build/qemu/storage" ]; then
+        echo tests/unit/bench-blobstore-drive
+        return 0
+    fi
     printf '%s\n' storage-daemon/qemu-storage-daemon tests/qtest/tpm-{crb,tis}-test
     cd "$top"
     for test in tests/unit/{test,bench}-blobstore-*.c tests/qtest/*blobstore*-test.c; do

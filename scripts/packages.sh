@@ -32,7 +32,7 @@ packages=(
     gcovr
 )
 if [ "${1:-}" = bench ]; then
-    packages+=(libsqlite3-dev liblmdb-dev python3-matplotlib)
+    packages+=(libsqlite3-dev liblmdb-dev python3-matplotlib swtpm)
 elif [ "${1:-}" = fuzz ]; then
     packages+=(clang libclang-rt-dev)
 elif [ "${1:-}" = storage ]; then

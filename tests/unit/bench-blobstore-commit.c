@@ -15,6 +15,7 @@
 #include "qemu/timer.h"
 #include "qemu/units.h"
 #include "blobstore-drive.h"
+#include "blobstore-times.h"
 #include "blobstore-vm.h"
 
 enum {
@@ -88,20 +89,6 @@ static int64_t commit_ns(Contender *contender, uint8_t *content)
     return qemu_clock_get_ns(QEMU_CLOCK_REALTIME) - start;
 }
 
-static int compare_ns(const void *a, const void *b)
-{
-    int64_t x = *(const int64_t *)a;
-    int64_t y = *(const int64_t *)b;
-
-    return (x > y) - (x < y);
-}
-
-static double median_us(Contender *contender)
-{
-    qsort(contender->ns, commits, sizeof(contender->ns[0]), compare_ns);
-    return contender->ns[commits / 2] / 1000.0;
-}
-
 static void measure(void)
 {
     Contender contenders[] = {
@@ -129,7 +116,7 @@ static void measure(void)
         }
     }
     for (unsigned n = 0; n < COUNT; n++) {
-        us[n] = median_us(&contenders[n]);
+        us[n] = times_median_us(contenders[n].ns, commits);
         tear_down(&contenders[n]);
     }
     printf("{\"commits\": %u, \"bytes\": %d, \"us_1_blob\": %.1f, "
