@@ -46,6 +46,17 @@ class FailingTest(MachineTest):
         self.make().quit()
         self.check_leaves_the_image(*args, **options)
 
+    def test_device_that_cannot_be_made(self):
+        self.check_leaves_both("-device", "virtio-blk-pci,drive=lost", says="can't find value 'lost'")
+
+    def test_disk_that_another_qemu_has(self):
+        """The TPM has its permissions when the disk does not get them."""
+        create_image(self.directory, "raw", "8M", "disk")
+        disk = ["-drive", "if=none,id=disk,file=disk.raw,format=raw", "-device",
+                "virtio-blk-pci,drive=disk"]
+        self.power_on(*disk)
+        self.check_leaves_both(*disk, says='Failed to get "write" lock')
+
     def test_folder_that_is_not_there(self):
         self.check_leaves_both(*NO_FOLDER, says="chroot failed")
 

@@ -92,12 +92,22 @@ class DriveTest(MachineTest):
         machine.qmp("cont")
         tpm.finish()
 
-    def test_limits_that_are_set_while_it_runs_are_kept(self):
+    def test_limit_that_is_set_while_it_runs_makes_writes_wait(self):
+        """QEMU throttles by the guest's clock here."""
         machine, tpm = self.power_on(*NODE, "-device", "tpm-tis,drive=nvram,id=tpm0")
         tpm.run(tpm2.startup())
-        self.assertEqual(machine.hmp(f"block_set_io_throttle tpm0 0 0 {1 << 20} 0 0 0"), "")
-        self.assertEqual(self.entry(machine, "query-block", "tpm0")["inserted"]["bps_wr"], 1 << 20)
         state.make_permanent(tpm)
+
+        def change():
+            begun = machine.pass_time()
+            for number in range(3):
+                state.change_permanent(tpm, number)
+            return machine.pass_time() - begun
+
+        self.assertLess(change(), 1e9)
+        self.assertEqual(machine.hmp("block_set_io_throttle tpm0 0 0 0 0 0 2"), "")
+        self.assertEqual(self.entry(machine, "query-block", "tpm0")["inserted"]["iops_wr"], 2)
+        self.assertGreater(change(), 2e9)
 
 
 if __name__ == "__main__":
