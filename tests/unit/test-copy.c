@@ -136,6 +136,30 @@ static void test_copy_is_the_same_store(void)
     }
 }
 
+/* R9: what the source's says is not of the copy, and is hidden if sealed. */
+static void test_copy_has_no_census(void)
+{
+    static const uint8_t none[BLOB_CENSUS_BYTES];
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(TestDisk) other = test_disk_new(TEST_DISK_BYTES);
+    g_autoptr(BlobStore) source = make_source(disk, -1);
+    g_autoptr(BlobStore) target = open_target(other, source, false);
+    Blob *blob = blob_store_find(source, "t", "a");
+    BlobHeader header;
+
+    blob_layout_decode_header(test_slot(disk, blob, blob->entry.slot),
+                              source->guard, blob->entry.id,
+                              blob_slot_of(blob, blob->entry.slot).offset,
+                              blob->entry.slot_bytes, &header);
+    g_assert_true(memcmp(header.census, none, sizeof(none)));
+    copy(source, target);
+    blob = blob_store_find(target, "t", "a");
+    blob_layout_decode_header(test_slot(other, blob, 0), target->guard,
+                              blob->entry.id, blob_slot_of(blob, 0).offset,
+                              blob->entry.slot_bytes, &header);
+    g_assert_cmpmem(header.census, sizeof(none), none, sizeof(none));
+}
+
 /* It takes as much space as it says, and holes of the source are gone. */
 static void test_copy_needs_what_it_says(void)
 {
@@ -406,6 +430,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
 #define ADD(name) g_test_add_func("/copy/" #name, test_##name)
     ADD(copy_is_the_same_store);
+    ADD(copy_has_no_census);
     ADD(copy_needs_what_it_says);
     ADD(copy_goes_on_from_its_source);
     ADD(clone_is_another_store);
