@@ -102,7 +102,7 @@ class CompletionTest(unittest.TestCase):
             offered = [word.rstrip("=") for word in completions(*command.split(), "-")]
             self.assertEqual(sorted(offered), sorted(options(command)))
         self.assertEqual(completions("info", "--output", "=", "j"), ["json"])
-        self.assertEqual(completions("info", "--output", "="), ["human", "json"])
+        self.assertEqual(completions("map", "--output", "="), ["human", "json", "svg"])
         self.assertEqual(completions("info", "nv"), [])         # then bash completes files
 
 

@@ -25,6 +25,11 @@ ARGUMENTS = {
     "info": [IMAGE],
     "list": [IMAGE],
     "check": [IMAGE],
+    "copy": [IMAGE, "target"],
+    "clone": ["--new-identity", *NEW_KEY, IMAGE, "target"],
+    "resize": [IMAGE],
+    "size": ["--tpm"],
+    "map": [IMAGE],
     "get": [IMAGE, "dev/data", "copy"],
     "put": [IMAGE, "dev/data", "content"],
     "rm": [IMAGE, "dev/data"],
@@ -47,7 +52,9 @@ PLAIN = OK, {"create": ERROR, "key-add": ERROR, "key-remove": ERROR, "rekey": ER
 SEALED = OK, {"create": ERROR, "encrypt": ERROR}
 LOCKED = KEY, {"create": ERROR, "key-list": OK}
 BLANK = NO_STORE, {"create": OK}
-NOT_CLOSED = IN_USE, {"create": ERROR, "info": OK, "list": OK, "get": OK, "key-list": OK}
+NOT_CLOSED = IN_USE, {"create": ERROR, "info": OK, "list": OK, "get": OK, "key-list": OK,
+                      "copy": OK, "clone": OK, "map": OK}
+WITHOUT_IMAGE = "size",
 
 
 def run(command, *arguments, directory):
@@ -88,13 +95,14 @@ class StatesTest(unittest.TestCase):
 
     def tool(self, command, *extra):
         known = options(command)
-        extra = [word for word in extra if word.partition("=")[0] in known]
-        return run(command, "-f", "raw", *extra, *ARGUMENTS[command], directory=self.directory)
+        extra = [word for word in ("--format=raw", *extra) if word.partition("=")[0] in known]
+        (self.directory / "target").unlink(missing_ok=True)
+        return run(command, *extra, *ARGUMENTS[command], directory=self.directory)
 
     def check_all(self, content, expected, *extra, only=None):
         """Each command has its own copy of the image, which only success may change much."""
         default, others = expected
-        for command in only or commands():
+        for command in only or sorted(set(commands()) - set(WITHOUT_IMAGE)):
             with self.subTest(command=command):
                 if content is not None:
                     self.put_image(content)
@@ -112,6 +120,10 @@ class StatesTest(unittest.TestCase):
 
     def test_every_command_has_arguments_here(self):
         self.assertEqual(sorted(commands()), sorted(ARGUMENTS))
+
+    def test_commands_without_an_image(self):
+        for command in WITHOUT_IMAGE:
+            self.assertEqual(self.tool(command).returncode, OK)
 
     def test_plain_store(self):
         self.check_all(self.master(), PLAIN)
@@ -154,7 +166,7 @@ class StatesTest(unittest.TestCase):
         image = self.master()
         image[image.find(CONTENT)] ^= 1
         self.check_all(image, (OK, {**PLAIN[1], "check": DAMAGED, "get": DAMAGED,
-                                    "encrypt": DAMAGED}))
+                                    "encrypt": DAMAGED, "copy": DAMAGED, "clone": DAMAGED}))
 
     def test_shrunk_image(self):
         image = self.master()
@@ -191,13 +203,14 @@ class StatesTest(unittest.TestCase):
             os.read(user.stdout.fileno(), 1)        # The prompt: the image is open.
             self.check_all(None, (IN_USE, {}))
             self.check_all(None, (OK, {}), "-U", "--force-share",
-                           only=("info", "list", "check", "get", "key-list"))
+                           only=("info", "list", "check", "get", "key-list", "copy", "clone",
+                                 "map"))
             self.assertEqual((self.directory / IMAGE).read_bytes(), before)
             user.stdin.close()
 
     def test_image_that_does_not_exist(self):
         """Nothing but create makes it."""
-        self.check_all(None, (ERROR, {}), only=[name for name in commands() if name != "create"])
+        self.check_all(None, (ERROR, {}), only=set(commands()) - {"create", *WITHOUT_IMAGE})
         self.check_all(None, (OK, {}), only=["create"])
 
 

@@ -12,6 +12,7 @@
 typedef struct Check {
     const Tool *tool;
     const char *name;           /* of the image */
+    BlobStore *store;           /* NULL: not open */
     QList *findings;            /* for JSON */
     ToolExit status;
 } Check;
@@ -30,9 +31,39 @@ static QDict *finding_json(const BlobFinding *finding, const char *blob)
     return shown;
 }
 
+/* What a damaged blob can fall back to */
+static void show_older(Check *check, Blob *blob, const char *name,
+                       QDict *shown)
+{
+    BlobOlder older;
+
+    if (!blob_store_find_older(check->store, blob, &older, NULL)) {
+        return;
+    }
+    if (older.found) {
+        QDict *version = qdict_new();
+
+        qdict_put_int(version, "sequence", older.sequence);
+        qdict_put_int(version, "size", older.size);
+        qdict_put(shown, "older", version);
+    }
+    if (check->tool->output == TOOL_OUTPUT_JSON) {
+        return;
+    }
+    if (older.found) {
+        printf("%s: blob '%s' had a version %" PRIu64 " of %" PRIu64
+               " bytes before, to which --repair --fall-back goes back\n",
+               check->name, name, older.sequence, older.size);
+    } else {
+        printf("%s: of blob '%s' no older version is left\n", check->name,
+               name);
+    }
+}
+
 static void show_finding(Check *check, const BlobFinding *finding)
 {
     g_autofree char *blob = NULL;
+    QDict *shown;
 
     if (finding->blob) {
         BlobInfo info;
@@ -40,13 +71,17 @@ static void show_finding(Check *check, const BlobFinding *finding)
         blob_get_info(finding->blob, &info);
         blob = g_strdup_printf("%s/%s", info.owner, info.name);
     }
-    qlist_append(check->findings, finding_json(finding, blob));
+    shown = finding_json(finding, blob);
+    qlist_append(check->findings, shown);
     if (check->tool->output == TOOL_OUTPUT_HUMAN) {
         printf("%s: %s%s%soffset %" PRIu64 ", %" PRIu64 " bytes: %s%s\n",
                check->name, blob ? "blob '" : "", blob ?: "",
                blob ? "', " : "", finding->offset, finding->bytes,
                finding->text,
                finding->heals ? " (heals when the store is used)" : "");
+    }
+    if (finding->kind == BLOB_FINDING_DAMAGED_BLOB) {
+        show_older(check, finding->blob, blob, shown);
     }
 }
 
@@ -94,8 +129,12 @@ static bool coroutine_fn check_store(Tool *tool, Check *check, GError **error)
     g_auto(ToolStore) opened = { 0 };
 
     image.name = check->name;
-    if (!tool_open(tool, &image, TOOL_READ, &opened, error) ||
-        !blob_store_check(opened.store, take_finding, check, error)) {
+    if ((tool->repair && !tool_repair(tool, &image, error)) ||
+        !tool_open(tool, &image, TOOL_READ, &opened, error)) {
+        return false;
+    }
+    check->store = opened.store;
+    if (!blob_store_check(opened.store, take_finding, check, error)) {
         return false;
     }
     warn_of_weak_key_slots(&opened);
@@ -152,8 +191,12 @@ static int badness(ToolExit status)
 
 bool coroutine_fn tool_check(Tool *tool, GError **error)
 {
-    QList *images = qlist_new();
+    QList *images;
 
+    if (!tool_check_repair_options(tool, error)) {
+        return false;
+    }
+    images = qlist_new();
     for (int n = 0; n < tool->operand_count; n++) {
         Check check = { .tool = tool, .name = tool->operands[n] };
 

@@ -8,6 +8,8 @@
 
 #define READS  (OPT_IMAGE | OPT_SHARE | OPT_KEY | OPT_OUTPUT)
 #define WRITES (OPT_IMAGE | OPT_KEY | OPT_TAKE_OVER)
+#define READS_TO_COPY \
+    (OPT_IMAGE | OPT_SHARE | OPT_KEY | OPT_NEW_KEY | OPT_COPY)
 
 const ToolCommand tool_commands[] = {
     {
@@ -37,14 +39,23 @@ const ToolCommand tool_commands[] = {
         "and sequence.",
         "list -f qcow2 --output=json nvram.qcow2\n"
     }, {
-        "check", "IMAGE...", 1, INT_MAX, READS, tool_check,
+        "check", "IMAGE...", 1, INT_MAX, READS | OPT_TAKE_OVER | OPT_REPAIR,
+        tool_check,
         "read everything and report damage",
         "Reads everything that counts and names the damage, then says in one "
-        "line what it thinks of the image. It writes nothing. Of several "
-        "images the worst one decides the exit status: 3 is the worst, then "
-        "the first other failure, then 4.",
+        "line what it thinks of the image. Without --repair it writes "
+        "nothing. Of several images the worst one decides the exit status: 3 "
+        "is the worst, then the first other failure, then 4.\n\n"
+        "--repair writes damaged copies of superblock and directory again, as "
+        "the next use of the store does. A damaged blob stays damaged, unless "
+        "--fall-back names it: then the version before is current again, and "
+        "the one that was acknowledged last is given up. The command says "
+        "what is lost, and without --repair what could be. If there is no "
+        "version before, --or-absent deletes the blob: its device begins with "
+        "empty state, a TPM as a new one.",
         "check -f qcow2 nvram.qcow2\n"
         "check -q -f qcow2 /var/lib/vms/*.nvram\n"
+        "check --repair --fall-back=tpm/permanent -f qcow2 nvram.qcow2\n"
     }, {
         "get", "IMAGE OWNER/NAME [FILE|-]", 2, 3,
         (READS | OPT_GET) & ~OPT_OUTPUT, tool_get,
@@ -69,6 +80,54 @@ const ToolCommand tool_commands[] = {
         "Deletes the blob, damaged or not, and gives its space back. The "
         "device that it belongs to begins with empty state.",
         "rm -f qcow2 nvram.qcow2 nic/config\n"
+    }, {
+        "copy", "IMAGE TARGET", 2, 2, READS_TO_COPY, tool_copy,
+        "copy the store into another image",
+        "Makes TARGET the same store: the same uuid, blobs, sequences and, if "
+        "it is encrypted, the same key slots. Only what counts is copied, and "
+        "read before anything is written: a store with a damaged blob is "
+        "refused. With a new key the target is encrypted with a new data key, "
+        "which only the new key opens; with --unencrypted it is plain. TARGET "
+        "is blank, or a file that does not exist and is made with the size of "
+        "IMAGE. A copy that was cut short is no store: delete it, or blank "
+        "it, and copy again.\n\n"
+        "Never run VMs with both images: they are two states of one store.",
+        "copy -f raw -O qcow2 nvram.raw nvram.qcow2\n"
+        "copy --object secret,id=sec1,file=nvram.key --new-key-secret=sec1 "
+        "nvram.raw sealed.raw\n"
+    }, {
+        "clone", "IMAGE TARGET", 2, 2, READS_TO_COPY | OPT_CLONE, tool_clone,
+        "copy the store into another image, as another store",
+        "Does what copy does, but gives the target a new uuid and no history, "
+        "so that nothing takes one store for the other. An encrypted store "
+        "needs a new key, or --unencrypted: key slots are good for one uuid "
+        "only. The blobs are the same; a TPM in them has the same identity "
+        "and secrets.",
+        "clone --new-identity -f qcow2 -O qcow2 template.qcow2 vm1.qcow2\n"
+    }, {
+        "resize", "IMAGE [SIZE]", 1, 2, WRITES, tool_resize,
+        "make the image and its store larger or smaller",
+        "Gives the image SIZE bytes, and the store all of it; without SIZE "
+        "the store takes the size that the image has. Less than the store "
+        "needs is refused.",
+        "resize -f qcow2 nvram.qcow2 8M\n"
+        "resize /dev/vg0/nvram\n"
+    }, {
+        "size", "", 0, 0, OPT_SIZE | OPT_OUTPUT, tool_size,
+        "say how large an image has to be",
+        "Prints how many bytes an image needs for a store with these blobs. A "
+        "TPM of either version needs the same.",
+        "size --tpm\n"
+        "size --tpm --blob=64k --blob=4k\n"
+    }, {
+        "map", "IMAGE", 1, 1, READS | OPT_PICTURE, tool_map,
+        "show which bytes hold what",
+        "Lists the regions of the image in their order, without a gap: where "
+        "each begins, how long it is, how many bytes of it hold a version "
+        "that counts, and whose it is. --output=svg is a picture of that, "
+        "drawn to scale.",
+        "map -f qcow2 nvram.qcow2\n"
+        "map --output=svg -f qcow2 nvram.qcow2 > nvram.svg\n"
     }, {
         "key-list", "IMAGE", 1, 1, OPT_IMAGE | OPT_SHARE | OPT_OUTPUT,
         tool_key_list,

@@ -9,43 +9,7 @@
 #include "tool.h"
 
 /* What hw/tpm/libtpms registers; its volatile blob is never on the medium. */
-static const struct {
-    const char *owner;
-    const char *name;
-    BlobKind kind;
-    uint64_t max_size;
-} tpm_blobs[] = {
-    { "tpm", "permanent", BLOB_KIND_PERMANENT, 512 * KiB },
-    { "tpm", "savestate", BLOB_KIND_SAVESTATE, 64 * KiB },
-};
-
-static bool register_tpm(BlobStore *store, GError **error)
-{
-    for (size_t n = 0; n < ARRAY_SIZE(tpm_blobs); n++) {
-        if (!blob_store_register(store, tpm_blobs[n].owner, tpm_blobs[n].name,
-                                 tpm_blobs[n].kind, tpm_blobs[n].max_size,
-                                 error)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* How many bytes the new store needs, so that it has space for a TPM. */
-static bool measure_tpm(uint64_t *bytes, GError **error)
-{
-    static const BlobStoreOptions options;
-    BlobStorage *storage = blob_storage_new_memory(4 * KiB);
-    BlobStore *store = blob_store_open(storage, &options, error);
-    bool ok = store && register_tpm(store, error);
-
-    if (ok) {
-        *bytes = blob_store_required_bytes(store);
-    }
-    blob_store_free(store);
-    blob_storage_free(storage);
-    return ok;
-}
+const uint64_t tool_tpm_sizes[TOOL_TPM_BLOBS] = { 512 * KiB, 64 * KiB };
 
 /* The arguments and results of bdrv_img_create(), which no coroutine calls */
 typedef struct NewImage {
@@ -85,6 +49,16 @@ static bool is_missing(const ToolImage *image)
            access(image->name, F_OK) < 0 && errno == ENOENT;
 }
 
+bool coroutine_fn tool_make_missing(ToolImage *image, uint64_t bytes,
+                                    GError **error)
+{
+    if (!is_missing(image)) {
+        return true;
+    }
+    image->format = image->format ?: "raw";
+    return make_image(image, bytes, error);
+}
+
 static bool coroutine_fn make_store(Tool *tool, const ToolImage *image,
                                     uint64_t bytes, GError **error)
 {
@@ -109,20 +83,14 @@ bool coroutine_fn tool_create(Tool *tool, GError **error)
     ToolImage image = tool->image;
     uint64_t bytes = 0;
 
-    if (tool->for_tpm && !measure_tpm(&bytes, error)) {
-        return false;
+    if (tool->for_tpm) {
+        bytes = blob_store_bytes_for(tool_tpm_sizes, TOOL_TPM_BLOBS);
     }
     bytes = MAX(bytes, tool->required);
-    if (is_missing(&image)) {
-        if (!bytes) {
-            return tool_fail(error, TOOL_EXIT_USAGE, "there is no such file: "
-                             "how large is it to be? --tpm or --required is "
-                             "needed");
-        }
-        image.format = image.format ?: "raw";
-        if (!make_image(&image, bytes, error)) {
-            return false;
-        }
+    if (is_missing(&image) && !bytes) {
+        return tool_fail(error, TOOL_EXIT_USAGE, "there is no such file: how "
+                         "large is it to be? --tpm or --required is needed");
     }
-    return make_store(tool, &image, bytes, error);
+    return tool_make_missing(&image, bytes, error) &&
+           make_store(tool, &image, bytes, error);
 }

@@ -47,10 +47,11 @@ static bool is_lock_failure(Error *err)
            g_str_has_suffix(text, " lock");
 }
 
-static bool coroutine_fn open_image(const ToolImage *image, bool writable,
+static bool coroutine_fn open_image(const ToolImage *image, ToolAccess access,
                                     ToolStore *opened, GError **error)
 {
-    int flags = BDRV_O_NO_SHARE | (writable ? BDRV_O_RDWR : 0);
+    int flags = BDRV_O_NO_SHARE | (access >= TOOL_WRITE ? BDRV_O_RDWR : 0) |
+                (access == TOOL_RESIZE ? BDRV_O_RESIZE : 0);
     Error *err = NULL;
     QDict *opts = options_of(image, &err);
 
@@ -207,7 +208,7 @@ bool coroutine_fn tool_open(Tool *tool, const ToolImage *image,
     BlobStoreStatus info;
 
     opened->name = image->name;
-    if (!open_image(image, access >= TOOL_WRITE, opened, error)) {
+    if (!open_image(image, access, opened, error)) {
         return false;
     }
     if (access == TOOL_LABEL) {
@@ -237,6 +238,33 @@ bool coroutine_fn tool_check_space(ToolStore *opened, uint64_t bytes,
     return length >= bytes ||
            tool_fail(error, TOOL_EXIT_ERROR, "the image is too small: %" PRIu64
                      " bytes are needed, it has %" PRIu64, bytes, length);
+}
+
+bool coroutine_fn tool_open_blank(Tool *tool, const ToolImage *image,
+                                  const BlobStoreOptions *options,
+                                  ToolStore *opened, GError **error)
+{
+    Opening opening = { .tool = tool, .opened = opened };
+    BlobStoreOptions more = *options;
+    g_autoptr(GError) err = NULL;
+
+    more.fence = true;
+    more.make = options->key ? NULL : make;
+    more.opaque = &opening;
+    opened->name = image->name;
+    if (!open_image(image, TOOL_WRITE, opened, error) ||
+        !check_no_store(opened, error)) {
+        return false;
+    }
+    opened->store = blob_store_open(&opened->medium.parent, &more, &err);
+    if (g_error_matches(err, BLOBSTORE_ERROR, BLOBSTORE_ERROR_FOREIGN)) {
+        /* No store is looked for there, but nothing. */
+        return tool_fail(error, TOOL_EXIT_ERROR, "%s", err->message);
+    }
+    if (err) {
+        g_propagate_error(error, g_steal_pointer(&err));
+    }
+    return opened->store;
 }
 
 bool coroutine_fn tool_finish(ToolStore *opened, GError **error)

@@ -28,8 +28,8 @@ const ToolOption tool_options[] = {
       "IMAGE is a list of options, as for qemu-img" },
     { "force-share", 'U', OPT_SHARE, TOOL_FLAG, AT(image.force_share), NULL,
       "though it is in use; what is shown may be a mix" },
-    { "output", 0, OPT_OUTPUT, TOOL_CHOICE, AT(output), "human|json",
-      "what to print: text for people, or JSON" },
+    { "output", 0, OPT_OUTPUT, TOOL_CHOICE, AT(output), "human|json|svg",
+      "what to print: text for people, JSON, or the picture of map" },
     { "progress", 'p', OPT_PROGRESS, TOOL_FLAG, AT(progress), NULL,
       "show how much has been done" },
     { "take-over", 0, OPT_TAKE_OVER, TOOL_FLAG, AT(take_over), NULL,
@@ -58,9 +58,9 @@ const ToolOption tool_options[] = {
       "key slot, 0 to 7" },
     { "replace", 0, OPT_REPLACE, TOOL_FLAG, AT(replace), NULL,
       "the key slot may be in use" },
-    { "tpm", 0, OPT_CREATE, TOOL_FLAG, AT(for_tpm), NULL,
+    { "tpm", 0, OPT_CREATE | OPT_SIZE, TOOL_FLAG, AT(for_tpm), NULL,
       "the image has space for a TPM" },
-    { "required", 0, OPT_CREATE, TOOL_BYTES, AT(required), "BYTES",
+    { "required", 0, OPT_CREATE | OPT_SIZE, TOOL_BYTES, AT(required), "BYTES",
       "the image has at least so many bytes (64k, 4M, ...)" },
     { "show-metadata", 0, OPT_GET, TOOL_FLAG, AT(show_metadata), NULL,
       "print the metadata of the blob in place of its content" },
@@ -71,6 +71,22 @@ const ToolOption tool_options[] = {
       "how large it can become; at least what it could before" },
     { "metadata", 0, OPT_PUT, TOOL_LIST, AT(metadata), "KEY=VALUE",
       "metadata in place of those of the blob; may be repeated" },
+    { "repair", 0, OPT_REPAIR, TOOL_FLAG, AT(repair), NULL,
+      "write damaged copies again" },
+    { "fall-back", 0, OPT_REPAIR, TOOL_TEXT, AT(fall_back), "OWNER/NAME",
+      "give up the lost version of this damaged blob, for the one before" },
+    { "or-absent", 0, OPT_REPAIR, TOOL_FLAG, AT(or_absent), NULL,
+      "delete that blob if there is no version before" },
+    { "target-format", 'O', OPT_COPY, TOOL_TEXT, AT(target_format), "FORMAT",
+      "format of the target" },
+    { "target-image-opts", 0, OPT_COPY, TOOL_FLAG, AT(target_is_options),
+      NULL, "TARGET is a list of options" },
+    { "unencrypted", 0, OPT_COPY, TOOL_FLAG, AT(unencrypted), NULL,
+      "the target is plain though the source is encrypted" },
+    { "new-identity", 0, OPT_CLONE, TOOL_FLAG, AT(new_identity), NULL,
+      "the target is another store, with a new uuid" },
+    { "blob", 0, OPT_SIZE, TOOL_LIST, AT(blob_sizes), "BYTES",
+      "a blob of at most that size; may be repeated" },
     { NULL }
 };
 
@@ -260,8 +276,13 @@ static bool check_operands(const Tool *tool)
         tool_usage("%s takes: %s", command->name, command->operands);
         return false;
     }
-    if (tool->image.format && tool->image.is_options) {
-        tool_usage("--image-opts and --format exclude each other");
+    if ((tool->image.format && tool->image.is_options) ||
+        (tool->target_format && tool->target_is_options)) {
+        tool_usage("a list of options says the format itself");
+        return false;
+    }
+    if (tool->output == TOOL_OUTPUT_SVG && !(command->options & OPT_PICTURE)) {
+        tool_usage("--output=svg does not belong to %s", command->name);
         return false;
     }
     return true;

@@ -69,3 +69,27 @@ QDict *tool_blob_json(const BlobInfo *info)
     }
     return blob;
 }
+
+const char *tool_region_kind(const BlobRegion *region)
+{
+    static const char *const kinds[] = {
+        [BLOB_REGION_SUPERBLOCK] = "superblock",
+        [BLOB_REGION_DIRECTORY] = "directory",
+        [BLOB_REGION_BLOB] = "blob",
+        [BLOB_REGION_FREE] = "free",
+        [BLOB_REGION_OUTSIDE] = "outside",
+    };
+
+    return kinds[region->kind];
+}
+
+char *tool_region_name(const BlobRegion *region)
+{
+    BlobInfo info;
+
+    if (!region->blob) {
+        return g_strdup(tool_region_kind(region));
+    }
+    blob_get_info(region->blob, &info);
+    return g_strdup_printf("%s/%s", info.owner, info.name);
+}

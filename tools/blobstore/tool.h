@@ -12,6 +12,7 @@
 
 #include "blobstore/qemu/credential.h"
 #include "blobstore/qemu/glue.h"
+#include "blobstore/map.h"
 #include "blobstore/store.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
@@ -69,6 +70,14 @@ typedef struct Tool {
     int kind;                   /* of ToolOption.value; -1: not given */
     uint64_t max_size;          /* bytes; 0: not given */
     GSList *metadata;           /* TOOL_LIST of "key=value" */
+    GSList *blob_sizes;         /* TOOL_LIST */
+    const char *target_format;  /* or NULL */
+    bool target_is_options;
+    bool unencrypted;
+    bool new_identity;
+    bool repair;
+    const char *fall_back;      /* OWNER/NAME, or NULL */
+    bool or_absent;
 
     ToolExit status;            /* of a command that has not failed */
 } Tool;
@@ -76,6 +85,7 @@ typedef struct Tool {
 typedef enum ToolOutput {
     TOOL_OUTPUT_HUMAN,
     TOOL_OUTPUT_JSON,
+    TOOL_OUTPUT_SVG,            /* OPT_PICTURE */
 } ToolOutput;
 
 /*
@@ -98,6 +108,11 @@ enum {
     OPT_CREATE = 1 << 9,
     OPT_GET = 1 << 10,
     OPT_PUT = 1 << 11,
+    OPT_REPAIR = 1 << 12,
+    OPT_COPY = 1 << 13,
+    OPT_CLONE = 1 << 14,
+    OPT_SIZE = 1 << 15,
+    OPT_PICTURE = 1 << 16,      /* no options, but --output=svg */
     OPT_ALONE = 1u << 31,       /* without a command */
 };
 
@@ -176,6 +191,7 @@ typedef enum ToolAccess {
     TOOL_READ,
     TOOL_WRITE,
     TOOL_REPLACE,               /* the same; what it writes may be damaged */
+    TOOL_RESIZE,                /* the same; the image may change its size */
     TOOL_MAKE,                  /* a blank image becomes a store */
 } ToolAccess;
 
@@ -199,6 +215,14 @@ typedef struct ToolStore {
 bool coroutine_fn tool_open(Tool *tool, const ToolImage *image,
                             ToolAccess access, ToolStore *opened,
                             GError **error);
+/*
+ * Opens @image, which has to be blank: what blob_store_start() or
+ * blob_store_copy() then makes of it is as @options say, and as the new key of
+ * the command line says unless they have a key.
+ */
+bool coroutine_fn tool_open_blank(Tool *tool, const ToolImage *image,
+                                  const BlobStoreOptions *options,
+                                  ToolStore *opened, GError **error);
 /* Shows the warnings of the store; one that a command began ends at rest. */
 void coroutine_fn tool_close(ToolStore *opened);
 G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(ToolStore, tool_close)
@@ -216,6 +240,23 @@ bool coroutine_fn tool_put_key(const Tool *tool, BlobKeySlots *slots,
                                unsigned n, const BlobKey *key,
                                const uint8_t *uuid, GError **error);
 
+/* repair.c */
+
+/* Whether the options of check go together */
+bool tool_check_repair_options(const Tool *tool, GError **error);
+/* Repairs the store in @image, as the options of check say. */
+bool coroutine_fn tool_repair(Tool *tool, const ToolImage *image,
+                              GError **error);
+
+/* create.c */
+
+/* What a TPM of either version registers, in bytes */
+enum { TOOL_TPM_BLOBS = 2 };
+extern const uint64_t tool_tpm_sizes[TOOL_TPM_BLOBS];
+/* If @image is a file that does not exist, makes it, with @bytes. */
+bool coroutine_fn tool_make_missing(ToolImage *image, uint64_t bytes,
+                                    GError **error);
+
 /* output.c */
 
 /* A remark, which -q and JSON leave out */
@@ -227,12 +268,19 @@ char *tool_uuid(const uint8_t uuid[BLOB_UUID_BYTES]);
 /* A blob in one line, and in JSON */
 void tool_print_blob(const BlobInfo *info);
 QDict *tool_blob_json(const BlobInfo *info);
+/* "superblock", "directory", "blob", "free" or "outside" */
+const char *tool_region_kind(const BlobRegion *region);
+/* The same, but a blob is OWNER/NAME; to be freed */
+char *tool_region_name(const BlobRegion *region);
 
 /* The commands */
 ToolRun tool_info, tool_list, tool_key_list;                    /* show.c */
 ToolRun tool_check;                                             /* check.c */
 ToolRun tool_create;                                            /* create.c */
 ToolRun tool_get, tool_put, tool_rm;                            /* blobs.c */
+ToolRun tool_copy, tool_clone;                                  /* copy.c */
+ToolRun tool_resize, tool_size;                                 /* resize.c */
+ToolRun tool_map;                                               /* map.c */
 ToolRun tool_key_add, tool_key_remove;                          /* keys.c */
 ToolRun tool_encrypt, tool_rekey, tool_decrypt;                 /* keys.c */
 
