@@ -245,11 +245,14 @@ bool vm_load_rest_of_state(GBytes *state, unsigned skipped)
 void vm_stop_now(RunState state)
 {
     GList *at;
+    GList *next;
 
     runstate = state;
-    for (at = g_list_last(handlers); at; at = at->prev) {
+    /* A handler may remove itself. */
+    for (at = g_list_last(handlers); at; at = next) {
         VMChangeStateEntry *entry = at->data;
 
+        next = at->prev;
         entry->cb(entry->opaque, false, state);
     }
 }
@@ -257,15 +260,17 @@ void vm_stop_now(RunState state)
 bool vm_start_now(void)
 {
     GList *at;
+    GList *next;
 
     if (!blobstore_vm_prepare_start()) {
         return false;
     }
     runstate = RUN_STATE_RUNNING;
     stop_requested = false;
-    for (at = handlers; at; at = at->next) {
+    for (at = handlers; at; at = next) {
         VMChangeStateEntry *entry = at->data;
 
+        next = at->next;
         entry->cb(entry->opaque, true, runstate);
     }
     return true;
