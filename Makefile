@@ -46,7 +46,8 @@ help:
 	@echo 'make bench-fleet  start VMS= (100) at once, with TPMs on several drives and with swtpm; commits on each'
 	@echo '               kind of drive, also on the servers of check-storage'
 	@echo 'make fuzz      hostile images and random operations, TIME= seconds each (60)'
-	@echo 'make mutants   break the core in one place at a time; a test must notice (ONLY=R4: of one rule, ONLY=S: of sealing)'
+	@echo 'make mutants   break the code in one place at a time; a test must notice (ONLY=R4: of one rule,'
+	@echo '               ONLY=S: of sealing, ONLY=glue: of what is in QEMU)'
 	@echo 'make mutants-fit  list these places, and look whether they are still there'
 	@echo 'make clean     remove build/, the fetched sources included'
 	@echo
@@ -166,7 +167,7 @@ fuzz-coverage: coverage-build
 	@gcovr --root $(CURDIR) --filter blobstore/ --branches $(build)/coverage
 
 .PHONY: mutants
-mutants: packages mutants-fit
+mutants: qemu mutants-fit
 	@scripts/fetch-qemu.sh tools
 	@ONLY='$(ONLY)' tests/run.py --length=night mutants
 

@@ -168,7 +168,7 @@ SUITES = {
     'functional': (functional, 'machines and guests', ('check',)),
     'storage': (storage, 'a TPM on real servers of storage', ()),
     'model': (model, 'the rules of the format, by spin', ('night',)),
-    'mutants': (mutants, 'the core, broken in one place at a time', ('night',)),
+    'mutants': (mutants, 'the code, broken in one place at a time', ('night',)),
 }
 
 

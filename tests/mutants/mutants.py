@@ -12,7 +12,11 @@ import re
 import sys
 from pathlib import Path
 
-CORE = Path(__file__).resolve().parents[2] / "blobstore"
+from glue import GLUE_MUTANTS
+
+REPO = Path(__file__).resolve().parents[2]
+CORE = REPO / "blobstore"
+GLUE = CORE / "qemu", REPO / "hw/tpm/libtpms"
 RULES = {*(f"R{n}" for n in range(1, 18)), *(f"S{n}" for n in range(1, 12)), "promise"}
 
 MUTANTS = [
@@ -519,9 +523,11 @@ COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
 TOKEN = re.compile(r"\w+|\S")
 
 
-def c_files(core):
-    """The C files of the core, which run without QEMU."""
-    return sorted(path for path in core.rglob("*.c") if "qemu" not in path.parts[-2:])
+def c_files(place):
+    """The C files of the core, which run without QEMU; or those of several folders."""
+    if isinstance(place, tuple):
+        return sorted(path for folder in place for path in folder.glob("*.c"))
+    return sorted(path for path in place.rglob("*.c") if "qemu" not in path.parts[-2:])
 
 
 def pattern(text):
@@ -540,36 +546,52 @@ def without_comments(source):
     return COMMENT.sub(lambda comment: " " * len(comment[0]), source)
 
 
-def find(text, core=CORE):
+def find(text, place=CORE):
     """The places that match: (path, start, end)."""
     regex = pattern(text)
-    return [(path, *match.span()) for path in c_files(core)
+    return [(path, *match.span()) for path in c_files(place)
             for match in regex.finditer(without_comments(path.read_text()))]
 
 
-def find_faults(mutants):
-    """The faults of the list, in sentences."""
-    faults = [f"{rule} has no mutant" for rule in sorted(RULES - {mutant[0] for mutant in mutants})]
-    known = {word for path in c_files(CORE) for word in TOKEN.findall(path.read_text())}
+def find_misfits(mutants, place):
+    """Sentences about what cannot be put in place."""
+    faults = []
+    known = {word for path in c_files(place) for word in TOKEN.findall(path.read_text())}
     for rule, what, text, replacement in mutants:
         unknown = sorted(set(TOKEN.findall(replacement)) - known)
         if unknown:
-            faults.append(f"{rule}: {what}: the core has no {', '.join(unknown)}")
-        places = find(text)
+            faults.append(f"{rule}: {what}: the code has no {', '.join(unknown)}")
+        places = find(text, place)
         if len(places) != 1:
             names = ", ".join(path.name for path, *_ in places)
             faults.append(f"{rule}: {what}: {len(places)} places match, not one ({names}):\n{text}")
     return faults
 
 
-def main():
-    for rule, what, text, _ in MUTANTS:
-        places = [str(path.relative_to(CORE)) for path, *_ in find(text)]
+def find_faults(mutants):
+    """The faults of the list, in sentences."""
+    faults = [f"{rule} has no mutant" for rule in sorted(RULES - {mutant[0] for mutant in mutants})]
+    return faults + find_misfits(mutants, CORE)
+
+
+def find_glue_faults(mutants):
+    return find_misfits(mutants, GLUE)
+
+
+def show(mutants, place):
+    for rule, what, text, _ in mutants:
+        places = [str(path.relative_to(REPO)) for path, *_ in find(text, place)]
         print(f"{rule + ':':9}{what} [{', '.join(places) or 'nowhere'}]")
-    faults = find_faults(MUTANTS)
+
+
+def main():
+    show(MUTANTS, CORE)
+    show([("glue", *mutant[1:]) for mutant in GLUE_MUTANTS], GLUE)
+    faults = find_faults(MUTANTS) + find_glue_faults(GLUE_MUTANTS)
     for fault in faults:
         print(f"mutants: {fault}", file=sys.stderr)
-    print(f"{len(MUTANTS)} mutants, {len(faults)} faults")
+    print(f"{len(MUTANTS)} mutants of the core, {len(GLUE_MUTANTS)} of the glue, "
+          f"{len(faults)} faults")
     return 1 if faults else 0
 
 
