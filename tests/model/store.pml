@@ -30,6 +30,10 @@
  * A durable write reaches the medium but does not flush what was written
  * before: that is all that FUA does.
  *
+ * With -DPAGE_CACHE there is a cache as Linux has one: what could not be
+ * written stays readable, no later flush writes it, and it is gone when the
+ * cache is dropped or the power fails (R16).
+ *
  * -DOPS= -DFAILS= -DCRASHES= -DDAMAGES= -DEXTENTS= bound a history.
  * -DBREAK_* breaks one rule; the assertions must then fail.  See test_rules.py.
  *

@@ -38,9 +38,21 @@ def store(ops, fails, crashes, damages, effort=1):
                 effort=effort)
 
 
-def broken(rule, ops=2, fails=0, crashes=1, damages=0, effort=1):
+def broken(rule, ops=2, fails=0, crashes=1, damages=0, effort=1, **more):
     return Case(f'store without {rule}', 'store.pml',
-                dict(OPS=ops, FAILS=fails, CRASHES=crashes, DAMAGES=damages), rule, effort)
+                dict(OPS=ops, FAILS=fails, CRASHES=crashes, DAMAGES=damages, **more), rule, effort)
+
+
+def cached(ops, fails, crashes, effort=1):
+    return Case(f'store in a page cache: {ops} calls, {fails} failing, {crashes} crashes',
+                'store.pml', dict(OPS=ops, FAILS=fails, CRASHES=crashes, PAGE_CACHE=1),
+                effort=effort)
+
+
+def small(name, *rules):
+    """A model as it is, and without each of some rules."""
+    return [Case(name, f'{name}.pml'),
+            *(Case(f'{name} without {rule}', f'{name}.pml', broken=rule) for rule in rules)]
 
 
 CASES = [
@@ -71,10 +83,14 @@ CASES = [
     broken('R12_FAILED', fails=1),
     broken('FLUSH', crashes=2),
     broken('LOST', ops=3, damages=1, effort=2),
-    Case('format', 'format.pml'),
-    Case('format without R13', 'format.pml', broken='R13'),
-    Case('format without R13_ORDER', 'format.pml', broken='R13_ORDER'),
-    Case('format without R13_RETRY', 'format.pml', broken='R13_RETRY'),
+    cached(1, 1, 2),
+    cached(2, 1, 1, effort=2),
+    broken('R16', ops=1, fails=1, crashes=2, PAGE_CACHE=1),
+    broken('R16_ORDER', ops=1, fails=1, crashes=2, PAGE_CACHE=1),
+    *small('format', 'R13', 'R13_ORDER', 'R13_RETRY'),
+    *small('superblock', 'S5_NAMES', 'S5_BEFORE', 'S5_AFTER', 'S5_SETTLE'),
+    *small('owner', 'R17', 'R17_START', 'R17_CLOSE'),
+    *small('wipe', 'S11', 'S11_HOLES', 'S11_FLUSH'),
 ]
 
 

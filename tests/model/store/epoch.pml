@@ -32,7 +32,17 @@ inline make_directory(is_clean)
         :: else -> clear_entry(directory[new_dir].entry[n])
         fi
     }
-    first = intact[0] && !(intact[1] && pair_epoch[1] > pair_epoch[0])
+    /* R16: of two copies that are the same, the one that was written last
+     * may be in a cache only. */
+    first = intact[0] && !(intact[1] && pair_epoch[1] > pair_epoch[0]);
+#ifndef BREAK_R16_ORDER
+    if
+    :: intact[0] && intact[1] && pair_epoch[0] == pair_epoch[1] ->
+        first = directory[dir_seen[0]].last
+    :: else
+    fi;
+#endif
+    directory[new_dir].last = 1 - first
 }
 
 inline adopt_record()

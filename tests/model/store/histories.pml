@@ -99,6 +99,10 @@ inline start_if_room()
     fi
 }
 
+#define AT_REST \
+    (dir_seen[0] == dir_seen[1] && dir_seen[0] != GARBLED && \
+     directory[dir_seen[0]].clean)
+
 #define ABSENT(n)       (entry[n].seq == 0 || entry[n].deleted)
 #define MAY_WRITE(n)    (registered[n] && !damaged[n] && \
                          entry[n].extent != NOWHERE)
@@ -194,6 +198,28 @@ at_rest:
     atomic {
         skip;
         d_step { skip; forget_memory(); skip }
+        goto distrusting
+    }
+
+    /* R16: unless the store is at rest, the cache is dropped.  An opening that
+     * fails is repeated. */
+distrusting:
+    atomic {
+#if defined(PAGE_CACHE) && !defined(BREAK_R16)
+        if
+        :: AT_REST -> ok = true
+        :: !AT_REST ->
+            flush();
+            if
+            :: ok -> d_step { skip; drop_cache(); collect(); skip }
+            :: else
+            fi
+        fi;
+        if
+        :: ok -> ok = false
+        :: else -> goto distrusting
+        fi;
+#endif
         goto opening
     }
 

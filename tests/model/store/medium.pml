@@ -4,6 +4,33 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
+#ifdef PAGE_CACHE
+#define IS_STUCK(u)     HAS(stuck, u)
+#define IS_DIR_STUCK(c) HAS(dir_stuck, c)
+#else
+#define IS_STUCK(u)     false
+#define IS_DIR_STUCK(c) false
+#endif
+
+/* A page that is written again is dirty again. */
+inline unstick(at)
+{
+#ifdef PAGE_CACHE
+    stuck = stuck & ~(7 << (at))
+#else
+    skip
+#endif
+}
+
+inline unstick_directory(copy)
+{
+#ifdef PAGE_CACHE
+    dir_stuck = dir_stuck & ~BIT(copy)
+#else
+    skip
+#endif
+}
+
 /* Puts any of the units of a write that failed or was cut, one of them
  * garbled. */
 inline put_part(at, v)
@@ -25,6 +52,37 @@ inline put_part(at, v)
     }
 }
 
+/* A write that fails: with a page cache all of it can be read, and any of it
+ * is on the medium. */
+inline fail_part(at, v)
+{
+#ifdef PAGE_CACHE
+    select (pick : 0 .. 26);
+    skip;
+    d_step {
+        skip;
+        used = false;
+        for (u : 0 .. 2) {
+            seen[at + u] = v;
+            stuck = stuck | 1 << (at + u);
+            if
+            :: pick % 3 == 1 -> kept[at + u] = v
+            :: pick % 3 == 2 && !used -> kept[at + u] = GARBLED; used = true
+            :: else
+            fi;
+            if
+            :: kept[at + u] == v -> stuck = stuck & ~(1 << (at + u))
+            :: else
+            fi;
+            pick = pick / 3
+        }
+        skip
+    }
+#else
+    put_part(at, v)
+#endif
+}
+
 /* Writes version @v to the slot at @at; sets ok. */
 inline put(at, v, durable)
 {
@@ -33,6 +91,7 @@ inline put(at, v, durable)
         :: d_step {
                skip;
                ok = true;
+               unstick(at);
                for (u : 0 .. 2) {
                    seen[at + u] = v;
                    if
@@ -46,15 +105,17 @@ inline put(at, v, durable)
             fails++;
             ok = false;
             printf("a write fails\n");
-            put_part(at, v)
+            fail_part(at, v)
         :: crashes < CRASHES ->
             printf("in a write:\n");
+            unstick(at);
             put_part(at, v);
             goto killed
         :: crashes < CRASHES ->
             printf("in a write:\n");
             d_step {
                 skip;
+                unstick(at);
                 for (u : 0 .. 2) {
                     seen[at + u] = v
                 }
@@ -74,11 +135,26 @@ inline put_directory_part(copy)
     fi
 }
 
+inline fail_directory(copy)
+{
+#ifdef PAGE_CACHE
+    dir_seen[copy] = new_dir;
+    if
+    :: dir_stuck = dir_stuck | BIT(copy)
+    :: dir_kept[copy] = new_dir
+    :: dir_kept[copy] = GARBLED; dir_stuck = dir_stuck | BIT(copy)
+    fi
+#else
+    put_directory_part(copy)
+#endif
+}
+
 inline put_directory(copy)
 {
     atomic {
         intact[copy] = false;
         pair_epoch[copy] = 0;
+        unstick_directory(copy);
         if
         :: d_step {
                skip;
@@ -93,7 +169,7 @@ inline put_directory(copy)
             fails++;
             ok = false;
             printf("writing directory copy %d fails\n", copy);
-            put_directory_part(copy)
+            fail_directory(copy)
         :: crashes < CRASHES ->
             printf("in writing directory copy %d:\n", copy);
             put_directory_part(copy);
@@ -106,6 +182,62 @@ inline put_directory(copy)
     }
 }
 
+/* Any of what was to be flushed is on the medium; one unit is garbled. */
+inline fail_flush()
+{
+#ifdef PAGE_CACHE
+    one_left = true;
+    unit = 0;
+    do
+    :: unit < UNITS && (seen[unit] == kept[unit] || IS_STUCK(unit)) -> unit++
+    :: unit < UNITS && seen[unit] != kept[unit] && !IS_STUCK(unit) ->
+        if
+        :: kept[unit] = seen[unit]
+        :: stuck = stuck | 1 << unit
+        :: one_left ->
+            stuck = stuck | 1 << unit;
+            kept[unit] = GARBLED;
+            one_left = false
+        fi;
+        unit++
+    :: unit == UNITS -> break
+    od;
+    unit = 0;
+    do
+    :: unit < 2 && (dir_seen[unit] == dir_kept[unit] || IS_DIR_STUCK(unit)) ->
+        unit++
+    :: unit < 2 && dir_seen[unit] != dir_kept[unit] && !IS_DIR_STUCK(unit) ->
+        if
+        :: dir_kept[unit] = dir_seen[unit]
+        :: dir_stuck = dir_stuck | BIT(unit)
+        fi;
+        unit++
+    :: unit == 2 -> break
+    od;
+    unit = 0;
+    one_left = false
+#else
+    skip
+#endif
+}
+
+/* What can be read is what the medium has. */
+inline drop_cache()
+{
+#ifdef PAGE_CACHE
+    for (u : 0 .. UNITS - 1) {
+        seen[u] = (IS_STUCK(u) -> kept[u] : seen[u]);
+    }
+    for (c : 0 .. 1) {
+        dir_seen[c] = (IS_DIR_STUCK(c) -> dir_kept[c] : dir_seen[c]);
+    }
+    stuck = 0;
+    dir_stuck = 0
+#else
+    skip
+#endif
+}
+
 inline flush()
 {
     atomic {
@@ -114,16 +246,19 @@ inline flush()
                skip;
                ok = true;
                for (u : 0 .. UNITS - 1) {
-                   kept[u] = seen[u];
+                   kept[u] = (IS_STUCK(u) -> kept[u] : seen[u]);
                }
-               dir_kept[0] = dir_seen[0];
-               dir_kept[1] = dir_seen[1];
+               for (c : 0 .. 1) {
+                   dir_kept[c] = (IS_DIR_STUCK(c) -> dir_kept[c] :
+                                  dir_seen[c]);
+               }
                skip
            }
         :: fails < FAILS ->
             fails++;
             ok = false;
-            printf("a flush fails\n")
+            printf("a flush fails\n");
+            fail_flush()
         :: crashes < CRASHES ->
             printf("in a flush:\n");
             if
@@ -137,6 +272,7 @@ inline flush()
 /* Each unit that was not flushed is there or not; one is garbled. */
 inline lose_power()
 {
+    d_step { skip; drop_cache(); skip }
     one_left = true;
     unit = 0;
     do

@@ -40,6 +40,7 @@ typedef Directory {
     byte epoch;
     byte epoch_id;
     bool clean;
+    bit last;               /* the copy that is written last */
     byte next_id;
     Entry entry[2]
 };
@@ -51,6 +52,10 @@ byte seen[UNITS];
 byte kept[UNITS];
 byte dir_seen[2];
 byte dir_kept[2];
+#ifdef PAGE_CACHE
+int stuck;                  /* bit per unit: clean, and not on the medium */
+byte dir_stuck;             /* bit per copy */
+#endif
 
 /* The store in memory: struct BlobStore */
 Entry entry[2];

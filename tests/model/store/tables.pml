@@ -30,6 +30,7 @@ inline collect()
         :: !used ->
             directory[v].epoch = 0; directory[v].epoch_id = 0;
             directory[v].clean = false; directory[v].next_id = 0;
+            directory[v].last = 0;
             for (n : 0 .. 1) {
                 clear_entry(directory[v].entry[n])
             }
