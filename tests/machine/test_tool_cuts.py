@@ -27,12 +27,12 @@ class CutsTest(ToolTest):
         self.tool("put", *SECRETS, *key, "--max-size=8k", self.image_name, "dev/data",
                   content=BEFORE)
 
-    def run_logged(self, command, *arguments, content=b""):
+    def run_logged(self, command, *arguments, content=b"", opts="--image-opts", source=()):
         """Run the command on the image; returns its writes and flushes."""
         Path(self.path("log")).write_bytes(b"")
         node = ("driver=raw,file.driver=blklogwrites,file.log.driver=file,file.log.filename=log,"
                 f"file.file.driver=file,file.file.filename={self.image_name}")
-        subprocess.run([program("QEMU_BLOBSTORE"), command, *SECRETS, "--image-opts", node,
+        subprocess.run([program("QEMU_BLOBSTORE"), command, *SECRETS, opts, *source, node,
                         *arguments], cwd=self.directory, input=content, check=True, timeout=60)
         return writelog.read(self.path("log"))
 
@@ -58,13 +58,17 @@ class CutsTest(ToolTest):
     def check_cuts(self, before, after, command, *arguments, content=b""):
         base = self.content()
         writes = self.run_logged(command, *arguments, content=content)
+        self.check_writes(base, writes, [before], after)
+
+    def check_writes(self, base, writes, befores, after):
+        """The first of what may be there before is there before anything is written."""
         self.assertEqual(self.found(), after)
         seen = []
         for image in self.cuts(base, writes):
             Path(self.path(self.image_name)).write_bytes(image)
             seen.append(self.found())
-            self.assertIn(seen[-1], (before, after))
-        self.assertEqual((seen[0], seen[-1]), (before, after))
+            self.assertIn(seen[-1], (*befores, after))
+        self.assertEqual((seen[0], seen[-1]), (befores[0], after))
 
     def test_put(self):
         self.make()
@@ -90,6 +94,35 @@ class CutsTest(ToolTest):
     def test_rm(self):
         self.make()
         self.check_cuts(BEFORE, NO_BLOB, "rm", "dev/data")
+
+    def test_copies(self):
+        """What there is of one that is not whole is no store, and no key opens it."""
+        self.make()
+        source, self.image_name = self.image_name, "target.raw"
+        base = bytes(len(self.content(source)))
+        for command in ["copy"], ["copy", *NEW[0]], ["clone", "--new-identity"]:
+            with self.subTest(command=command):
+                Path(self.path(self.image_name)).write_bytes(base)
+                writes = self.run_logged(*command, opts="--target-image-opts", source=[source])
+                self.check_writes(base, writes, [NO_STORE, DAMAGED, KEY], BEFORE)
+
+    def test_repair(self):
+        for damaged, after in ((AFTER,), BEFORE), ((BEFORE, AFTER), NO_BLOB):
+            self.make()
+            self.tool("put", self.image_name, "dev/data", content=AFTER)
+            image = bytearray(self.content())
+            for content in damaged:
+                image[image.find(content)] ^= 1
+            Path(self.path(self.image_name)).write_bytes(image)
+            self.check_cuts(DAMAGED, after, "check", "--repair", "--fall-back=dev/data",
+                            "--or-absent")
+            Path(self.path(self.image_name)).unlink()
+
+    def test_resize(self):
+        self.make()
+        with open(self.path(self.image_name), "r+b") as image:
+            image.truncate(1 << 20)
+        self.check_cuts(BEFORE, BEFORE, "resize")
 
     def test_create(self):
         self.image_name = self.image()
