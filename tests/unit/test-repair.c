@@ -113,6 +113,34 @@ static void test_fall_back_that_fails_changes_nothing(void)
     test_expect(store, a, "old a");
 }
 
+/*
+ * Another process has failed to write to where the older version is, and that
+ * lands with the next flush.  What the store falls back to must stay.
+ */
+static void test_fall_back_is_not_written_over(void)
+{
+    g_autoptr(TestDisk) disk = test_disk_new(TEST_DISK_BYTES);
+    Blob *blob;
+    g_autoptr(BlobStore) other = test_store(disk, &blob, 1);
+    g_autoptr(BlobStore) store = NULL;
+    g_autoptr(GError) error = NULL;
+
+    test_write(other, blob, "one");
+    test_write(other, blob, "two");
+    test_close(other);                  /* "two" is on record. */
+    blob_store_free(other);
+    other = test_store(disk, &blob, 1);
+    test_garble_current(disk, other, "a");
+    store = test_open(disk);
+    test_expect_damaged(store, blob_store_find(store, "t", "a"));
+    disk->fail_write = 0;
+    disk->failing_write_is_late = true;
+    test_write_fails(other, blob, "three", BLOBSTORE_ERROR_IO, "*");
+    g_assert_false(blob_store_fall_back(store, blob_store_find(store, "t", "a"),
+                                        &error));
+    test_assert_error(&error, BLOBSTORE_ERROR_DAMAGED, "*no older version*");
+}
+
 /* A deletion in the past is no content to fall back to. */
 static void test_fall_back_needs_content(void)
 {
@@ -300,6 +328,7 @@ int main(int argc, char **argv)
     ADD(fall_back_is_in_the_census);
     ADD(fall_back_takes_the_newer_of_two);
     ADD(fall_back_that_fails_changes_nothing);
+    ADD(fall_back_is_not_written_over);
     ADD(fall_back_needs_content);
     ADD(fall_back_does_not_believe_sequence_zero);
     ADD(fall_back_is_refused);
