@@ -262,6 +262,7 @@ bool blob_store_give_up(BlobStore *store, Blob *blob, GError **error)
 {
     BlobChange change = { .blob = blob };
     bool replace_damaged = store->options.replace_damaged;
+    bool started = store->started;
     bool ok;
 
     if (!check_damaged(store, blob, blob->registered, error)) {
@@ -274,6 +275,7 @@ bool blob_store_give_up(BlobStore *store, Blob *blob, GError **error)
     ok = blob_store_start(store, error) &&
          blob_store_write(store, &change, 1, error);
     store->options.replace_damaged = replace_damaged;
+    store->started = ok || started;
     blob_store_unregister(store, blob);
     return ok;
 }

@@ -96,6 +96,11 @@ const FaultCase fault_cases[] = {
     { "fall-back-healing", FILL "damage:a write:c damage:2000|"
       "open fallback:a" },
 
+    { "give-up", FILL "damage:a close|open check giveup:a" },
+    { "give-up-crashed", FILL "damage:a write:c|open giveup:a" },
+    { "shrink", RUNNING " shrink" },
+    { "shrink-after-failure", RUNNING " broken:0,shrink shrink" },
+
     { "sealed-open-blank", "sealed|open" },
     { "sealed-format", "sealed|open register:abcd start" },
     { "sealed-format-cut", "sealed open register:a broken:3,start|" BEGIN },

@@ -309,6 +309,21 @@ static bool step_fallback(Run *run, const char *arg, GError **error)
     return true;
 }
 
+static bool step_giveup(Run *run, const char *arg, GError **error)
+{
+    if (!blob_store_give_up(run->store, find(run, *arg), error)) {
+        return false;
+    }
+    run->world.version[blob_number(*arg)] = 0;
+    return true;
+}
+
+static bool step_shrink(Run *run, const char *arg, GError **error)
+{
+    return blob_store_resize(run->store,
+                             blob_store_required_bytes(run->store), error);
+}
+
 static bool step_exact(Run *run, const char *arg, GError **error)
 {
     test_disk_resize(run->disk->disk,
@@ -354,6 +369,8 @@ static const struct {
     { "check", step_check },
     { "info", step_info },
     { "fallback", step_fallback },
+    { "giveup", step_giveup },
+    { "shrink", step_shrink },
     { "exact", step_exact },
     { "damage", step_damage },
 };

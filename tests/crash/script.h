@@ -58,7 +58,8 @@ void run_restart(Run *run, const Run *start);
  *   start, close, unchanged, check, info
  *   write:aB               writes a and deletes b
  *   again:b                deletes b even if it is absent
- *   read:a, fallback:a
+ *   read:a, fallback:a, giveup:a
+ *   shrink                 makes the store as small as it can be
  *   exact                  makes the medium as large as the store asks for
  *   damage:a               flips a bit in the current version
  *   damage:4096            flips a bit at that offset
