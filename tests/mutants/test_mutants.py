@@ -17,8 +17,9 @@ from mutants import MUTANTS, find, find_faults
 REPO = Path(__file__).resolve().parents[2]
 COPIES = REPO / "build/mutants"
 MESON = REPO / "build/debian/usr/lib/python3/dist-packages"
-PARTS = ("meson.build", "meson_options.txt", "blobstore", "include", "tests/sealed", "tests/storage",
-         "tests/unit", "tests/crash", "tests/format", "tests/fuzz", "tests/pkcs11", "tests/conftest.py")
+PARTS = ("meson.build", "meson_options.txt", "blobstore", "include", "tools/blobstore/swtpm",
+         "tests/sealed", "tests/storage", "tests/unit", "tests/crash", "tests/format", "tests/fuzz",
+         "tests/pkcs11", "tests/conftest.py")
 TIMEOUT_MULTIPLIER = 3
 QUICK_FIRST = ["--suite=unit"], ["jobs"], ["crash-ids", "crash-explorer"], ["algebra", "damage"], ["faults"]
 SHOWN = 3000                # characters of a compiler's output
