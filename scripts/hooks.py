@@ -116,10 +116,10 @@ BUILD = [
               "if have_blobstore and have_system\n"
               "  trace_events_subdirs += ['blobstore/qemu']\n"
               "endif\n"),
-    Hook('meson.build', needs='hw/tpm/libtpms/trace-events',
+    Hook('meson.build', needs='hw/tpm/libtpms/engine/trace-events',
          before="subdir('qapi')",
          text="if libtpms.found()\n"
-              "  trace_events_subdirs += ['hw/tpm/libtpms']\n"
+              "  trace_events_subdirs += ['hw/tpm/libtpms/engine']\n"
               "endif\n"),
     # At this place the tools and their libraries are known.
     Hook('meson.build', needs='tools/blobstore/meson.build',

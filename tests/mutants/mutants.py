@@ -16,7 +16,7 @@ from glue import GLUE_MUTANTS
 
 REPO = Path(__file__).resolve().parents[2]
 CORE = REPO / "blobstore"
-GLUE = CORE / "qemu", REPO / "hw/tpm/libtpms"
+GLUE = CORE / "qemu", REPO / "hw/tpm/libtpms", REPO / "hw/tpm/libtpms/engine"
 RULES = {*(f"R{n}" for n in range(1, 18)), *(f"S{n}" for n in range(1, 12)), "promise"}
 
 MUTANTS = [

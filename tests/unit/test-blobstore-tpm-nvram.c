@@ -16,6 +16,7 @@
 
 typedef struct Nvram {
     char *path;                 /* of the image */
+    TPMBlobs blobs;
     TPMNvram nvram;
 } Nvram;
 
@@ -27,16 +28,17 @@ static void set_up(Nvram *nvram, gconstpointer data)
     nvram->path = image_new("image", "raw", IMAGE_BYTES);
     blank = image_content(nvram->path);
     drive_add_image("nvram", "raw", nvram->path);
-    g_assert_true(tpm_nvram_open(&nvram->nvram, "nvram", TPM_VERSION_1_2,
+    g_assert_true(tpm_blobs_open(&nvram->blobs, &nvram->nvram, "nvram",
+                                 TPM_VERSION_1_2,
                                  &error_abort));
     opened = image_content(nvram->path);
     g_assert_true(g_bytes_equal(opened, blank));
-    g_assert_true(tpm_nvram_start(&nvram->nvram, &error_abort));
+    g_assert_true(tpm_blobs_start(&nvram->blobs, &error_abort));
 }
 
 static void tear_down(Nvram *nvram, gconstpointer data)
 {
-    tpm_nvram_close(&nvram->nvram);
+    tpm_blobs_close(&nvram->blobs, &nvram->nvram);
     drive_remove("nvram");
     unlink(nvram->path);
     g_free(nvram->path);

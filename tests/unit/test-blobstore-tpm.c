@@ -282,14 +282,16 @@ static void test_failed_to_have_its_tpm(Fixture *fixture, gconstpointer data)
 /* A state that is there already; TPM 1.2 and 2.0 refuse this one. */
 static void make_state(TPMVersion version)
 {
+    TPMBlobs blobs = { };
     TPMNvram nvram = { };
     const unsigned char text[] = "no state of a TPM";
 
-    g_assert_true(tpm_nvram_open(&nvram, "nvram", version, &error_abort));
-    g_assert_true(tpm_nvram_start(&nvram, &error_abort));
+    g_assert_true(tpm_blobs_open(&blobs, &nvram, "nvram", version,
+                                 &error_abort));
+    g_assert_true(tpm_blobs_start(&blobs, &error_abort));
     g_assert_cmphex(tpm_nvram_store(&nvram, TPM_PERMANENT_ALL_NAME, text,
                                     sizeof(text)), ==, TPM_SUCCESS);
-    tpm_nvram_close(&nvram);
+    tpm_blobs_close(&blobs, &nvram);
 }
 
 /* A start that is refused writes nothing, however often it is tried. */
@@ -317,14 +319,15 @@ static void test_state_that_libtpms_refuses(Fixture *fixture,
 
 static void make_state_with_metadata(const char *const *metadata)
 {
+    TPMBlobs blobs = { };
     TPMNvram nvram = { };
 
-    g_assert_true(tpm_nvram_open(&nvram, "nvram", TPM_VERSION_2_0,
+    g_assert_true(tpm_blobs_open(&blobs, &nvram, "nvram", TPM_VERSION_2_0,
                                  &error_abort));
-    g_assert_true(tpm_nvram_start(&nvram, &error_abort));
-    g_assert_true(blobstore_write_blob(nvram.blobs[TPM_BLOB_PERMANENT],
+    g_assert_true(tpm_blobs_start(&blobs, &error_abort));
+    g_assert_true(blobstore_write_blob(blobs.of[TPM_BLOB_PERMANENT],
                                        "state", 5, metadata, &error_abort));
-    tpm_nvram_close(&nvram);
+    tpm_blobs_close(&blobs, &nvram);
 }
 
 /* The message names both versions of libtpms. */

@@ -19,7 +19,7 @@
 #include <libtpms/tpm_library.h>
 #include "qapi/error.h"
 #include "libtpms.h"
-#include "trace.h"
+#include "hw/tpm/libtpms/engine/trace.h"
 
 /* What libtpms and the front ends can do at most; they set less at reset. */
 #define TPM_BUFFER_BYTES 4096
@@ -51,7 +51,7 @@ static bool save(void *opaque, Error **errp)
 {
     /* A debugger can start a command in a VM that is stopped. */
     tpm_backend_finish_sync(opaque);
-    return tpm_engine_save(opaque, errp);
+    return tpm_engine_save(&TPM_LIBTPMS(opaque)->engine, errp);
 }
 
 static bool load(void *opaque, Error **errp)
@@ -60,15 +60,15 @@ static bool load(void *opaque, Error **errp)
 
     tpm_backend_finish_sync(opaque);
     tpm->has_arrived = runstate_check(RUN_STATE_INMIGRATE);
-    return tpm_engine_resume(tpm, errp);
+    return tpm_engine_resume(&tpm->engine, errp);
 }
 
 static bool check(void *opaque, Error **errp)
 {
     TPMLibtpms *tpm = opaque;
 
-    return tpm_nvram_check_permanent(&tpm->nvram, errp) &&
-           tpm_engine_check(tpm, errp);
+    return tpm_nvram_check_permanent(&tpm->engine.nvram, errp) &&
+           tpm_engine_check(&tpm->engine, errp);
 }
 
 static bool accepts(void *opaque, const BlobStoreBlob *blob, char **metadata,
@@ -76,7 +76,8 @@ static bool accepts(void *opaque, const BlobStoreBlob *blob, char **metadata,
 {
     TPMLibtpms *tpm = opaque;
 
-    return tpm_nvram_accepts(&tpm->nvram, blob, metadata, errp);
+    return blob != tpm->blobs.of[TPM_BLOB_PERMANENT] ||
+           tpm_nvram_accepts(&tpm->engine.nvram, metadata, errp);
 }
 
 static const BlobStoreClientOps client_ops = {
@@ -91,17 +92,18 @@ static bool make_with_banks(TPMLibtpms *tpm, Error **errp)
 {
     bool ok;
 
-    tpm->nvram.making = true;
-    ok = tpm_engine_power_on(tpm, errp) && tpm_banks_allocate(tpm, errp);
+    tpm->engine.nvram.making = true;
+    ok = tpm_engine_power_on(&tpm->engine, errp) &&
+         tpm_banks_allocate(&tpm->engine, tpm->pcr_banks, errp);
     if (ok) {
         /* The banks change with the next power-on and start of the TPM. */
         tpm_shutdown_for_reset(tpm);
-        tpm_engine_power_off(tpm);
-        return tpm_nvram_store_made(&tpm->nvram, errp);
+        tpm_engine_power_off(&tpm->engine);
+        return tpm_nvram_store_made(&tpm->engine.nvram, errp);
     }
-    tpm_engine_power_off(tpm);
-    tpm->nvram.making = false;
-    g_clear_pointer(&tpm->nvram.made, g_bytes_unref);
+    tpm_engine_power_off(&tpm->engine);
+    tpm->engine.nvram.making = false;
+    g_clear_pointer(&tpm->engine.nvram.made, g_bytes_unref);
     return false;
 }
 
@@ -109,7 +111,7 @@ static bool start(TPMLibtpms *tpm, Error **errp)
 {
     bool exists;
 
-    if (!tpm_nvram_start(&tpm->nvram, errp)) {
+    if (!tpm_blobs_start(&tpm->blobs, errp)) {
         return false;
     }
     /* The state of an incoming VM arrives later, with the stream. */
@@ -117,18 +119,18 @@ static bool start(TPMLibtpms *tpm, Error **errp)
         return true;
     }
     if (tpm->pcr_banks) {
-        if (!tpm_nvram_has_permanent(&tpm->nvram, &exists, errp)) {
+        if (!tpm_nvram_has_permanent(&tpm->engine.nvram, &exists, errp)) {
             return false;
         }
         if (exists) {
             info_report("the TPM in blobstore '%s' exists already and keeps "
                         "the PCR banks that it has; pcr-banks is for a new "
-                        "TPM", tpm->nvram.store);
+                        "TPM", tpm->engine.nvram.store);
         } else if (!make_with_banks(tpm, errp)) {
             return false;
         }
     }
-    return tpm_engine_power_on(tpm, errp);
+    return tpm_engine_power_on(&tpm->engine, errp);
 }
 
 /* QEMU calls the handlers of VM state changes only if the VM still runs. */
@@ -163,7 +165,6 @@ TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
 {
     g_autoptr(TPMLibtpms) tpm = TPM_LIBTPMS(object_new(TYPE_TPM_LIBTPMS));
 
-    tpm->version = version;
     if (pcr_banks && version == TPM_VERSION_1_2) {
         error_setg(errp, "a TPM 1.2 has no choice of PCR banks");
         return NULL;
@@ -172,15 +173,16 @@ TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
         error_setg(errp, "a TPM 1.2 has no profiles");
         return NULL;
     }
-    tpm->nvram.profile = g_strdup(profile);
+    tpm->engine.nvram.profile = g_strdup(profile);
     if (!tpm_profile_parse(profile, errp) ||
         !tpm_banks_parse(pcr_banks, &tpm->pcr_banks, errp) ||
         !tpm_openssl_open(errp) ||
-        !tpm_engine_claim(tpm, errp) ||
-        !tpm_nvram_open(&tpm->nvram, store, version, errp)) {
+        !tpm_engine_claim(&tpm->engine, errp) ||
+        !tpm_blobs_open(&tpm->blobs, &tpm->engine.nvram, store, version,
+                        errp)) {
         return NULL;
     }
-    blobstore_set_ops(tpm->nvram.client, &client_ops, tpm);
+    blobstore_set_ops(tpm->blobs.client, &client_ops, tpm);
     /* Notifiers are called in reverse order: this one before the store's. */
     tpm->on_shutdown.notify = on_shutdown;
     qemu_register_shutdown_notifier(&tpm->on_shutdown);
@@ -224,22 +226,22 @@ static int tpm_libtpms_startup_tpm(TPMBackend *tb, size_t buffer_bytes)
     Error *err = NULL;
 
     if (buffer_bytes) {
-        tpm->buffer_bytes = buffer_bytes;
+        tpm->engine.buffer_bytes = buffer_bytes;
     }
     if (object_dynamic_cast(OBJECT(tb->tpmif), TYPE_DEVICE)) {
-        blobstore_set_device(tpm->nvram.client, DEVICE(tb->tpmif));
+        blobstore_set_device(tpm->blobs.client, DEVICE(tb->tpmif));
     }
     if (tpm->waiting || runstate_check(RUN_STATE_INMIGRATE)) {
         return 0;
     }
     tpm_shutdown_for_reset(tpm);
-    if (!tpm_engine_power_on(tpm, &err)) {
+    if (!tpm_engine_power_on(&tpm->engine, &err)) {
         /*
          * A front end would exit() if this returned an error.  Instead the
          * guest gets a TPM that has failed.  The stored state is unchanged.
          */
         error_prepend(&err, "the TPM is out of order until the next reset: ");
-        tpm_nvram_report(&tpm->nvram, TPM_FAILED_START, err);
+        tpm_nvram_report(&tpm->engine.nvram, TPM_FAILED_START, err);
     }
     return 0;
 }
@@ -260,7 +262,7 @@ static void tpm_libtpms_reset(TPMBackend *tb)
 
 static bool tpm_libtpms_get_established_flag(TPMBackend *tb)
 {
-    return qatomic_read(&TPM_LIBTPMS(tb)->established);
+    return qatomic_read(&TPM_LIBTPMS(tb)->engine.established);
 }
 
 static int tpm_libtpms_reset_established_flag(TPMBackend *tb, uint8_t locality)
@@ -268,15 +270,15 @@ static int tpm_libtpms_reset_established_flag(TPMBackend *tb, uint8_t locality)
     TPMLibtpms *tpm = TPM_LIBTPMS(tb);
 
     /* The guest of a TPM 1.2 resets the flag with a command. */
-    if (tpm->version == TPM_VERSION_2_0) {
-        tpm_engine_reset_established(tpm, locality);
+    if (tpm->engine.nvram.version == TPM_VERSION_2_0) {
+        tpm_engine_reset_established(&tpm->engine, locality, tb->cmd);
     }
     return 0;
 }
 
 static TPMVersion tpm_libtpms_get_version(TPMBackend *tb)
 {
-    return TPM_LIBTPMS(tb)->version;
+    return TPM_LIBTPMS(tb)->engine.nvram.version;
 }
 
 static size_t tpm_libtpms_get_buffer_size(TPMBackend *tb)
@@ -290,8 +292,8 @@ static TpmTypeOptions *tpm_libtpms_get_options(TPMBackend *tb)
     TpmTypeOptions *options = g_new0(TpmTypeOptions, 1);
     TPMLibtpmsOptions *data = g_new0(TPMLibtpmsOptions, 1);
 
-    data->blobstore = g_strdup(tpm->nvram.store);
-    data->version = tpm->version == TPM_VERSION_1_2
+    data->blobstore = g_strdup(tpm->engine.nvram.store);
+    data->version = tpm->engine.nvram.version == TPM_VERSION_1_2
                     ? TPM_LIBTPMS_VERSION_V1_2 : TPM_LIBTPMS_VERSION_V2_0;
     options->type = TPM_TYPE_LIBTPMS;
     options->u.libtpms.data = data;
@@ -309,8 +311,8 @@ static void tpm_libtpms_handle_request(TPMBackend *tb, TPMBackendCmd *cmd,
     TPMLibtpms *tpm = TPM_LIBTPMS(tb);
     Error *err = NULL;
 
-    if (!tpm_engine_execute(tpm, cmd, &err)) {
-        tpm_nvram_report(&tpm->nvram, TPM_FAILED_COMMAND, err);
+    if (!tpm_execute(tpm, cmd, &err)) {
+        tpm_nvram_report(&tpm->engine.nvram, TPM_FAILED_COMMAND, err);
     }
 }
 
@@ -380,9 +382,9 @@ static void tpm_libtpms_instance_finalize(Object *obj)
     if (tpm->waiting) {
         notifier_remove(&tpm->machine_complete);
     }
-    tpm_engine_power_off(tpm);
-    tpm_engine_release(tpm);
-    tpm_nvram_close(&tpm->nvram);
+    tpm_engine_power_off(&tpm->engine);
+    tpm_engine_release(&tpm->engine);
+    tpm_blobs_close(&tpm->blobs, &tpm->engine.nvram);
     if (tpm->front_end) {
         *tpm->front_end = NULL;
         /* It has no reference to the front end: see frontend.c. */

@@ -39,7 +39,7 @@ static void set_blobstore(Object *obj, Visitor *v, const char *name,
 /* Takes back what tpm_libtpms_realize() has given to the front end. */
 static void remove_tpm(TPMIf *tpmif)
 {
-    TPMLibtpms *tpm = tpm_engine_owner();
+    TPMLibtpms *tpm = tpm_libtpms_owner();
 
     if (tpm && tpm->front_end && TPM_BACKEND(tpm)->tpmif == tpmif) {
         tpm_backend_reset(TPM_BACKEND(tpm));
@@ -102,7 +102,7 @@ static bool check_no_tpmdev(const char *store, Error **errp)
 {
     ERRP_GUARD();
     TPMBackend *other = qemu_first_tpm_be();
-    TPMLibtpms *owner = tpm_engine_owner();
+    TPMLibtpms *owner = tpm_libtpms_owner();
 
     /* The engine refuses a second front end that has a store. */
     if (!other || (owner && owner->front_end)) {

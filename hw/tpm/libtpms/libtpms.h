@@ -11,52 +11,23 @@
 #include "qemu/error-report.h"
 #include "system/runstate.h"
 #include "system/tpm_backend.h"
-
-#define TPM2_ST_NO_SESSIONS 0x8001
-#define TPM2_CC_SHUTDOWN    0x145
-
-/* A command begins with tag, length and ordinal, a response with its code. */
-#define TPM_HEADER_BYTES 10
+#include "hw/tpm/libtpms/engine/engine.h"
 
 #define TYPE_TPM_LIBTPMS "tpm-libtpms"
 OBJECT_DECLARE_SIMPLE_TYPE(TPMLibtpms, TPM_LIBTPMS)
 
-typedef enum TPMBlob {
-    TPM_BLOB_PERMANENT,
-    TPM_BLOB_SAVESTATE,
-    TPM_BLOB_VOLATILE,
-    TPM_BLOB__MAX,
-} TPMBlob;
-
-/* What has not worked because state could not be stored or read */
-typedef enum TPMFailure {
-    TPM_FAILED_COMMAND,
-    TPM_FAILED_START,
-    TPM_FAILED_SHUTDOWN,
-} TPMFailure;
-
-/* The state of the TPM: the blobs of owner "tpm" in a blob store */
-typedef struct TPMNvram {
-    char *store;
-    TPMVersion version;
-    char *profile;              /* that was asked for, or NULL: see profile.c */
+/* The blobs of owner "tpm" in a blob store */
+typedef struct TPMBlobs {
     BlobStoreClient *client;
-    BlobStoreBlob *blobs[TPM_BLOB__MAX];
-    bool resuming;              /* the TPM continues instead of starting */
-    bool checking;              /* the TPM is tried, and nothing is stored */
-    bool making;                /* stores wait in @made until the TPM is made */
-    GBytes *made;               /* the permanent state of that TPM, or NULL */
-    bool is_shut_down;          /* TPM2_Shutdown, and nothing stored since */
-    Error *failure;             /* why a callback has failed first, or NULL */
-    unsigned reported;          /* a bit for each TPMFailure */
-} TPMNvram;
+    BlobStoreBlob *of[TPM_BLOB__MAX];
+} TPMBlobs;
 
 struct TPMLibtpms {
     TPMBackend parent;
 
-    TPMVersion version;
     unsigned pcr_banks;         /* of a new TPM: see banks.c; 0 is any */
-    TPMNvram nvram;
+    TPMBlobs blobs;
+    TPMEngine engine;
 
     /* The front end's pointer to this TPM; NULL if -tpmdev has made it */
     TPMBackend **front_end;
@@ -70,18 +41,6 @@ struct TPMLibtpms {
     bool waiting;
     Notifier machine_complete;
     Location option;            /* on the command line, for messages */
-
-    /*
-     * While there is a request (TPMBackend.cmd) a worker thread uses these
-     * fields, otherwise the main thread or a vCPU with the BQL does.
-     */
-    bool powered;
-    uint8_t locality;
-    uint32_t buffer_bytes;      /* 0 until the front end sets it */
-
-    /* Atomic, because vCPUs use them while a command runs. */
-    bool established;
-    uint8_t reset_established;  /* locality that has asked for it, or 0 */
 };
 
 /* backend.c */
@@ -95,116 +54,22 @@ TPMLibtpms *tpm_libtpms_new(const char *store, TPMVersion version,
                             const char *pcr_banks, const char *profile,
                             Error **errp);
 
-/* engine.c: libtpms itself, of which a process has one */
-
-/* Makes @tpm the one that uses libtpms.  Fails if there is another. */
-bool tpm_engine_claim(TPMLibtpms *tpm, Error **errp);
-void tpm_engine_release(TPMLibtpms *tpm);
 /* The TPM that uses libtpms, or NULL */
-TPMLibtpms *tpm_engine_owner(void);
+static inline TPMLibtpms *tpm_libtpms_owner(void)
+{
+    TPMEngine *owner = tpm_engine_owner();
 
-/*
- * Powers the TPM on; a TPM that is on is powered off first.  If no permanent
- * state was ever stored, libtpms makes a new TPM.  On failure the TPM is off.
- */
-bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp);
-void tpm_engine_power_off(TPMLibtpms *tpm);
+    return owner ? container_of(owner, TPMLibtpms, engine) : NULL;
+}
 
-/*
- * Whether libtpms accepts the stored state, if there is one.  Stores nothing,
- * and leaves the TPM off.
- */
-bool tpm_engine_check(TPMLibtpms *tpm, Error **errp);
-
-/*
- * Writes PCRs, sessions and loaded objects into the volatile blob; a power-off
- * would lose them.  The TPM does not change.
- */
-bool tpm_engine_save(TPMLibtpms *tpm, Error **errp);
-/* Makes the TPM continue from its blobs.  On failure the TPM is off. */
-bool tpm_engine_resume(TPMLibtpms *tpm, Error **errp);
+/* execute.c */
 
 /*
  * Executes @cmd.  There is always a response: either the TPM's own, or one
  * that says that the TPM has failed.  Returns false if state could not be
  * stored.
  */
-bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp);
-
-/*
- * Executes a command of the host in a TPM that is on and executes no other.
- * @code becomes its response code, and its response is appended to @answer
- * unless that is NULL.  Returns false if state could not be
- * stored.
- */
-bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
-                     uint32_t *code, GByteArray *answer, Error **errp);
-
-/*
- * As tpm_engine_send(), for TPM2_Startup or TPM2_Shutdown (@ordinal) of the
- * type CLEAR
- */
-bool tpm_engine_send_clear(TPMLibtpms *tpm, uint32_t ordinal, uint32_t *code,
-                           Error **errp);
-
-/* Clears the flag of a dynamic launch, on behalf of @locality. */
-void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality);
-
-/* banks.c: the PCR banks of a new TPM 2.0 */
-
-/* @names may be NULL.  @chosen becomes 0 if it names none. */
-bool tpm_banks_parse(const char *names, unsigned *chosen, Error **errp);
-/*
- * Starts a new TPM and gives it its PCR banks, which it has when it gets its
- * power the next time.
- */
-bool tpm_banks_allocate(TPMLibtpms *tpm, Error **errp);
-
-/* commands.c: commands that libtpms must not see */
-
-/* Writes the TPM_HEADER_BYTES of a command, or of a response, to @at. */
-void tpm_commands_put_header(uint8_t *at, uint16_t tag, uint32_t bytes,
-                             uint32_t code);
-
-/*
- * As TPMLIB_Process(), for a TPM 2.0.  It may change @request, which nobody
- * else writes to meanwhile.
- */
-uint32_t tpm_commands_process(unsigned char **response, uint32_t *bytes,
-                              uint32_t *allocated, unsigned char *request,
-                              uint32_t length);
-
-/* profile.c: versions and profiles of libtpms */
-
-/* Returns what to free with g_free(). */
-char *tpm_profile_libtpms_version(void);
-/* Whether this libtpms can make a TPM with this profile; NULL is any. */
-bool tpm_profile_parse(const char *name, Error **errp);
-/* What the metadata of a permanent state say of it; NULL: nothing */
-typedef struct TPMNotes {
-    const char *version;        /* of the TPM */
-    const char *libtpms;        /* that has stored it */
-    const char *profile;
-    const char *level;          /* of the state's format */
-} TPMNotes;
-
-/*
- * Whether this libtpms can use, and the user wants, a TPM with these @notes
- */
-bool tpm_profile_check(const TPMNvram *nvram, const TPMNotes *notes,
-                       Error **errp);
-/*
- * The state format level of the TPM that is on, or the highest that libtpms
- * knows, from what TPMLIB_GetInfo() says, or NULL
- */
-int64_t tpm_profile_active_level(const char *json);
-int64_t tpm_profile_highest_level(const char *json);
-/* What to note of a TPM whose profile is noted as @stored, or NULL */
-const char *tpm_profile_to_store(const TPMNvram *nvram, const char *stored);
-/* The state format level to note with it, to be freed with g_free() */
-char *tpm_profile_level_to_store(void);
-/* Tells libtpms the profile of a new TPM. */
-uint32_t tpm_profile_set(const TPMNvram *nvram);
+bool tpm_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp);
 
 /* shutdown.c: TPM2_Shutdown, for a guest that has not executed it */
 
@@ -216,77 +81,20 @@ void tpm_shutdown_for_reset(TPMLibtpms *tpm);
 /* The same for the end of QEMU; what is written later is lost. */
 void tpm_shutdown_for_exit(TPMLibtpms *tpm);
 
-/* nvram.c: where libtpms loads its state from and stores it */
+/* blobs.c: the blobs of the TPM in a blob store */
 
-const char *tpm_libtpms_version_str(TPMVersion version);
-/* Opens the store and registers the blobs in it.  Writes nothing. */
-bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
-                    Error **errp);
+/*
+ * Opens the store, registers the blobs in it, and makes them what @nvram is
+ * kept in.  Writes nothing.
+ */
+bool tpm_blobs_open(TPMBlobs *blobs, TPMNvram *nvram, const char *store,
+                    TPMVersion version, Error **errp);
 /*
  * Reads the blobs; then backend.c checks them, while nothing is written yet.
  * A blank medium is formatted.
  */
-bool tpm_nvram_start(TPMNvram *nvram, Error **errp);
-/* Checks that the permanent state is that of a TPM of the right version. */
-bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp);
-/* The same before it has been loaded, by its metadata */
-bool tpm_nvram_accepts(const TPMNvram *nvram, const BlobStoreBlob *blob,
-                       char **metadata, Error **errp);
-/* The libtpms that has stored the permanent state; NULL if it is not noted */
-char *tpm_nvram_stored_by(TPMNvram *nvram);
-bool tpm_nvram_has_permanent(TPMNvram *nvram, bool *present, Error **errp);
-/* Stores what the TPM that was made is. */
-bool tpm_nvram_store_made(TPMNvram *nvram, Error **errp);
-/* Stores the volatile state; @data is NULL if the TPM is off. */
-bool tpm_nvram_store_volatile(TPMNvram *nvram, const unsigned char *data,
-                              uint32_t length, Error **errp);
-/* Whether there is volatile state, and whether it is of a TPM shut down */
-bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, bool *is_shut_down,
-                            Error **errp);
-void tpm_nvram_close(TPMNvram *nvram);
-
-/* Fails if a callback has failed since the last call, with its error. */
-bool tpm_nvram_check(TPMNvram *nvram, Error **errp);
-
-/*
- * Reports @err, which is freed, unless a @failure of the same kind has been
- * reported since something was stored last: the guest chooses how often it
- * tries.  Called where a command could run: by a worker, or with the BQL.
- */
-void tpm_nvram_report(TPMNvram *nvram, TPMFailure failure, Error *err);
-
-/* The callbacks of libtpms, for the TPM with the state @nvram */
-uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,
-                        unsigned char **data, uint32_t *length);
-uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
-                         const unsigned char *data, uint32_t length);
-uint32_t tpm_nvram_delete(TPMNvram *nvram, const char *libtpms_name,
-                          bool must_exist);
-
-/* openssl.c: OpenSSL, as a TPM needs it */
-
-/*
- * Fails if OpenSSL cannot do what a TPM needs.  What it opens stays open until
- * QEMU ends.
- */
-bool tpm_openssl_open(Error **errp);
-/*
- * A call of libtpms that may compute stands between these two.  Between them
- * OpenSSL works in this thread as a TPM needs it, so nothing but libtpms may
- * use it: callbacks of libtpms leave, and enter again.
- */
-void tpm_openssl_enter(void);
-void tpm_openssl_leave(void);
-
-/* log.c: the messages of libtpms */
-
-/* From now on tpm_log_take() gets the messages. */
-bool tpm_log_open(Error **errp);
-void tpm_log_close(void);
-/*
- * Traces the messages since the last call.  Returns the first line of them,
- * to be freed with g_free(), or NULL.
- */
-char *tpm_log_take(void);
+bool tpm_blobs_start(TPMBlobs *blobs, Error **errp);
+/* Frees @nvram's part, too. */
+void tpm_blobs_close(TPMBlobs *blobs, TPMNvram *nvram);
 
 #endif /* HW_TPM_LIBTPMS_H */

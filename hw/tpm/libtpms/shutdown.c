@@ -27,19 +27,19 @@ static bool shut_down(TPMLibtpms *tpm, Error **errp)
     uint32_t code;
 
     /* A TPM that no guest has started, or that has failed, refuses. */
-    return tpm_engine_send_clear(tpm, TPM2_CC_SHUTDOWN, &code, errp);
+    return tpm_engine_send_clear(&tpm->engine, TPM2_CC_SHUTDOWN, &code, errp);
 }
 
 static void try_shut_down(TPMLibtpms *tpm)
 {
     Error *err = NULL;
 
-    if (tpm->powered && tpm->version == TPM_VERSION_2_0 &&
-        !tpm->nvram.is_shut_down && !shut_down(tpm, &err)) {
+    if (tpm->engine.powered && tpm->engine.nvram.version == TPM_VERSION_2_0 &&
+        !tpm->engine.nvram.is_shut_down && !shut_down(tpm, &err)) {
         error_prepend(&err, "the TPM cannot note that it loses its power for "
                       "a good reason, and may count that as a failed "
                       "authorization: ");
-        tpm_nvram_report(&tpm->nvram, TPM_FAILED_SHUTDOWN, err);
+        tpm_nvram_report(&tpm->engine.nvram, TPM_FAILED_SHUTDOWN, err);
     }
 }
 

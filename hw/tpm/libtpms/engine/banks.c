@@ -11,7 +11,7 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qapi/error.h"
-#include "libtpms.h"
+#include "engine.h"
 
 #define TPM2_ST_SESSIONS     0x8002
 #define TPM2_CC_PCR_ALLOCATE 0x12b
@@ -103,9 +103,9 @@ static GByteArray *new_allocation(unsigned chosen)
     return command;
 }
 
-bool tpm_banks_allocate(TPMLibtpms *tpm, Error **errp)
+bool tpm_banks_allocate(TPMEngine *tpm, unsigned chosen, Error **errp)
 {
-    g_autoptr(GByteArray) command = new_allocation(tpm->pcr_banks);
+    g_autoptr(GByteArray) command = new_allocation(chosen);
     g_autoptr(GByteArray) response = g_byte_array_new();
     uint32_t code;
 

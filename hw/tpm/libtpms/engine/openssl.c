@@ -18,7 +18,7 @@
 #include <openssl/evp.h>
 #include <openssl/provider.h>
 #include "qapi/error.h"
-#include "libtpms.h"
+#include "engine.h"
 
 #define SHA1_BYTES 20
 #define SIGNATURE_BYTES 128     /* with P-256: 72 at most */

@@ -2,7 +2,7 @@
  * TPM backend "libtpms": libtpms itself
  *
  * Libtpms keeps its TPM in global variables, its callbacks take no opaque
- * pointer, and it locks nothing.  So one TPMLibtpms at a time owns libtpms,
+ * pointer, and it locks nothing.  So one TPMEngine at a time owns libtpms,
  * and calls it from one thread at a time.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -16,13 +16,13 @@
 #include "qemu/bswap.h"
 #include "qapi/error.h"
 #include "system/tpm_util.h"
-#include "libtpms.h"
+#include "engine.h"
 #include "trace.h"
 
 #define TPM2_RC_FAILURE 0x101
 #define TPM2_SU_CLEAR   0
 
-static TPMLibtpms *owner;
+static TPMEngine *owner;
 
 static TPM_RESULT io_init(void)
 {
@@ -82,7 +82,7 @@ static TPM_RESULT get_physical_presence(TPM_BOOL *presence,
     return TPM_SUCCESS;
 }
 
-bool tpm_engine_claim(TPMLibtpms *tpm, Error **errp)
+bool tpm_engine_claim(TPMEngine *tpm, Error **errp)
 {
     ERRP_GUARD();
     if (owner) {
@@ -98,7 +98,7 @@ bool tpm_engine_claim(TPMLibtpms *tpm, Error **errp)
     return true;
 }
 
-void tpm_engine_release(TPMLibtpms *tpm)
+void tpm_engine_release(TPMEngine *tpm)
 {
     if (owner == tpm) {
         owner = NULL;
@@ -106,12 +106,12 @@ void tpm_engine_release(TPMLibtpms *tpm)
     }
 }
 
-TPMLibtpms *tpm_engine_owner(void)
+TPMEngine *tpm_engine_owner(void)
 {
     return owner;
 }
 
-static void read_established(TPMLibtpms *tpm)
+static void read_established(TPMEngine *tpm)
 {
     TPM_BOOL established = false;
 
@@ -119,7 +119,7 @@ static void read_established(TPMLibtpms *tpm)
     qatomic_set(&tpm->established, established);
 }
 
-static void do_reset_established(TPMLibtpms *tpm)
+static void do_reset_established(TPMEngine *tpm)
 {
     uint8_t locality = qatomic_xchg(&tpm->reset_established, 0);
 
@@ -133,17 +133,17 @@ static void do_reset_established(TPMLibtpms *tpm)
     }
 }
 
-void tpm_engine_reset_established(TPMLibtpms *tpm, uint8_t locality)
+void tpm_engine_reset_established(TPMEngine *tpm, uint8_t locality, bool busy)
 {
     qatomic_set(&tpm->reset_established, locality);
     /* While a command runs, its worker resets the flag at the end. */
-    if (!TPM_BACKEND(tpm)->cmd) {
+    if (!busy) {
         do_reset_established(tpm);
     }
 }
 
 /* Tells the user what went wrong first. */
-static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
+static void set_power_on_error(TPMEngine *tpm, TPM_RESULT result,
                                Error **errp)
 {
     ERRP_GUARD();
@@ -155,8 +155,8 @@ static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
         error_prepend(errp, "cannot start the TPM: ");
         return;
     }
-    error_setg(errp, "libtpms cannot use the TPM state in blobstore '%s': "
-               "%s (result 0x%x)", tpm->nvram.store,
+    error_setg(errp, "libtpms cannot use the TPM state in %s: "
+               "%s (result 0x%x)", tpm->nvram.place,
                said ?: "libtpms does not say why", result);
     stored_by = tpm_nvram_stored_by(&tpm->nvram);
     error_append_hint(errp, "The state was stored by libtpms %s, and this is "
@@ -164,7 +164,7 @@ static void set_power_on_error(TPMLibtpms *tpm, TPM_RESULT result,
                       stored_by ?: "of an unknown version", version);
 }
 
-static TPM_RESULT init(TPMLibtpms *tpm)
+static TPM_RESULT init(TPMEngine *tpm)
 {
     struct libtpms_callbacks callbacks = {
         .sizeOfStruct = sizeof(callbacks),
@@ -178,7 +178,7 @@ static TPM_RESULT init(TPMLibtpms *tpm)
     };
     TPM_RESULT result;
 
-    result = TPMLIB_ChooseTPMVersion(tpm->version == TPM_VERSION_1_2
+    result = TPMLIB_ChooseTPMVersion(tpm->nvram.version == TPM_VERSION_1_2
                                      ? TPMLIB_TPM_VERSION_1_2
                                      : TPMLIB_TPM_VERSION_2);
     if (result == TPM_SUCCESS) {
@@ -201,12 +201,12 @@ static void terminate(void)
     tpm_openssl_leave();
 }
 
-bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
+bool tpm_engine_power_on(TPMEngine *tpm, Error **errp)
 {
     TPM_RESULT result;
 
     tpm_engine_power_off(tpm);
-    trace_tpm_engine_power_on(tpm_libtpms_version_str(tpm->version),
+    trace_tpm_engine_power_on(tpm_libtpms_version_str(tpm->nvram.version),
                               tpm->buffer_bytes);
     tpm->locality = 0;
     tpm->nvram.is_shut_down = false;
@@ -223,7 +223,7 @@ bool tpm_engine_power_on(TPMLibtpms *tpm, Error **errp)
     return true;
 }
 
-bool tpm_engine_check(TPMLibtpms *tpm, Error **errp)
+bool tpm_engine_check(TPMEngine *tpm, Error **errp)
 {
     bool present;
     bool ok;
@@ -241,7 +241,7 @@ bool tpm_engine_check(TPMLibtpms *tpm, Error **errp)
     return ok;
 }
 
-bool tpm_engine_save(TPMLibtpms *tpm, Error **errp)
+bool tpm_engine_save(TPMEngine *tpm, Error **errp)
 {
     unsigned char *state = NULL;
     uint32_t bytes = 0;
@@ -266,7 +266,7 @@ bool tpm_engine_save(TPMLibtpms *tpm, Error **errp)
     return ok;
 }
 
-bool tpm_engine_resume(TPMLibtpms *tpm, Error **errp)
+bool tpm_engine_resume(TPMEngine *tpm, Error **errp)
 {
     bool was_on, was_shut_down;
     bool ok;
@@ -287,7 +287,7 @@ bool tpm_engine_resume(TPMLibtpms *tpm, Error **errp)
     return ok;
 }
 
-void tpm_engine_power_off(TPMLibtpms *tpm)
+void tpm_engine_power_off(TPMEngine *tpm)
 {
     if (tpm->powered) {
         trace_tpm_engine_power_off();
@@ -297,50 +297,59 @@ void tpm_engine_power_off(TPMLibtpms *tpm)
     }
 }
 
-static void respond_with_failure(TPMLibtpms *tpm, TPMBackendCmd *cmd)
-{
-    tpm_util_write_fatal_error_response(cmd->out, cmd->out_len);
-    if (tpm->version == TPM_VERSION_2_0 && cmd->out_len >= TPM_HEADER_BYTES) {
-        tpm_cmd_set_tag(cmd->out, TPM2_ST_NO_SESSIONS);
-        tpm_cmd_set_error(cmd->out, TPM2_RC_FAILURE);
-    }
-}
-
 /* Storing something later clears the flag: see tpm_nvram_store(). */
-static void note_shutdown(TPMLibtpms *tpm, uint32_t ordinal, uint32_t code)
+void tpm_engine_note(TPMEngine *tpm, uint32_t ordinal, uint32_t code)
 {
-    if (tpm->version == TPM_VERSION_2_0 && ordinal == TPM2_CC_SHUTDOWN &&
+    if (tpm->nvram.version == TPM_VERSION_2_0 && ordinal == TPM2_CC_SHUTDOWN &&
         !code) {
         tpm->nvram.is_shut_down = true;
     }
 }
 
-bool tpm_engine_send(TPMLibtpms *tpm, uint8_t *request, uint32_t length,
-                     uint32_t *code, GByteArray *answer, Error **errp)
+uint32_t tpm_engine_process(TPMEngine *tpm, uint8_t locality,
+                            uint8_t *request, uint32_t length,
+                            uint8_t **response, uint32_t *bytes)
 {
-    unsigned char *response = NULL;
-    uint32_t bytes = 0, allocated = 0;
-    uint32_t ordinal = tpm_cmd_get_ordinal(request);
+    uint32_t allocated = 0;
     TPM_RESULT result;
 
-    tpm->locality = 0;
+    *response = NULL;
+    *bytes = 0;
+    do_reset_established(tpm);
+    tpm->locality = locality;
     tpm_openssl_enter();
-    result = tpm_commands_process(&response, &bytes, &allocated, request,
-                                  length);
+    result = tpm->nvram.version == TPM_VERSION_2_0
+             ? tpm_commands_process(response, bytes, &allocated, request,
+                                    length)
+             : TPMLIB_Process(response, bytes, &allocated, request, length);
     tpm_openssl_leave();
     g_free(tpm_log_take());
+    read_established(tpm);
+    do_reset_established(tpm);
+    return result;
+}
+
+bool tpm_engine_send(TPMEngine *tpm, uint8_t *request, uint32_t length,
+                     uint32_t *code, GByteArray *answer, Error **errp)
+{
+    uint32_t ordinal = tpm_cmd_get_ordinal(request);
+    uint8_t *response;
+    uint32_t bytes;
+    TPM_RESULT result = tpm_engine_process(tpm, 0, request, length, &response,
+                                           &bytes);
+
     *code = result == TPM_SUCCESS && bytes >= TPM_HEADER_BYTES
             ? tpm_cmd_get_errcode(response) : TPM_FAIL;
     if (answer && response) {
         g_byte_array_append(answer, response, bytes);
     }
     free(response);
-    note_shutdown(tpm, ordinal, *code);
+    tpm_engine_note(tpm, ordinal, *code);
     trace_tpm_engine_send(ordinal, *code);
     return tpm_nvram_check(&tpm->nvram, errp);
 }
 
-bool tpm_engine_send_clear(TPMLibtpms *tpm, uint32_t ordinal, uint32_t *code,
+bool tpm_engine_send_clear(TPMEngine *tpm, uint32_t ordinal, uint32_t *code,
                            Error **errp)
 {
     uint8_t request[TPM_HEADER_BYTES + 2];
@@ -349,51 +358,4 @@ bool tpm_engine_send_clear(TPMLibtpms *tpm, uint32_t ordinal, uint32_t *code,
                             ordinal);
     stw_be_p(request + TPM_HEADER_BYTES, TPM2_SU_CLEAR);
     return tpm_engine_send(tpm, request, sizeof(request), code, NULL, errp);
-}
-
-bool tpm_engine_execute(TPMLibtpms *tpm, TPMBackendCmd *cmd, Error **errp)
-{
-    /* A copy, because the guest can write to the memory of a CRB's command. */
-    g_autofree unsigned char *request = g_memdup2(cmd->in, cmd->in_len);
-    uint32_t ordinal = cmd->in_len >= TPM_HEADER_BYTES ?
-                       tpm_cmd_get_ordinal(request) : 0;
-    unsigned char *response = NULL;
-    uint32_t bytes = 0, allocated = 0;
-    TPM_RESULT result;
-    bool stored;
-
-    if (!tpm->powered) {
-        respond_with_failure(tpm, cmd);
-        return true;
-    }
-    trace_tpm_engine_execute(cmd->locty, ordinal, cmd->in_len);
-    do_reset_established(tpm);
-    tpm->locality = cmd->locty;
-    tpm_openssl_enter();
-    result = tpm->version == TPM_VERSION_2_0
-             ? tpm_commands_process(&response, &bytes, &allocated, request,
-                                    cmd->in_len)
-             : TPMLIB_Process(&response, &bytes, &allocated, request,
-                              cmd->in_len);
-    tpm_openssl_leave();
-    g_free(tpm_log_take());
-    read_established(tpm);
-    do_reset_established(tpm);
-
-    stored = tpm_nvram_check(&tpm->nvram, errp);
-    if (result == TPM_SUCCESS &&
-        bytes >= TPM_HEADER_BYTES && bytes <= cmd->out_len &&
-        (stored || tpm_cmd_get_errcode(response))) {
-        memcpy(cmd->out, response, bytes);
-        cmd->selftest_done = tpm_util_is_selftest(request, cmd->in_len) &&
-                             !tpm_cmd_get_errcode(response);
-        note_shutdown(tpm, ordinal, tpm_cmd_get_errcode(response));
-    } else {
-        /* A change that was not stored is never acknowledged. */
-        respond_with_failure(tpm, cmd);
-    }
-    free(response);
-    trace_tpm_engine_executed(ordinal, tpm_cmd_get_errcode(cmd->out),
-                              tpm_cmd_get_size(cmd->out));
-    return stored;
 }

@@ -18,7 +18,7 @@
 #include "qobject/qdict.h"
 #include "qobject/qjson.h"
 #include "qobject/qlist.h"
-#include "libtpms.h"
+#include "engine.h"
 
 /* What libtpms makes if it is not asked for a profile, in every version */
 #define DEFAULT_PROFILE "null"
@@ -147,9 +147,9 @@ static bool check_level(const TPMNvram *nvram, const char *stored,
                     level <= highest)) {
         return true;
     }
-    error_setg(errp, "the TPM in blobstore '%s' has state format level %s and "
+    error_setg(errp, "the TPM in %s has state format level %s and "
                "was stored by libtpms %s, but this is libtpms %s, which knows "
-               "levels up to %" PRId64, nvram->store, stored,
+               "levels up to %" PRId64, nvram->place, stored,
                stored_by ?: "of an unknown version", version, highest);
     error_append_hint(errp, "Use a newer libtpms.\n");
     return false;
@@ -163,16 +163,16 @@ bool tpm_profile_check(const TPMNvram *nvram, const TPMNotes *notes,
     const char *is = notes->profile ?: DEFAULT_PROFILE;
 
     if (!has_profiles && !g_str_equal(is, DEFAULT_PROFILE)) {
-        error_setg(errp, "the TPM in blobstore '%s' has profile '%s' and was "
+        error_setg(errp, "the TPM in %s has profile '%s' and was "
                    "stored by libtpms %s, but this is libtpms %s, which has "
-                   "no profiles", nvram->store, is, notes->libtpms ?: "0.10 or "
+                   "no profiles", nvram->place, is, notes->libtpms ?: "0.10 or "
                    "newer", version);
         error_append_hint(errp, "Use libtpms 0.10 or newer.\n");
         return false;
     }
     if (nvram->profile && !g_str_equal(is, nvram->profile)) {
-        error_setg(errp, "the TPM in blobstore '%s' has profile '%s', but "
-                   "profile '%s' was asked for", nvram->store, is,
+        error_setg(errp, "the TPM in %s has profile '%s', but "
+                   "profile '%s' was asked for", nvram->place, is,
                    nvram->profile);
         error_append_hint(errp, "A TPM keeps the profile that it was made "
                           "with; leave out profile=.\n");

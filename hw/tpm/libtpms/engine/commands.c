@@ -18,7 +18,7 @@
 #include <libtpms/tpm_library.h>
 #include <libtpms/tpm_error.h>
 #include "system/tpm_util.h"
-#include "libtpms.h"
+#include "engine.h"
 #include "trace.h"
 
 #define TPM2_RC_COMMAND_CODE      0x143

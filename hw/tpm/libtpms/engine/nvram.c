@@ -17,35 +17,28 @@
 #include "qapi/error.h"
 #include "qemu/bitops.h"
 #include "qemu/error-report.h"
-#include "libtpms.h"
+#include "engine.h"
 #include "trace.h"
 
-#define TPM_BLOB_OWNER "tpm"
-
-static const struct {
-    const char *name;
-    const char *libtpms_name;
-    BlobStoreKind kind;
-    uint64_t max_bytes;
-} tpm_blobs[TPM_BLOB__MAX] = {
+const TPMBlobInfo tpm_blob_infos[TPM_BLOB__MAX] = {
     /*
      * The state of a TPM 2.0 has 172.7 KiB of NV memory and its buffer has
      * 271 KiB, which libtpms enlarges by 66 KiB as needed.  The state of a
      * TPM 1.2 has at most 40 KiB.
      */
     [TPM_BLOB_PERMANENT] = {
-        "permanent", TPM_PERMANENT_ALL_NAME, BLOBSTORE_PERMANENT, 512 * KiB,
+        "permanent", TPM_PERMANENT_ALL_NAME, 512 * KiB,
     },
     /*
      * Only a TPM 1.2 writes this blob, with up to 20.6 KiB (libtpms 0.9).
      * The store does not know the version, so every store has space for it.
      */
     [TPM_BLOB_SAVESTATE] = {
-        "savestate", TPM_SAVESTATE_NAME, BLOBSTORE_SAVESTATE, 64 * KiB,
+        "savestate", TPM_SAVESTATE_NAME, 64 * KiB,
     },
     /* Libtpms returns the size of this blob as a number of 16 bits. */
     [TPM_BLOB_VOLATILE] = {
-        "volatile", TPM_VOLATILESTATE_NAME, BLOBSTORE_VOLATILE, 64 * KiB,
+        "volatile", TPM_VOLATILESTATE_NAME, 64 * KiB,
     },
 };
 
@@ -75,6 +68,22 @@ const char *tpm_libtpms_version_str(TPMVersion version)
     return version == TPM_VERSION_1_2 ? "1.2" : "2.0";
 }
 
+void tpm_nvram_init(TPMNvram *nvram, const char *store, const char *place,
+                    TPMVersion version, const TPMMedium *medium, void *opaque)
+{
+    nvram->store = g_strdup(store);
+    nvram->place = g_strdup(place);
+    nvram->version = version;
+    nvram->medium = medium;
+    nvram->opaque = opaque;
+}
+
+static bool read_blob(TPMNvram *nvram, TPMBlob blob, GBytes **content,
+                      char ***metadata, Error **errp)
+{
+    return nvram->medium->read(nvram->opaque, blob, content, metadata, errp);
+}
+
 static char *find_value(char **metadata, const char *key)
 {
     for (; *metadata; metadata++) {
@@ -91,7 +100,7 @@ static char *read_value(TPMNvram *nvram, const char *key)
     g_autoptr(GBytes) content = NULL;
     g_auto(GStrv) metadata = NULL;
 
-    if (!blobstore_read_blob(nvram->blobs[TPM_BLOB_PERMANENT], &content,
+    if (!read_blob(nvram, TPM_BLOB_PERMANENT, &content,
                              &metadata, NULL)) {
         return NULL;
     }
@@ -129,11 +138,9 @@ static bool check_metadata(const TPMNvram *nvram, char **metadata,
     return tpm_profile_check(nvram, &notes, errp);
 }
 
-bool tpm_nvram_accepts(const TPMNvram *nvram, const BlobStoreBlob *blob,
-                       char **metadata, Error **errp)
+bool tpm_nvram_accepts(const TPMNvram *nvram, char **metadata, Error **errp)
 {
-    return blob != nvram->blobs[TPM_BLOB_PERMANENT] ||
-           check_metadata(nvram, metadata, errp);
+    return check_metadata(nvram, metadata, errp);
 }
 
 bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
@@ -142,7 +149,7 @@ bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
     g_autoptr(GBytes) content = NULL;
     g_auto(GStrv) metadata = NULL;
 
-    if (!blobstore_read_blob(nvram->blobs[TPM_BLOB_PERMANENT], &content,
+    if (!read_blob(nvram, TPM_BLOB_PERMANENT, &content,
                              &metadata, errp)) {
         return false;
     }
@@ -152,45 +159,18 @@ bool tpm_nvram_check_permanent(TPMNvram *nvram, Error **errp)
     if (!g_bytes_get_size(content)) {
         error_setg(errp, "blobstore '%s': blob '" TPM_BLOB_OWNER "/%s' is "
                    "empty; the state of a TPM never is", nvram->store,
-                   tpm_blobs[TPM_BLOB_PERMANENT].name);
+                   tpm_blob_infos[TPM_BLOB_PERMANENT].name);
         error_append_hint(errp, "Restore the image from a backup.\n");
         return false;
     }
     return check_metadata(nvram, metadata, errp);
 }
 
-bool tpm_nvram_open(TPMNvram *nvram, const char *store, TPMVersion version,
-                    Error **errp)
-{
-    nvram->store = g_strdup(store);
-    nvram->version = version;
-    nvram->client = blobstore_attach(store, TPM_BLOB_OWNER, errp);
-    if (!nvram->client) {
-        return false;
-    }
-    for (int i = 0; i < TPM_BLOB__MAX; i++) {
-        nvram->blobs[i] = blobstore_register_blob(nvram->client,
-                                                  tpm_blobs[i].name,
-                                                  tpm_blobs[i].kind,
-                                                  tpm_blobs[i].max_bytes,
-                                                  errp);
-        if (!nvram->blobs[i]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-bool tpm_nvram_start(TPMNvram *nvram, Error **errp)
-{
-    return blobstore_start(nvram->client, errp);
-}
-
 bool tpm_nvram_has_permanent(TPMNvram *nvram, bool *present, Error **errp)
 {
     g_autoptr(GBytes) content = NULL;
 
-    if (!blobstore_read_blob(nvram->blobs[TPM_BLOB_PERMANENT], &content, NULL,
+    if (!read_blob(nvram, TPM_BLOB_PERMANENT, &content, NULL,
                              errp)) {
         return false;
     }
@@ -201,13 +181,14 @@ bool tpm_nvram_has_permanent(TPMNvram *nvram, bool *present, Error **errp)
 bool tpm_nvram_store_volatile(TPMNvram *nvram, const unsigned char *data,
                               uint32_t length, Error **errp)
 {
-    BlobStoreBlob *blob = nvram->blobs[TPM_BLOB_VOLATILE];
     const char *const shut_down[] = { TPM_SHUT_DOWN, NULL };
 
-    return data ? blobstore_write_blob(blob, data, length,
-                                       nvram->is_shut_down ? shut_down : NULL,
+    return data ? nvram->medium->write(nvram->opaque, TPM_BLOB_VOLATILE, data,
+                                       length, nvram->is_shut_down ? shut_down
+                                                                   : NULL,
                                        errp)
-                : blobstore_delete_blob(blob, errp);
+                : nvram->medium->remove(nvram->opaque, TPM_BLOB_VOLATILE,
+                                        errp);
 }
 
 bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, bool *is_shut_down,
@@ -216,7 +197,7 @@ bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, bool *is_shut_down,
     g_autoptr(GBytes) content = NULL;
     g_auto(GStrv) metadata = NULL;
 
-    if (!blobstore_read_blob(nvram->blobs[TPM_BLOB_VOLATILE], &content,
+    if (!read_blob(nvram, TPM_BLOB_VOLATILE, &content,
                              &metadata, errp)) {
         return false;
     }
@@ -226,13 +207,12 @@ bool tpm_nvram_has_volatile(TPMNvram *nvram, bool *present, bool *is_shut_down,
     return true;
 }
 
-void tpm_nvram_close(TPMNvram *nvram)
+void tpm_nvram_clear(TPMNvram *nvram)
 {
-    blobstore_detach(nvram->client);
-    nvram->client = NULL;
     error_free(nvram->failure);
     nvram->failure = NULL;
     g_clear_pointer(&nvram->store, g_free);
+    g_clear_pointer(&nvram->place, g_free);
     g_clear_pointer(&nvram->profile, g_free);
 }
 
@@ -280,7 +260,7 @@ static uint32_t refuse(TPMNvram *nvram, Error *err)
 static TPMBlob blob_of(const char *libtpms_name)
 {
     for (int i = 0; i < TPM_BLOB__MAX; i++) {
-        if (g_str_equal(libtpms_name, tpm_blobs[i].libtpms_name)) {
+        if (g_str_equal(libtpms_name, tpm_blob_infos[i].libtpms_name)) {
             return i;
         }
     }
@@ -314,12 +294,12 @@ uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,
     }
     if (blob == TPM_BLOB_PERMANENT && nvram->making && nvram->made) {
         content = g_bytes_ref(nvram->made);
-    } else if (!blobstore_read_blob(nvram->blobs[blob], &content, NULL,
+    } else if (!read_blob(nvram, blob, &content, NULL,
                                     &err)) {
         return refuse(nvram, err);
     }
     if (!content) {
-        trace_tpm_nvram_load_absent(tpm_blobs[blob].name);
+        trace_tpm_nvram_load_absent(tpm_blob_infos[blob].name);
         return TPM_RETRY;
     }
 
@@ -333,7 +313,7 @@ uint32_t tpm_nvram_load(TPMNvram *nvram, const char *libtpms_name,
     }
     memcpy(*data, from, bytes);
     *length = bytes;
-    trace_tpm_nvram_load(tpm_blobs[blob].name, bytes);
+    trace_tpm_nvram_load(tpm_blob_infos[blob].name, bytes);
     return TPM_SUCCESS;
 }
 
@@ -377,12 +357,12 @@ uint32_t tpm_nvram_store(TPMNvram *nvram, const char *libtpms_name,
         nvram->made = g_bytes_new(data, length);
         return TPM_SUCCESS;
     }
-    trace_tpm_nvram_store(tpm_blobs[blob].name, length);
+    trace_tpm_nvram_store(tpm_blob_infos[blob].name, length);
     metadata = blob == TPM_BLOB_PERMANENT ? new_metadata(nvram) : NULL;
-    if (!blobstore_write_blob(nvram->blobs[blob], data, length,
+    if (!nvram->medium->write(nvram->opaque, blob, data, length,
                               (const char *const *)metadata, &err)) {
         error_prepend(&err, "cannot store blob '" TPM_BLOB_OWNER "/%s': ",
-                      tpm_blobs[blob].name);
+                      tpm_blob_infos[blob].name);
         return refuse(nvram, err);
     }
     if (blob == TPM_BLOB_PERMANENT) {
@@ -418,7 +398,7 @@ uint32_t tpm_nvram_delete(TPMNvram *nvram, const char *libtpms_name,
     if (blob == TPM_BLOB__MAX) {
         return refuse_unknown(nvram, libtpms_name);
     }
-    if (!blobstore_read_blob(nvram->blobs[blob], &content, NULL, &err)) {
+    if (!read_blob(nvram, blob, &content, NULL, &err)) {
         return refuse(nvram, err);
     }
     if (!content) {
@@ -432,10 +412,10 @@ uint32_t tpm_nvram_delete(TPMNvram *nvram, const char *libtpms_name,
                    "TPM; the next start would make a new TPM");
         return refuse(nvram, err);
     }
-    trace_tpm_nvram_delete(tpm_blobs[blob].name);
-    if (!blobstore_delete_blob(nvram->blobs[blob], &err)) {
+    trace_tpm_nvram_delete(tpm_blob_infos[blob].name);
+    if (!nvram->medium->remove(nvram->opaque, blob, &err)) {
         error_prepend(&err, "cannot delete blob '" TPM_BLOB_OWNER "/%s': ",
-                      tpm_blobs[blob].name);
+                      tpm_blob_infos[blob].name);
         return refuse(nvram, err);
     }
     return TPM_SUCCESS;

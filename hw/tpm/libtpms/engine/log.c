@@ -13,7 +13,7 @@
 #include <glib-unix.h>
 #include <libtpms/tpm_library.h>
 #include "qapi/error.h"
-#include "libtpms.h"
+#include "engine.h"
 #include "trace.h"
 
 static int log_pipe[2] = { -1, -1 };
