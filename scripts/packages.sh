@@ -20,6 +20,8 @@ packages=(
     dpkg-dev debian-archive-keyring ca-certificates
     # the test guest
     cpio busybox-static tpm2-tools
+    # the other home of TPMs, to move them from and to
+    swtpm swtpm-tools
     # running the tests that are in Python
     python3-pytest python3-pytest-xdist python3-pytest-subtests
     # looking at the man page

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import profiles
 import state
-import test_tool    # which provokes one of the messages, too
+import test_swtpm   # which provokes some of the messages, too
+import test_tool    # the same
 import tpm2
 from case import NOBODY, TPM12, TPM2, drive
 from encryption import PLAIN, EncryptionTest, min_sequence, new_key, opens_with, store

@@ -33,8 +33,8 @@ class Tool:
                    for name, text in (("sec0", "sesame"), ("sec1", "simsim"),
                                       ("raw", RAW_SECRET))]
         return subprocess.run(
-            [program("QEMU_BLOBSTORE"), command, *secrets, "-f", self.image_format, *options,
-             image or self.image_name], cwd=self.directory, stdout=subprocess.PIPE,
+            [program("QEMU_BLOBSTORE"), *command.split(), *secrets, "-f", self.image_format,
+             *options, image or self.image_name], cwd=self.directory, stdout=subprocess.PIPE,
             stderr=subprocess.PIPE, text=True, timeout=60)
 
     def tool(self, command, *options):
@@ -43,12 +43,13 @@ class Tool:
         return done.stdout
 
     def tool_fails(self, command, *options, says, status=ERROR):
-        """The tool writes nothing."""
+        """The tool writes nothing; returns what it says."""
         before = self.content()
         done = self.run_tool(command, *options)
         self.assertEqual(done.returncode, status, done.stderr)
         self.assertRegex(done.stderr, says)
         self.assertEqual(self.content(), before)
+        return done.stderr
 
     def make_and_quit(self, *args):
         machine, tpm, expected = self.make(*args)

@@ -175,5 +175,71 @@ const ToolCommand tool_commands[] = {
         "decrypt -p --object secret,id=sec0,file=nvram.key "
         "--key-secret=sec0 nvram.raw\n"
     },
+#ifdef CONFIG_LIBTPMS
+    {
+        "tpm create", "IMAGE", 1, 1, WRITES | OPT_NEW_KEY | OPT_NEW_TPM,
+        tool_tpm_create,
+        "make a new TPM",
+        "Makes a TPM, as the first start of a VM would. A blank image gets a "
+        "store first, which is encrypted if a new key is named.",
+        "tpm create -f qcow2 --pcr-banks=sha256 nvram.qcow2\n"
+    }, {
+        "tpm info", "IMAGE", 1, 1, READS, tool_tpm_info,
+        "show what the TPM would say of itself",
+        "Starts a copy of the TPM in memory, asks the copy, and throws it "
+        "away. The failed tries are those that the TPM has at its next start: "
+        "it adds one if it lost its power without TPM2_Shutdown.",
+        "tpm info -f qcow2 nvram.qcow2\n"
+        "tpm info --output=json nvram.raw\n"
+    }, {
+        "tpm clear", "IMAGE", 1, 1, WRITES, tool_tpm_clear,
+        "clear the TPM, as its owner or firmware could",
+        "Executes TPM2_Clear by the platform: owner, endorsement and lockout "
+        "passwords, keys of the owner, and what the owner has stored, are "
+        "gone, and a lockout ends. The endorsement key and its certificate "
+        "stay.",
+        "tpm clear -f qcow2 nvram.qcow2\n"
+    }, {
+        "tpm reset-lockout", "IMAGE", 1, 1, WRITES | OPT_LOCKOUT,
+        tool_tpm_reset_lockout,
+        "end the lockout after wrong passwords",
+        "Executes TPM2_DictionaryAttackLockReset. It takes the lockout "
+        "password if one is set.",
+        "tpm reset-lockout nvram.raw\n"
+    }, {
+        "tpm new-identity", "IMAGE", 1, 1, WRITES | OPT_FORCE,
+        tool_tpm_new_identity,
+        "give the TPM of a clone seeds of its own",
+        "Changes the seeds of the endorsement and platform hierarchies and "
+        "clears the TPM. All keys are lost: the endorsement key is another "
+        "one, certificates in the TPM are not for it, and disks whose keys "
+        "were sealed with the TPM need their recovery keys.",
+        "tpm new-identity --force clone.raw\n"
+    }, {
+        "tpm import", "IMAGE", 1, 1,
+        WRITES | OPT_NEW_KEY | OPT_FROM | OPT_SWTPM_KEY | OPT_FORCE,
+        tool_tpm_import,
+        "take a TPM over from swtpm",
+        "Reads the TPM from a directory or a linear file of swtpm, which "
+        "stays as it is, checks with libtpms that it is whole, and stores it. "
+        "A blank image gets a store first, which is encrypted if a new key is "
+        "named. Do not let swtpm run with its copy afterwards: the two would "
+        "go apart.\n\n"
+        "A TPM that was saved while it ran is refused: its PCRs and sessions "
+        "belong to a VM that runs, and a store has no place for them.",
+        "tpm import -f qcow2 --from /var/lib/libvirt/swtpm/UUID/tpm2 "
+        "nvram.qcow2\n"
+        "tpm import --from state --swtpm-key "
+        "pwdfile=swtpm.pwd,mode=aes-256-cbc nvram.raw\n"
+    }, {
+        "tpm export", "IMAGE", 1, 1,
+        OPT_IMAGE | OPT_KEY | OPT_TO | OPT_SWTPM_KEY, tool_tpm_export,
+        "hand a TPM over to swtpm",
+        "Writes the TPM into a directory from which swtpm starts, or into a "
+        "linear file. A TPM that is there is never overwritten. The store "
+        "keeps its copy: let only one of the two run.",
+        "tpm export -f qcow2 --to state nvram.qcow2\n"
+    },
+#endif
     { NULL }
 };

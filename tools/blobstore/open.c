@@ -151,7 +151,7 @@ static bool coroutine_fn open_store(Tool *tool, ToolAccess access,
     Opening opening = { .tool = tool, .opened = opened };
     BlobStoreOptions options = {
         .read_only = access == TOOL_READ,
-        .create_never = access != TOOL_MAKE,
+        .create_never = access < TOOL_MAKE,
         .sealed_only = tool_names_key(&tool->key),
         .fence = true,
         .replace_damaged = access == TOOL_REPLACE,

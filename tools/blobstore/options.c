@@ -87,6 +87,28 @@ const ToolOption tool_options[] = {
       "the target is another store, with a new uuid" },
     { "blob", 0, OPT_SIZE, TOOL_LIST, AT(blob_sizes), "BYTES",
       "a blob of at most that size; may be repeated" },
+    { "from", 0, OPT_FROM, TOOL_TEXT, AT(from), "DIR|FILE",
+      "directory in which swtpm keeps the TPM, or its linear file" },
+    { "drop-volatile", 0, OPT_FROM, TOOL_FLAG, AT(drop_volatile), NULL,
+      "though the TPM was saved while it ran; PCRs and sessions are lost" },
+    { "to", 0, OPT_TO, TOOL_TEXT, AT(to), "DIR|FILE",
+      "directory for the TPM, or file with --linear" },
+    { "linear", 0, OPT_TO, TOOL_FLAG, AT(linear), NULL,
+      "write one linear file instead of a directory" },
+    { "swtpm-key", 0, OPT_SWTPM_KEY, TOOL_TEXT, AT(swtpm_key), "KEY",
+      "key of swtpm's files, as in swtpm's option --key: "
+      "file=FILE[,format=hex|binary] or pwdfile=FILE[,kdf=pbkdf2|sha512], "
+      "with [,mode=aes-128-cbc|aes-256-cbc]" },
+    { "force", 0, OPT_FORCE, TOOL_FLAG, AT(force), NULL,
+      "though the keys of the TPM that is in the store are lost" },
+    { "tpm-version", 0, OPT_NEW_TPM, TOOL_CHOICE, AT(tpm_version), "2.0|1.2",
+      "version of the new TPM" },
+    { "pcr-banks", 0, OPT_NEW_TPM, TOOL_TEXT, AT(pcr_banks), "BANKS",
+      "PCR banks of the new TPM, such as sha256:sha384" },
+    { "profile", 0, OPT_NEW_TPM, TOOL_TEXT, AT(profile), "NAME",
+      "profile of the new TPM, for libtpms 0.10 or newer" },
+    { "lockout-secret", 0, OPT_LOCKOUT, TOOL_TEXT, AT(lockout_secret), "ID",
+      "secret with the lockout password, if the guest has set one" },
     { NULL }
 };
 

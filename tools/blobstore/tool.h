@@ -78,6 +78,16 @@ typedef struct Tool {
     bool repair;
     const char *fall_back;      /* OWNER/NAME, or NULL */
     bool or_absent;
+    const char *from;           /* a TPM: file or directory of swtpm */
+    const char *to;
+    bool linear;
+    const char *swtpm_key;      /* as swtpm's option --key */
+    bool drop_volatile;
+    bool force;                 /* a TPM may be replaced */
+    int tpm_version;            /* of a new TPM: 0 is 2.0, 1 is 1.2 */
+    const char *pcr_banks;
+    const char *profile;
+    const char *lockout_secret;
 
     ToolExit status;            /* of a command that has not failed */
 } Tool;
@@ -113,6 +123,12 @@ enum {
     OPT_CLONE = 1 << 14,
     OPT_SIZE = 1 << 15,
     OPT_PICTURE = 1 << 16,      /* no options, but --output=svg */
+    OPT_FROM = 1 << 20,         /* a TPM from swtpm, and to it */
+    OPT_TO = 1 << 21,
+    OPT_SWTPM_KEY = 1 << 22,
+    OPT_FORCE = 1 << 23,
+    OPT_NEW_TPM = 1 << 24,
+    OPT_LOCKOUT = 1 << 25,
     OPT_ALONE = 1u << 31,       /* without a command */
 };
 
@@ -193,6 +209,7 @@ typedef enum ToolAccess {
     TOOL_REPLACE,               /* the same; what it writes may be damaged */
     TOOL_RESIZE,                /* the same; the image may change its size */
     TOOL_MAKE,                  /* a blank image becomes a store */
+    TOOL_CREATE,                /* the same, unless it has one */
 } ToolAccess;
 
 /* An image that is open, and the store in it */
@@ -207,9 +224,10 @@ typedef struct ToolStore {
 } ToolStore;
 
 /*
- * Opens @image and the store in it.  Without TOOL_MAKE an image that has none
- * is an error; with it one that has a store is, and blob_store_start() makes
- * one, which the new key of the command line, if there is one, opens.
+ * Opens @image and the store in it.  Without TOOL_MAKE or TOOL_CREATE an image
+ * that has none is an error; with TOOL_MAKE one that has a store is.
+ * blob_store_start() makes one, which the new key of the command line, if
+ * there is one, opens.
  * @opened, which was zero, is to be closed also after a failure.
  */
 bool coroutine_fn tool_open(Tool *tool, const ToolImage *image,
@@ -283,6 +301,10 @@ ToolRun tool_resize, tool_size;                                 /* resize.c */
 ToolRun tool_map;                                               /* map.c */
 ToolRun tool_key_add, tool_key_remove;                          /* keys.c */
 ToolRun tool_encrypt, tool_rekey, tool_decrypt;                 /* keys.c */
+ToolRun tool_tpm_import, tool_tpm_export;                  /* tpm-move.c */
+ToolRun tool_tpm_create, tool_tpm_clear;                   /* tpm-change.c */
+ToolRun tool_tpm_reset_lockout, tool_tpm_new_identity;     /* tpm-change.c */
+ToolRun tool_tpm_info;                                     /* tpm-show.c */
 
 static inline bool tool_names_key(const BlobStoreKeySource *source)
 {

@@ -202,6 +202,8 @@ bool tpm_profile_check(const TPMNvram *nvram, const TPMNotes *notes,
  */
 int64_t tpm_profile_active_level(const char *json);
 int64_t tpm_profile_highest_level(const char *json);
+/* The profile of the TPM that is on, to be freed with g_free(), or NULL */
+char *tpm_profile_active_name(void);
 /* What to note of a TPM whose profile is noted as @stored, or NULL */
 const char *tpm_profile_to_store(const TPMNvram *nvram, const char *stored);
 /* The state format level to note with it, to be freed with g_free() */

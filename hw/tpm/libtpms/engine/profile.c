@@ -133,6 +133,16 @@ int64_t tpm_profile_highest_level(const char *json)
     return highest;
 }
 
+char *tpm_profile_active_name(void)
+{
+    char *json = get_active_profile();
+    g_autoptr(QDict) dict = parse(json);
+    QDict *active = qobject_to(QDict, qdict_get(dict, "ActiveProfile"));
+
+    free(json);
+    return g_strdup(active ? qdict_get_try_str(active, "Name") : NULL);
+}
+
 static bool check_level(const TPMNvram *nvram, const char *stored,
                         const char *stored_by, Error **errp)
 {
