@@ -197,7 +197,7 @@ class LookTest(ToolTest):
         says = "not a blobstore and not blank"
         self.tool_fails("info", says=says, status=NO_STORE)
         self.tool_fails("encrypt", "--new-key-secret=sec0", says=says, status=NO_STORE)
-        self.tool_fails("check", "--image-opts", says="exclude each other", status=USAGE)
+        self.tool_fails("check", "--image-opts", says="says the format itself", status=USAGE)
 
     def test_image_in_use_is_refused_unless_it_is_shared(self):
         self.make(*ENCRYPTED)
