@@ -4,9 +4,10 @@
 # Graft our files onto the QEMU tree in build/qemu/src and build in
 # build/qemu/build what users and tests run. Does only what is out of date.
 #
-# usage: build-qemu.sh [asan|storage]
+# usage: build-qemu.sh [asan|storage|full]
 #   asan: qemu-system-x86_64 alone, with ASan and UBSan, in build/qemu/asan
 #   storage: the programs, with drivers of network storage, in build/qemu/storage
+#   full: what "make install" installs, in build/qemu/full
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/.." && pwd)
@@ -30,7 +31,44 @@ flags=(
     --python=/usr/bin/python3
 )
 
+# What Debian's qemu-system-x86 and qemu-utils have, but for windows (GTK, SDL),
+# OpenGL and sound of the host. All of it is linked in: a VM that runs while the
+# package is upgraded could not load modules of another build.
+full_flags=(
+    --enable-vnc --enable-vnc-jpeg --enable-vnc-sasl --enable-png --enable-pixman
+    --enable-spice --enable-spice-protocol --enable-dbus-display --enable-gio
+    --enable-curses --enable-iconv --enable-smartcard
+    --enable-usb-redir --enable-libusb --enable-libudev
+    --enable-slirp --enable-l2tpv3 --enable-virtfs --enable-attr
+    --enable-vhost-kernel --enable-vhost-net --enable-vhost-user --enable-vhost-vdpa
+    --enable-vhost-crypto --enable-vhost-user-blk-server
+    --enable-libvduse --enable-vduse-blk-export --enable-fuse --enable-fuse-lseek
+    --enable-rbd --enable-libiscsi --enable-libnfs --enable-libssh --enable-curl
+    --enable-gnutls --enable-auth-pam --enable-cap-ng --enable-selinux
+    --enable-numa --enable-fdt=system --enable-hv-balloon --enable-multiprocess
+    --enable-zstd --enable-bzip2 --enable-lzo
+    --enable-bochs --enable-cloop --enable-dmg --enable-parallels --enable-qcow1
+    --enable-qed --enable-vdi --enable-vhdx --enable-vmdk --enable-vpc --enable-vvfat
+    --enable-replication --enable-colo-proxy
+    --enable-malloc-trim --enable-avx2 --enable-avx512bw --enable-stack-protector
+    --disable-debug-info
+    # QEMU finds its files by where its program is, so one build serves each PREFIX.
+    # Firmware is that of Debian's packages.
+    --prefix=/usr/lib/qemu-blobstore --libdir=lib --libexecdir=libexec
+    --sysconfdir=/etc --localstatedir=/var
+    --firmwarepath=/usr/share/qemu:/usr/share/seabios:/usr/lib/ipxe/qemu
+)
+
+# Prints what --version says beside QEMU's own version.
+package_version() {
+    local debian
+    debian=$("$top/scripts/version.sh" debian)
+    echo "qemu-blobstore $("$top/scripts/version.sh" release)${debian:+ on Debian $debian}"
+}
+
 case "${1:-}" in
+full) flags=("${flags[@]/--disable-docs/--enable-docs}" "${full_flags[@]}"
+             "--with-pkgversion=$(package_version)") ;;
 asan) flags+=(--enable-asan --enable-ubsan) ;;
 storage) flags+=(--enable-rbd --enable-libiscsi --enable-libnfs --enable-gnutls) ;;
 esac
@@ -47,6 +85,12 @@ fi
 
 targets() {
     echo qemu-system-x86_64
+    if [ "$dir" = "$top/build/qemu/full" ]; then
+        printf '%s\n' qemu-{img,io,nbd,pr-helper,bridge-helper,vmsr-helper} \
+            tools/blobstore/qemu-blobstore{,.1,.bash} \
+            storage-daemon/qemu-storage-daemon man
+        return 0
+    fi
     [ "$dir" != "$top/build/qemu/asan" ] || return 0
     printf '%s\n' qemu-img qemu-io qemu-nbd tools/blobstore/qemu-blobstore{,.1,.bash}
     if [ "$dir" = "$top/build/qemu/storage" ]; then

@@ -35,16 +35,6 @@ fail() {
     exit 1
 }
 
-# Prints the places from which this machine's apt fetches its own release.
-# Other vendors use Debian's suite names, too; apt tells them apart by their
-# keys later.
-mirrors() {
-    local codename
-    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
-    apt-get update --print-uris |
-        sed -n "s#^'\([^']*\)/dists/$codename/InRelease'.*#\1#p" | sort -u
-}
-
 # MIRROR TYPES
 write_apt_configuration() {
     mkdir -p "$apt/etc" "$apt/lists/partial" "$apt/cache/archives/partial"
@@ -94,7 +84,7 @@ try_thrice() {
 set_up_apt() {
     local types=$1 mirror candidates
     [ -r "$keyring" ] || fail "no $keyring: install debian-archive-keyring"
-    candidates=$(mirrors)
+    candidates=$("$top/scripts/mirrors.sh")
     [ -n "$candidates" ] ||
         fail "this machine's apt sources name no Debian mirror; add one"
     for mirror in $candidates; do

@@ -4,9 +4,11 @@
 # Install the Debian packages that building and testing need. Idempotent: does
 # nothing when all are there. Without root it names what is missing and fails.
 #
-# usage: packages.sh [bench|fuzz|storage]
+# usage: packages.sh [bench|fuzz|storage|full|package]
 #   bench: what the benchmark compares with and draws with, too; fuzz: a compiler that fuzzes
 #   storage: servers of network storage, QEMU's libraries for them, and tools of file systems
+#   full: the libraries of a QEMU to install, and what makes its manual pages
+#   package: those, and what makes and tests a Debian package
 set -euo pipefail
 
 packages=(
@@ -41,6 +43,18 @@ elif [ "${1:-}" = storage ]; then
     packages+=(librbd-dev libiscsi-dev libnfs-dev libgnutls28-dev
                ceph-mon ceph-osd ceph-mgr ceph-common tgt nfs-ganesha nfs-ganesha-vfs rpcbind
                iproute2 btrfs-progs e2fsprogs xfsprogs)
+fi
+
+if [ "${1:-}" = full ] || [ "${1:-}" = package ]; then
+    packages+=(librbd-dev libiscsi-dev libnfs-dev libssh-dev libcurl4-gnutls-dev libgnutls28-dev
+               libspice-server-dev libpixman-1-dev libpng-dev libjpeg-dev libncurses-dev
+               libsasl2-dev libpam0g-dev libslirp-dev libcap-ng-dev libattr1-dev libfuse3-dev
+               libusb-1.0-0-dev libusbredirparser-dev libcacard-dev libfdt-dev libnuma-dev
+               libzstd-dev libudev-dev libselinux1-dev libbz2-dev liblzo2-dev
+               python3-sphinx python3-sphinx-rtd-theme)
+fi
+if [ "${1:-}" = package ]; then
+    packages+=(debhelper lintian debootstrap)
 fi
 
 installed=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "${packages[@]}" 2>/dev/null |
