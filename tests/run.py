@@ -143,6 +143,12 @@ def storage(_):
     return [run]
 
 
+def package(_):
+    run = pytest('package', '-rP', 'tests/package', jobs=0)
+    run.command[:0] = [str(REPO / 'tests/package/apart.sh')]
+    return [run]
+
+
 def model(_):
     return [pytest('model', 'tests/model')]
 
@@ -152,7 +158,7 @@ def mutants(_):
 
 
 # Each suite: the function that has the calls, the name shown, and the lengths. make check-storage
-# names its suite, which is in none.
+# and make check-deb name their suites, which are in none.
 SUITES = {
     'core': (core, 'the core on memory and files, with ASan and UBSan', LENGTHS),
     'format': (format_readers, 'a second reader of images, written from format.md alone',
@@ -167,6 +173,7 @@ SUITES = {
                 ('check', 'night')),
     'functional': (functional, 'machines and guests', ('check',)),
     'storage': (storage, 'a TPM on real servers of storage', ()),
+    'package': (package, 'the Debian package in a Debian of its own', ()),
     'model': (model, 'the rules of the format, by spin', ('night',)),
     'mutants': (mutants, 'the code, broken in one place at a time', ('night',)),
 }
