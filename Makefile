@@ -35,6 +35,8 @@ help:
 	@echo '               JOBS= run at a time'
 	@echo 'make check-storage  on real servers: Ceph, iSCSI, NFS, NBD with TLS, loop devices, file systems;'
 	@echo '               needs root and installs them; a few minutes'
+	@echo 'make install   build a full QEMU and install it below PREFIX (/usr/local), in DESTDIR if that is given'
+	@echo 'make deb       make a Debian package of it, in build/deb; check-deb tries it in a clean Debian, as root'
 	@echo 'make dist      our files in a tarball, and a patch of the hooks, for somebody who packages QEMU; in build/dist'
 	@echo 'make core      the core and its tests alone, with sanitizers, in a few minutes'
 	@echo 'make crash     let the power fail everywhere: SEED=, EFFORT=; ID=... looks again at one that it found'
@@ -129,6 +131,26 @@ qemu-storage: packages
 .PHONY: check-storage
 check-storage: qemu-storage
 	@$(call programs_of,$(storage_qemu)) tests/run.py --length=check storage
+
+# The QEMU that is installed: with all that Debian's has.
+.PHONY: qemu-full
+qemu-full:
+	@scripts/packages.sh full
+	@scripts/fetch-qemu.sh
+	@scripts/build-qemu.sh full
+
+.PHONY: install
+install: qemu-full
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install.sh
+
+.PHONY: deb
+deb: qemu-full
+	@scripts/packages.sh package
+	@scripts/deb.sh
+
+.PHONY: check-deb
+check-deb: deb guest
+	@tests/run.py --length=check package
 
 .PHONY: dist
 dist: packages
