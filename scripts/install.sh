@@ -9,7 +9,6 @@
 #   PREFIX: below which, /usr/local by default
 #   DESTDIR: a folder to install into, as if it were /
 set -euo pipefail
-umask 022
 
 top=$(cd "$(dirname "$0")/.." && pwd)
 full=$top/build/qemu/full
