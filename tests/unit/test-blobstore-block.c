@@ -105,8 +105,11 @@ static void test_holes_are_not_read(void)
     drive_add("nvram", "{'driver': 'blkdebug', 'inject-error': [{'event': "
               "'none', 'iotype': 'read', 'sector': 4194304}], 'image': "
               "{'driver': 'file', 'filename': %s}}", path);
-    g_assert_true(device_plug(&device, "nvram", &error_abort));
+    store_add("large", &error_abort, "drive", "nvram", "create", "always",
+              NULL);
+    g_assert_true(device_plug(&device, "large", &error_abort));
     device_unplug(&device);
+    store_remove("large");
     drive_remove("nvram");
 }
 
