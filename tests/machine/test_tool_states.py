@@ -39,6 +39,13 @@ ARGUMENTS = {
     "encrypt": [*NEW_KEY, IMAGE],
     "rekey": [*NEW_KEY, IMAGE],
     "decrypt": [IMAGE],
+    "tpm create": [IMAGE],
+    "tpm info": [IMAGE],
+    "tpm clear": [IMAGE],
+    "tpm reset-lockout": [IMAGE],
+    "tpm new-identity": ["--force", IMAGE],
+    "tpm import": ["--from=state", IMAGE],
+    "tpm export": ["--to=exported", IMAGE],
 }
 # No secret of the command line is in a list of processes here, and these are no secrets.
 SECRETS = [f"--object=secret,id={name},data={name}" for name in ("key", "second", "new", "wrong")]
@@ -46,14 +53,17 @@ SECRETS = [f"--object=secret,id={name},data={name}" for name in ("key", "second"
 COPIES = 0, 16384           # of the superblock
 PAYLOAD = 1280              # offset behind the header
 
-# What each command exits with, if not with the number in front
+# What each command exits with, if not with the number in front; the stores have no TPM.
+WITHOUT_TPM = dict.fromkeys(("tpm info", "tpm clear", "tpm reset-lockout", "tpm new-identity",
+                             "tpm export"), NO_BLOB)
 PLAIN = OK, {"create": ERROR, "key-add": ERROR, "key-remove": ERROR, "rekey": ERROR,
-             "decrypt": ERROR}
-SEALED = OK, {"create": ERROR, "encrypt": ERROR}
+             "decrypt": ERROR, **WITHOUT_TPM}
+SEALED = OK, {"create": ERROR, "encrypt": ERROR, **WITHOUT_TPM}
 LOCKED = KEY, {"create": ERROR, "key-list": OK}
-BLANK = NO_STORE, {"create": OK}
+BLANK = NO_STORE, {"create": OK, "tpm create": OK, "tpm import": OK}
 NOT_CLOSED = IN_USE, {"create": ERROR, "info": OK, "list": OK, "get": OK, "key-list": OK,
-                      "copy": OK, "clone": OK, "map": OK}
+                      "copy": OK, "clone": OK, "map": OK, "tpm info": NO_BLOB,
+                      "tpm export": NO_BLOB}
 WITHOUT_IMAGE = "size",
 
 
@@ -72,8 +82,11 @@ class StatesTest(unittest.TestCase):
         for name, key in ("plain", []), ("sealed", ["--new-key-secret=key",
                                                     "--new-key-iter-time=1"]):
             with_key = ["--key-secret=key"] if key else []
-            cls.make("create", "-f", "raw", "--required=256k", *key, name)
+            cls.make("create", "-f", "raw", "--required=1600k", *key, name)
             cls.make("put", "-f", "raw", *with_key, name, "dev/data", "content")
+        (cls.masters / "tpm").write_bytes(bytes(2 << 20))
+        cls.make("tpm create", "-f", "raw", "tpm")
+        cls.make("tpm export", "-f", "raw", "--to=state", "tpm")
         cls.make("key-add", "-f", "raw", "--key-secret=key", "--new-key-secret=second",
                  "--new-key-iter-time=1", "sealed")
 
@@ -86,6 +99,7 @@ class StatesTest(unittest.TestCase):
         self.directory = Path(tempfile.mkdtemp(prefix="blobstore-test-"))
         self.addCleanup(shutil.rmtree, self.directory)
         (self.directory / "content").write_bytes(CONTENT)
+        shutil.copytree(self.masters / "state", self.directory / "state")
 
     def put_image(self, content):
         (self.directory / IMAGE).write_bytes(content)
@@ -145,7 +159,7 @@ class StatesTest(unittest.TestCase):
         self.check_all(self.master(), LOCKED, "--key-secret=key")
 
     def test_blank_image(self):
-        self.check_all(bytes(1 << 20), BLANK)
+        self.check_all(bytes(2 << 20), BLANK)
 
     def test_image_with_something_else(self):
         self.check_all(b"something else" * 10000, (NO_STORE, {}))
