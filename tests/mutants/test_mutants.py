@@ -21,7 +21,8 @@ PARTS = ("meson.build", "meson_options.txt", "blobstore", "include", "tools/blob
          "tests/sealed", "tests/storage", "tests/unit", "tests/crash", "tests/format", "tests/fuzz",
          "tests/pkcs11", "tests/conftest.py")
 TIMEOUT_MULTIPLIER = 3
-QUICK_FIRST = ["--suite=unit"], ["jobs"], ["crash-ids", "crash-explorer"], ["algebra", "damage"], ["faults"]
+QUICK_FIRST = (["--suite=unit"], ["jobs"], ["owners"], ["crash-ids", "crash-explorer"],
+               ["algebra", "damage"], ["faults"])
 SHOWN = 3000                # characters of a compiler's output
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(MESON), "G_DEBUG": "fatal-warnings"}
