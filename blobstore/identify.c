@@ -129,7 +129,8 @@ static bool find_superblock_traces(BlobStore *store, uint64_t length,
  * A large medium that seems blank is rather somebody's data disk, and reading
  * all of it could take hours.
  */
-static bool refuse_large(const BlobStore *store, uint64_t length, GError **error)
+static bool refuse_large(const BlobStore *store, uint64_t length,
+                         GError **error)
 {
     if (accept_blank(store, error)) {
         g_set_error(error, BLOBSTORE_ERROR, BLOBSTORE_ERROR_BLANK,

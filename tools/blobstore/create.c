@@ -5,11 +5,13 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/units.h"
+#include "hw/tpm/libtpms/engine/engine.h"
 #include "tool.h"
 
-/* What hw/tpm/libtpms registers; its volatile blob is never on the medium. */
-const uint64_t tool_tpm_sizes[TOOL_TPM_BLOBS] = { 512 * KiB, 64 * KiB };
+/* The volatile blob is never on the medium. */
+const uint64_t tool_tpm_sizes[TOOL_TPM_BLOBS] = {
+    TPM_BLOB_PERMANENT_MAX_BYTES, TPM_BLOB_SAVESTATE_MAX_BYTES,
+};
 
 /* The arguments and results of bdrv_img_create(), which no coroutine calls */
 typedef struct NewImage {

@@ -9,6 +9,7 @@
 #ifndef HW_TPM_LIBTPMS_ENGINE_H
 #define HW_TPM_LIBTPMS_ENGINE_H
 
+#include "qemu/units.h"
 #include "system/tpm.h"
 
 #define TPM2_ST_NO_SESSIONS 0x8001
@@ -26,6 +27,23 @@ typedef enum TPMBlob {
     TPM_BLOB_VOLATILE,
     TPM_BLOB__MAX,
 } TPMBlob;
+
+/* How large each can become, in bytes */
+enum {
+    /*
+     * The state of a TPM 2.0 has 172.7 KiB of NV memory and its buffer has
+     * 271 KiB, which libtpms enlarges by 66 KiB as needed.  The state of a
+     * TPM 1.2 has at most 40 KiB.
+     */
+    TPM_BLOB_PERMANENT_MAX_BYTES = 512 * KiB,
+    /*
+     * Only a TPM 1.2 writes this blob, with up to 20.6 KiB (libtpms 0.9).
+     * The store does not know the version, so every store has space for it.
+     */
+    TPM_BLOB_SAVESTATE_MAX_BYTES = 64 * KiB,
+    /* Libtpms returns the size of this blob as a number of 16 bits. */
+    TPM_BLOB_VOLATILE_MAX_BYTES = 64 * KiB,
+};
 
 /* How a blob is kept, for whoever keeps it */
 typedef struct TPMBlobInfo {

@@ -10,7 +10,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/units.h"
 #include <libtpms/tpm_library.h>
 #include <libtpms/tpm_error.h>
 #include <libtpms/tpm_nvfilename.h>
@@ -21,24 +20,14 @@
 #include "trace.h"
 
 const TPMBlobInfo tpm_blob_infos[TPM_BLOB__MAX] = {
-    /*
-     * The state of a TPM 2.0 has 172.7 KiB of NV memory and its buffer has
-     * 271 KiB, which libtpms enlarges by 66 KiB as needed.  The state of a
-     * TPM 1.2 has at most 40 KiB.
-     */
     [TPM_BLOB_PERMANENT] = {
-        "permanent", TPM_PERMANENT_ALL_NAME, 512 * KiB,
+        "permanent", TPM_PERMANENT_ALL_NAME, TPM_BLOB_PERMANENT_MAX_BYTES,
     },
-    /*
-     * Only a TPM 1.2 writes this blob, with up to 20.6 KiB (libtpms 0.9).
-     * The store does not know the version, so every store has space for it.
-     */
     [TPM_BLOB_SAVESTATE] = {
-        "savestate", TPM_SAVESTATE_NAME, 64 * KiB,
+        "savestate", TPM_SAVESTATE_NAME, TPM_BLOB_SAVESTATE_MAX_BYTES,
     },
-    /* Libtpms returns the size of this blob as a number of 16 bits. */
     [TPM_BLOB_VOLATILE] = {
-        "volatile", TPM_VOLATILESTATE_NAME, 64 * KiB,
+        "volatile", TPM_VOLATILESTATE_NAME, TPM_BLOB_VOLATILE_MAX_BYTES,
     },
 };
 
