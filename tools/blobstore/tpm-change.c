@@ -15,6 +15,8 @@
 #define TPM2_CC_CLEAR_CONTROL 0x127
 #define TPM2_CC_DA_RESET      0x139
 
+#define TPM2_RH_LOCKOUT 0x4000000a
+
 /* Changes the TPM, which has been started. */
 typedef bool Change(const Tool *tool, ToolTpm *tpm, GError **error);
 
@@ -44,7 +46,7 @@ static bool send_as(ToolTpm *tpm, uint32_t code, uint32_t hierarchy,
                     const char *password, const char *what, GError **error)
 {
     return tool_tpm_send(tpm, what,
-                         tool_tpm_command(code, hierarchy, 0, password), NULL,
+                         tool_tpm_command(code, hierarchy, password), NULL,
                          error);
 }
 
@@ -52,7 +54,7 @@ static bool send_as(ToolTpm *tpm, uint32_t code, uint32_t hierarchy,
 static bool clear(const Tool *tool, ToolTpm *tpm, GError **error)
 {
     GByteArray *allow = tool_tpm_command(TPM2_CC_CLEAR_CONTROL,
-                                         TPM2_RH_PLATFORM, 0, "");
+                                         TPM2_RH_PLATFORM, "");
 
     tool_tpm_put(allow, 1, false);
     return tool_tpm_send(tpm, "TPM2_ClearControl", allow, NULL, error) &&

@@ -8,11 +8,6 @@
 #include "qemu/bswap.h"
 #include "tpm-send.h"
 
-#define TPM2_ST_SESSIONS       0x8002
-#define TPM2_RS_PW             0x40000009
-#define TPM2_CC_STARTUP        0x144
-#define TPM2_CC_GET_CAPABILITY 0x17a
-
 /* Of the authorization: handle, two sizes and the attributes */
 #define AUTH_BYTES 9
 
@@ -25,13 +20,19 @@ void tool_tpm_put(GByteArray *command, unsigned bytes, uint32_t number)
     }
 }
 
-void tool_tpm_put_sized(GByteArray *command, const void *data, uint16_t bytes)
+static void put_password(GByteArray *command, const char *password)
 {
+    size_t bytes = strlen(password);
+
+    tool_tpm_put(command, 4, AUTH_BYTES + bytes);
+    tool_tpm_put(command, 4, TPM2_RS_PW);
+    tool_tpm_put(command, 2, 0);
+    tool_tpm_put(command, 1, 0);
     tool_tpm_put(command, 2, bytes);
-    g_byte_array_append(command, data, bytes);
+    g_byte_array_append(command, (const uint8_t *)password, bytes);
 }
 
-GByteArray *tool_tpm_command(uint32_t code, uint32_t handle, uint32_t other,
+GByteArray *tool_tpm_command(uint32_t code, uint32_t handle,
                              const char *password)
 {
     GByteArray *command = g_byte_array_new();
@@ -43,15 +44,8 @@ GByteArray *tool_tpm_command(uint32_t code, uint32_t handle, uint32_t other,
     if (handle) {
         tool_tpm_put(command, 4, handle);
     }
-    if (other) {
-        tool_tpm_put(command, 4, other);
-    }
     if (password) {
-        tool_tpm_put(command, 4, AUTH_BYTES + strlen(password));
-        tool_tpm_put(command, 4, TPM2_RS_PW);
-        tool_tpm_put(command, 2, 0);
-        tool_tpm_put(command, 1, 0);
-        tool_tpm_put_sized(command, password, strlen(password));
+        put_password(command, password);
     }
     return command;
 }
@@ -79,6 +73,12 @@ uint32_t tool_reply_get(ToolReply *reply, unsigned bytes)
     return number;
 }
 
+static bool fail_refused(const char *what, uint32_t code, GError **error)
+{
+    return tool_fail(error, TOOL_EXIT_ERROR, "the TPM refuses %s (response "
+                     "code 0x%x)", what, code);
+}
+
 bool tool_tpm_send(ToolTpm *tpm, const char *what, GByteArray *command,
                    ToolReply *reply, GError **error)
 {
@@ -93,8 +93,7 @@ bool tool_tpm_send(ToolTpm *tpm, const char *what, GByteArray *command,
         return tool_fail_err(error, TOOL_EXIT_ERROR, err);
     }
     if (code || answer->len < TPM_HEADER_BYTES) {
-        return tool_fail(error, TOOL_EXIT_ERROR, "the TPM refuses %s (response "
-                         "code 0x%x)", what, code);
+        return fail_refused(what, code, error);
     }
     if (reply) {
         reply->bytes = g_steal_pointer(&answer);
@@ -106,10 +105,13 @@ bool tool_tpm_send(ToolTpm *tpm, const char *what, GByteArray *command,
 static bool send_clear(ToolTpm *tpm, uint32_t code, const char *what,
                        GError **error)
 {
-    GByteArray *command = tool_tpm_command(code, 0, 0, NULL);
+    Error *err = NULL;
+    uint32_t result;
 
-    tool_tpm_put(command, 2, 0);
-    return tool_tpm_send(tpm, what, command, NULL, error);
+    if (!tpm_engine_send_clear(&tpm->engine, code, &result, &err)) {
+        return tool_fail_err(error, TOOL_EXIT_ERROR, err);
+    }
+    return !result || fail_refused(what, result, error);
 }
 
 bool tool_tpm_startup(ToolTpm *tpm, GError **error)
@@ -125,7 +127,7 @@ bool tool_tpm_shutdown(ToolTpm *tpm, GError **error)
 bool tool_tpm_capability(ToolTpm *tpm, uint32_t capability, uint32_t first,
                          uint32_t count, ToolReply *reply, GError **error)
 {
-    GByteArray *command = tool_tpm_command(TPM2_CC_GET_CAPABILITY, 0, 0, NULL);
+    GByteArray *command = tool_tpm_command(TPM2_CC_GET_CAPABILITY, 0, NULL);
 
     tool_tpm_put(command, 4, capability);
     tool_tpm_put(command, 4, first);

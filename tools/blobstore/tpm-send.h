@@ -9,24 +9,17 @@
 #include "tpm.h"
 
 enum {
-    TPM2_RH_OWNER = 0x40000001,
-    TPM2_RH_LOCKOUT = 0x4000000a,
-    TPM2_RH_ENDORSEMENT = 0x4000000b,
-    TPM2_RH_PLATFORM = 0x4000000c,
-
     TPM2_CAP_HANDLES = 1,
     TPM2_CAP_PCRS = 5,
-    TPM2_CAP_TPM_PROPERTIES = 6,
 };
 
 /*
  * A command, to be freed with g_byte_array_unref(); a handle of 0 is none.
  * With @password (which may be empty) it authorizes the first handle.
  */
-GByteArray *tool_tpm_command(uint32_t code, uint32_t handle, uint32_t other,
+GByteArray *tool_tpm_command(uint32_t code, uint32_t handle,
                              const char *password);
 void tool_tpm_put(GByteArray *command, unsigned bytes, uint32_t number);
-void tool_tpm_put_sized(GByteArray *command, const void *data, uint16_t bytes);
 
 /* An answer that is read from front to end */
 typedef struct ToolReply {

@@ -29,23 +29,6 @@ enum {
     HANDLES_AT_ONCE = 254,
 };
 
-static const struct {
-    uint16_t algorithm;
-    const char *name;
-} banks[] = {
-    { 0x4, "sha1" }, { 0xb, "sha256" }, { 0xc, "sha384" }, { 0xd, "sha512" },
-};
-
-static const char *bank_name(uint16_t algorithm)
-{
-    for (int n = 0; n < ARRAY_SIZE(banks); n++) {
-        if (banks[n].algorithm == algorithm) {
-            return banks[n].name;
-        }
-    }
-    return "unknown";
-}
-
 static bool add_banks(ToolTpm *tpm, QDict *info, GError **error)
 {
     g_auto(ToolReply) reply = { };
@@ -66,7 +49,7 @@ static bool add_banks(ToolTpm *tpm, QDict *info, GError **error)
             any |= tool_reply_get(&reply, 1);
         }
         if (any) {
-            qlist_append_str(names, bank_name(algorithm));
+            qlist_append_str(names, tpm_banks_name(algorithm) ?: "unknown");
         }
     }
     return true;
@@ -92,11 +75,11 @@ static bool list_handles(ToolTpm *tpm, uint32_t first, GArray *handles,
     return true;
 }
 
-static void put_handle(QDict *entry, const char *key, uint32_t handle)
+static QString *handle_text(uint32_t handle)
 {
     g_autofree char *text = g_strdup_printf("0x%08x", handle);
 
-    qdict_put_str(entry, key, text);
+    return qstring_from_str(text);
 }
 
 static bool add_persistent(ToolTpm *tpm, QDict *info, GError **error)
@@ -109,10 +92,7 @@ static bool add_persistent(ToolTpm *tpm, QDict *info, GError **error)
         return false;
     }
     for (unsigned n = 0; n < handles->len; n++) {
-        g_autofree char *text =
-            g_strdup_printf("0x%08x", g_array_index(handles, uint32_t, n));
-
-        qlist_append_str(list, text);
+        qlist_append(list, handle_text(g_array_index(handles, uint32_t, n)));
     }
     return true;
 }
@@ -125,9 +105,9 @@ static bool add_index(ToolTpm *tpm, uint32_t index, QList *list,
     unsigned policy_bytes;
 
     qlist_append(list, entry);
-    put_handle(entry, "index", index);
+    qdict_put(entry, "index", handle_text(index));
     if (!tool_tpm_send(tpm, "TPM2_NV_ReadPublic",
-                       tool_tpm_command(TPM2_CC_NV_READ_PUBLIC, index, 0,
+                       tool_tpm_command(TPM2_CC_NV_READ_PUBLIC, index,
                                         NULL), &reply, error)) {
         return false;
     }
@@ -178,7 +158,7 @@ static bool add_clock(ToolTpm *tpm, QDict *info, GError **error)
     uint64_t clock;
 
     if (!tool_tpm_send(tpm, "TPM2_ReadClock",
-                       tool_tpm_command(TPM2_CC_READ_CLOCK, 0, 0, NULL),
+                       tool_tpm_command(TPM2_CC_READ_CLOCK, 0, NULL),
                        &reply, error)) {
         return false;
     }

@@ -11,8 +11,6 @@
 #include "libtpms.h"
 #include "hw/tpm/libtpms/engine/trace.h"
 
-#define TPM2_RC_FAILURE 0x101
-
 static void respond_with_failure(TPMLibtpms *tpm, TPMBackendCmd *cmd)
 {
     tpm_util_write_fatal_error_response(cmd->out, cmd->out_len);

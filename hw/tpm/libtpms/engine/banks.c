@@ -13,11 +13,7 @@
 #include "qapi/error.h"
 #include "engine.h"
 
-#define TPM2_ST_SESSIONS     0x8002
 #define TPM2_CC_PCR_ALLOCATE 0x12b
-#define TPM2_CC_STARTUP      0x144
-#define TPM2_RH_PLATFORM     0x4000000c
-#define TPM2_RS_PW           0x40000009
 
 /* Of TPM2_PCR_Allocate's response: a byte, "it will be so" */
 #define GIVEN_SUCCESS 14
@@ -34,6 +30,16 @@ static const struct {
     { "sha384", 0xc },
     { "sha512", 0xd },
 };
+
+const char *tpm_banks_name(uint16_t algorithm)
+{
+    for (int i = 0; i < ARRAY_SIZE(banks); i++) {
+        if (banks[i].algorithm == algorithm) {
+            return banks[i].name;
+        }
+    }
+    return NULL;
+}
 
 static bool add_bank(const char *name, unsigned *chosen, Error **errp)
 {

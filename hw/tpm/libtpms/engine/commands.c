@@ -25,11 +25,9 @@
 #define TPM2_RC_ATTRIBUTES_1      0x182     /* of the first handle */
 #define TPM2_CC_IMPORT            0x156
 #define TPM2_CC_READ_PUBLIC       0x173
-#define TPM2_CC_GET_CAPABILITY    0x17a
 #define TPM2_CC_CERTIFY_X509      0x197
 
 #define TPM2_CAP_COMMANDS         2
-#define TPM2_CAP_TPM_PROPERTIES   6
 #define TPM2_PT_TOTAL_COMMANDS    0x129
 #define TPM2_PT_LIBRARY_COMMANDS  0x12a
 

@@ -19,8 +19,7 @@
 #include "engine.h"
 #include "trace.h"
 
-#define TPM2_RC_FAILURE 0x101
-#define TPM2_SU_CLEAR   0
+#define TPM2_SU_CLEAR 0
 
 static TPMEngine *owner;
 

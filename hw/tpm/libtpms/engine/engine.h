@@ -12,8 +12,15 @@
 #include "qemu/units.h"
 #include "system/tpm.h"
 
-#define TPM2_ST_NO_SESSIONS 0x8001
-#define TPM2_CC_SHUTDOWN    0x145
+#define TPM2_ST_NO_SESSIONS     0x8001
+#define TPM2_ST_SESSIONS        0x8002
+#define TPM2_RC_FAILURE         0x101
+#define TPM2_RH_PLATFORM        0x4000000c
+#define TPM2_RS_PW              0x40000009
+#define TPM2_CC_STARTUP         0x144
+#define TPM2_CC_SHUTDOWN        0x145
+#define TPM2_CC_GET_CAPABILITY  0x17a
+#define TPM2_CAP_TPM_PROPERTIES 6
 
 /* A command begins with tag, length and ordinal, a response with its code. */
 #define TPM_HEADER_BYTES 10
@@ -173,6 +180,8 @@ void tpm_engine_reset_established(TPMEngine *tpm, uint8_t locality, bool busy);
 
 /* banks.c: the PCR banks of a new TPM 2.0 */
 
+/* The name of the bank of a hash algorithm (TPM_ALG_ID); NULL: it has none */
+const char *tpm_banks_name(uint16_t algorithm);
 /* @names may be NULL.  @chosen becomes 0 if it names none. */
 bool tpm_banks_parse(const char *names, unsigned *chosen, Error **errp);
 /*
