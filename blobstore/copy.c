@@ -9,9 +9,10 @@
 #include "store-private.h"
 #include "superblock.h"
 
-static uint64_t pair_bytes(const Blob *blob)
+/* Of each of the two slots that @blob gets in the copy */
+static uint64_t slot_bytes(const Blob *blob)
 {
-    return 2 * blob_layout_slot_bytes(blob->entry.max_size);
+    return blob_layout_slot_bytes(blob->entry.max_size);
 }
 
 /* The options with which a directory as large as that of @source is made */
@@ -28,7 +29,7 @@ uint64_t blob_store_copy_bytes(const BlobStore *source)
     for (guint i = 0; i < source->blobs->len; i++) {
         const Blob *blob = g_ptr_array_index(source->blobs, i);
 
-        bytes += blob_is_present(blob) ? pair_bytes(blob) : 0;
+        bytes += blob_is_present(blob) ? 2 * slot_bytes(blob) : 0;
     }
     return bytes;
 }
@@ -143,8 +144,9 @@ static bool copy_version(BlobStore *source, Blob *blob, BlobStore *target,
     if (!blob_version_load(source, blob, &header, &payload, error)) {
         return false;
     }
-    entry.slot_bytes = pair_bytes(blob) / 2;
-    if (!blob_space_allocate(target->space, pair_bytes(blob), &entry.offset)) {
+    entry.slot_bytes = slot_bytes(blob);
+    if (!blob_space_allocate(target->space, 2 * entry.slot_bytes,
+                             &entry.offset)) {
         return blob_store_fail_too_small(blob_store_copy_bytes(source),
                                          target->capacity, error);
     }

@@ -62,16 +62,10 @@ static void show_older(Check *check, Blob *blob, const char *name,
 
 static void show_finding(Check *check, const BlobFinding *finding)
 {
-    g_autofree char *blob = NULL;
-    QDict *shown;
+    g_autofree char *blob = finding->blob ? tool_blob_name(finding->blob)
+                                          : NULL;
+    QDict *shown = finding_json(finding, blob);
 
-    if (finding->blob) {
-        BlobInfo info;
-
-        blob_get_info(finding->blob, &info);
-        blob = g_strdup_printf("%s/%s", info.owner, info.name);
-    }
-    shown = finding_json(finding, blob);
     qlist_append(check->findings, shown);
     if (check->tool->output == TOOL_OUTPUT_HUMAN) {
         printf("%s: %s%s%soffset %" PRIu64 ", %" PRIu64 " bytes: %s%s\n",

@@ -83,13 +83,16 @@ const char *tool_region_kind(const BlobRegion *region)
     return kinds[region->kind];
 }
 
-char *tool_region_name(const BlobRegion *region)
+char *tool_blob_name(const Blob *blob)
 {
     BlobInfo info;
 
-    if (!region->blob) {
-        return g_strdup(tool_region_kind(region));
-    }
-    blob_get_info(region->blob, &info);
+    blob_get_info(blob, &info);
     return g_strdup_printf("%s/%s", info.owner, info.name);
+}
+
+char *tool_region_name(const BlobRegion *region)
+{
+    return region->blob ? tool_blob_name(region->blob)
+                        : g_strdup(tool_region_kind(region));
 }

@@ -290,6 +290,8 @@ QDict *tool_blob_json(const BlobInfo *info);
 const char *tool_region_kind(const BlobRegion *region);
 /* The same, but a blob is OWNER/NAME; to be freed */
 char *tool_region_name(const BlobRegion *region);
+/* OWNER/NAME, for g_free() */
+char *tool_blob_name(const Blob *blob);
 
 /* The commands */
 ToolRun tool_info, tool_list, tool_key_list;                    /* show.c */

@@ -14,6 +14,7 @@
 #include <string.h>
 #include "blobstore/crypto/digest.h"
 #include "crypt.h"
+#include "refuse.h"
 
 enum {
     HEADER_BYTES = 10,
@@ -29,12 +30,6 @@ enum {
     TAG_IV = 6,
     TAG__MAX = 7,
 };
-
-static bool refuse(GError **error, BlobStoreError code, const char *text)
-{
-    g_set_error_literal(error, BLOBSTORE_ERROR, code, text);
-    return false;
-}
 
 static uint16_t get16(const uint8_t *at)
 {

@@ -10,6 +10,7 @@
 #include "swtpm.h"
 
 #include <string.h>
+#include "refuse.h"
 
 enum {
     VERSION = 1,
@@ -32,12 +33,6 @@ typedef struct Section {
     uint32_t used;
     uint32_t bytes;
 } Section;
-
-static bool refuse(GError **error, BlobStoreError code, const char *text)
-{
-    g_set_error_literal(error, BLOBSTORE_ERROR, code, text);
-    return false;
-}
 
 static uint32_t get32(const uint8_t *at)
 {
